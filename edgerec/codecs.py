@@ -1,0 +1,240 @@
+"""Codecs: how a matrix of item rows is written, byte for byte.
+
+A codec is a frozen dataclass of its options. ``encode`` turns float32[n, d] into named
+arrays, ``decode`` turns chosen rows back into float32, and ``nbytes`` is the exact size
+of those arrays, known before anything is encoded, so that a search can compute bytes
+instead of trying.
+
+All of them are linear in the row: a row decodes to ``scale * codes + offset`` (or to a
+row of a codebook), so a target may scan the codes with an integer kernel and apply the
+scales to the scores.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.errors import CodecError
+
+__all__ = ["CODECS", "Arrays", "Codec", "F32", "Fp16", "Fp32", "Int4", "Int8", "pack4", "unpack4"]
+
+F32 = NDArray[np.float32]
+Arrays = Mapping[str, NDArray[Any]]
+
+#: Smallest scale, so that a row of zeros divides by something.
+TINY = np.float32(1e-30)
+
+
+class Codec(abc.ABC):
+    """How rows are written. Subclasses are frozen dataclasses; their fields are options.
+
+    ``name`` is what a bundle calls the codec; it is unique among installed codecs.
+    """
+
+    name: ClassVar[str]
+
+    @abc.abstractmethod
+    def encode(self, matrix: F32) -> dict[str, NDArray[Any]]:
+        """Encode float32[n, d] into named arrays.
+
+        Raises:
+            CodecError: the codec cannot hold this matrix.
+        """
+
+    @abc.abstractmethod
+    def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
+        """Decode the given rows to float32[len(rows), d]."""
+
+    @abc.abstractmethod
+    def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Name, dtype and shape of each array for a matrix of n rows and d columns."""
+
+    def nbytes(self, n: int, d: int) -> int:
+        """Exact bytes of an encoded matrix of n rows and d columns."""
+        return sum(
+            np.dtype(dtype).itemsize * int(np.prod(shape))
+            for dtype, shape in self.layout(n, d).values()
+        )
+
+    def options(self) -> dict[str, Any]:
+        """Return the codec's fields, as JSON values."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]  # every subclass is a dataclass
+
+    def check(self, arrays: Arrays, n: int, d: int) -> None:
+        """Check that arrays have the layout of an n by d matrix.
+
+        Raises:
+            CodecError: an array is missing, unknown, or of another dtype or shape.
+        """
+        layout = self.layout(n, d)
+        if set(layout) != set(arrays):
+            raise CodecError(
+                f"codec {self.name}: expected arrays {sorted(layout)}, got {sorted(arrays)}"
+            )
+        for name, (dtype, shape) in layout.items():
+            got = arrays[name]
+            if got.dtype != np.dtype(dtype) or got.shape != shape:
+                raise CodecError(
+                    f"codec {self.name}: {name} should be {np.dtype(dtype)}{list(shape)}, "
+                    f"got {got.dtype}{list(got.shape)}"
+                )
+
+
+@dataclass(frozen=True)
+class Fp32(Codec):
+    """32-bit floats: 4 d bytes a row."""
+
+    name: ClassVar[str] = "fp32"
+
+    def encode(self, matrix: F32) -> dict[str, NDArray[Any]]:
+        """Keep the matrix as it is."""
+        return {"values": np.ascontiguousarray(matrix, np.float32)}
+
+    def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
+        """Read rows."""
+        return np.asarray(arrays["values"][rows], np.float32)
+
+    def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """One array."""
+        return {"values": ("<f4", (n, d))}
+
+
+@dataclass(frozen=True)
+class Fp16(Codec):
+    """IEEE 754 half floats: 2 d bytes a row."""
+
+    name: ClassVar[str] = "fp16"
+
+    def encode(self, matrix: F32) -> dict[str, NDArray[Any]]:
+        """Round to half floats; values beyond ±65,504 are an error, not infinity."""
+        if matrix.size and float(np.abs(matrix).max()) > 65504:
+            raise CodecError("codec fp16: a value is beyond ±65504; scale the table or use int8")
+        return {"values": np.ascontiguousarray(matrix, np.float16)}
+
+    def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
+        """Widen rows."""
+        return arrays["values"][rows].astype(np.float32)
+
+    def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """One array."""
+        return {"values": ("<f2", (n, d))}
+
+
+@dataclass(frozen=True)
+class Int8(Codec):
+    """8-bit integers with a float32 scale a row: d + 4 bytes (d + 8 if affine).
+
+    Symmetric: ``x ≈ scale · q``, q in [-127, 127], scale = max|x| / 127. Affine:
+    ``x ≈ scale · q + offset``, q in [-128, 127], scale = (max - min) / 255. Jacob et al.,
+    "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+    Inference", CVPR 2018, with one range a row instead of one a tensor.
+    """
+
+    name: ClassVar[str] = "int8"
+    symmetric: bool = True
+
+    def encode(self, matrix: F32) -> dict[str, NDArray[Any]]:
+        """Quantize each row by its own range."""
+        codes, scale, offset = quantize_rows(matrix, 8, self.symmetric)
+        arrays: dict[str, NDArray[Any]] = {"codes": codes, "scale": scale}
+        return arrays if self.symmetric else arrays | {"offset": offset}
+
+    def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
+        """Dequantize rows."""
+        return dequantize_rows(arrays["codes"][rows], arrays, rows)
+
+    def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Codes, scales and, if affine, offsets."""
+        return {"codes": ("|i1", (n, d))} | _ranges(n, self.symmetric, "<f4")
+
+
+@dataclass(frozen=True)
+class Int4(Codec):
+    """4-bit integers, two a byte, with a float16 scale a row: d/2 + 2 bytes (+ 2 if affine).
+
+    As ``Int8``, with q in [-7, 7] (symmetric) or [-8, 7] (affine). Column 2j is the low
+    half of byte j, the order that ONNX and TFLite use.
+    """
+
+    name: ClassVar[str] = "int4"
+    symmetric: bool = False
+
+    def encode(self, matrix: F32) -> dict[str, NDArray[Any]]:
+        """Quantize each row by its own range and pack two codes a byte."""
+        if matrix.shape[1] % 2:
+            raise CodecError(f"codec int4: an even width is needed, got {matrix.shape[1]}")
+        codes, scale, offset = quantize_rows(matrix, 4, self.symmetric, np.float16)
+        arrays: dict[str, NDArray[Any]] = {"codes": pack4(codes), "scale": scale}
+        return arrays if self.symmetric else arrays | {"offset": offset}
+
+    def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
+        """Unpack and dequantize rows."""
+        return dequantize_rows(unpack4(arrays["codes"][rows]), arrays, rows)
+
+    def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Packed codes, scales and, if affine, offsets."""
+        return {"codes": ("|u1", (n, d // 2))} | _ranges(n, self.symmetric, "<f2")
+
+
+#: The codecs that core brings. The host adds those of plugins.
+CODECS: Mapping[str, type[Codec]] = {c.name: c for c in (Fp32, Fp16, Int8, Int4)}
+
+
+def quantize_rows(
+    matrix: F32, bits: int, symmetric: bool, dtype: type[np.floating[Any]] = np.float32
+) -> tuple[NDArray[np.int8], NDArray[Any], NDArray[Any]]:
+    """Quantize each row by its own range: (codes int8[n, d], scale[n], offset[n]).
+
+    Scales are rounded to ``dtype`` before the codes are chosen, so that what is stored is
+    what the codes were made for.
+    """
+    high = 2 ** (bits - 1) - 1
+    if symmetric:
+        span, steps, low = np.abs(matrix).max(axis=1), high, -high
+    else:
+        span, steps, low = np.ptp(matrix, axis=1), 2**bits - 1, -high - 1
+    scale = (span / steps).astype(dtype)
+    if not np.all(np.isfinite(scale)):
+        raise CodecError(f"a row's range does not fit {np.dtype(dtype).name}; scale the table down")
+    divisor = np.maximum(scale.astype(np.float32), TINY)[:, None]
+    offset = np.zeros(len(matrix), dtype)
+    if not symmetric:
+        offset = (matrix.min(axis=1) - low * scale.astype(np.float32)).astype(dtype)
+    shifted = (matrix - offset.astype(np.float32)[:, None]) / divisor
+    codes = np.clip(np.rint(shifted), low, high).astype(np.int8)
+    return codes, scale, offset
+
+
+def dequantize_rows(codes: NDArray[Any], arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
+    """Return ``scale · codes + offset`` as float32."""
+    values = codes.astype(np.float32)
+    values *= arrays["scale"][rows].astype(np.float32)[:, None]
+    if "offset" in arrays:
+        values += arrays["offset"][rows].astype(np.float32)[:, None]
+    return values
+
+
+def pack4(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """Pack int8[n, d] codes in [-8, 7] into uint8[n, d / 2], low half first."""
+    nibbles = codes.astype(np.uint8) & 0x0F
+    return np.ascontiguousarray(nibbles[:, 0::2] | (nibbles[:, 1::2] << 4))
+
+
+def unpack4(packed: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """Undo ``pack4``."""
+    codes = np.empty((packed.shape[0], packed.shape[1] * 2), np.int8)
+    codes[:, 0::2] = (packed << 4).view(np.int8) >> 4
+    codes[:, 1::2] = packed.view(np.int8) >> 4
+    return codes
+
+
+def _ranges(n: int, symmetric: bool, dtype: str) -> dict[str, tuple[str, tuple[int, ...]]]:
+    scale = {"scale": (dtype, (n,))}
+    return scale if symmetric else scale | {"offset": (dtype, (n,))}

@@ -1,0 +1,128 @@
+"""Compressors: functions from DeviceModel to DeviceModel, run as a chain with a report."""
+
+from __future__ import annotations
+
+import abc
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from edgerec.device_model import DeviceModel
+from edgerec.errors import CompressError
+
+if TYPE_CHECKING:
+    from edgerec.data import Dataset
+
+__all__ = ["Compressor", "Context", "Step", "compress", "no_progress"]
+
+
+def no_progress(done: int, total: int, what: str) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a compressor may use besides the model.
+
+    Args:
+        dataset: the interactions that the model was trained on; compressors that learn
+            (gradient pruning, distillation) need it.
+        seed: for every random choice.
+        progress: called with (done, total, what) during long work.
+    """
+
+    dataset: Dataset | None = None
+    seed: int = 0
+    progress: Callable[[int, int, str], None] = field(default=no_progress, repr=False)
+
+    def require_dataset(self, who: str) -> Dataset:
+        """Return the dataset.
+
+        Raises:
+            CompressError: there is none.
+        """
+        if self.dataset is None:
+            raise CompressError(f"{who}: needs training interactions; give the dataset")
+        return self.dataset
+
+
+class Compressor(abc.ABC):
+    """A compressor. Subclasses are frozen dataclasses; their fields are options.
+
+    Field metadata ``{"help": "..."}`` documents an option, in ``edgerec plugins`` too.
+    """
+
+    #: What a user calls it, unique among installed compressors.
+    name: ClassVar[str]
+
+    @abc.abstractmethod
+    def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
+        """Return a smaller model; the one given stays as it is.
+
+        Raises:
+            CompressError: the method cannot be applied; the message says why.
+        """
+
+    def bytes_after(self, model: DeviceModel) -> int | None:
+        """Table bytes after this step, computed without running it; none if unknown."""
+        return None
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one compressor did."""
+
+    compressor: str
+    options: dict[str, Any]
+    bytes_before: int
+    bytes_after: int
+    seconds: float
+
+
+def compress(
+    model: DeviceModel, chain: Sequence[Compressor], context: Context | None = None
+) -> tuple[DeviceModel, list[Step]]:
+    """Apply compressors in order; return the model and a report of each step.
+
+    Raises:
+        CompressError: a step failed, or changed nothing.
+    """
+    context = context or Context()
+    steps: list[Step] = []
+    for number, compressor in enumerate(chain, 1):
+        start = time.perf_counter()
+        after = compressor.compress(model, context)
+        if same_content(model, after):
+            raise CompressError(
+                f"step {number} ({compressor.name}): had no effect on the model; "
+                "leave it out or change its options"
+            )
+        steps.append(
+            Step(
+                compressor.name,
+                dict(vars(compressor)),
+                model.table_bytes,
+                after.table_bytes,
+                time.perf_counter() - start,
+            )
+        )
+        model = after
+    applied = [{"compressor": s.compressor, "options": s.options} for s in steps]
+    before = list(model.metadata.get("steps", []))
+    return model.replace(metadata={**model.metadata, "steps": before + applied}), steps
+
+
+def same_content(a: DeviceModel, b: DeviceModel) -> bool:
+    """Whether two models hold the same bytes."""
+    if a is b:
+        return True
+    if a.tables.keys() != b.tables.keys() or a.constants.keys() != b.constants.keys():
+        return False
+    if a.encoder != b.encoder or a.head != b.head or len(a.items) != len(b.items):
+        return False
+    if any(a.tables[n].codec != b.tables[n].codec for n in a.tables):
+        return False
+    arrays = [(t.arrays[k], b.tables[n].arrays[k]) for n, t in a.tables.items() for k in t.arrays]
+    arrays += [(a.constants[n], b.constants[n]) for n in a.constants]
+    return all(x.shape == y.shape and x.tobytes() == y.tobytes() for x, y in arrays)

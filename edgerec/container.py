@@ -1,0 +1,235 @@
+"""The file format, on one page. Bundles and saved device models are both containers.
+
+::
+
+    offset  size  what
+         0     8  magic, b"EDGEREC1"
+         8     8  N, length of the header, uint64 little-endian, at most 16 MiB
+        16    32  SHA-256 of the header
+        48     N  header: UTF-8 JSON, {"kind", "meta", "sections"}
+             pad  zeros up to a multiple of 64
+              …   sections, in the header's order, each padded with zeros to 64
+
+``sections`` maps a name to {"offset", "size", "sha256", "dtype", "shape"}. Sections lie
+one after another with no gap and no overlap, and the last one ends the file: there is
+one way to write a given content, and no byte that nobody vouches for. Sections start at
+multiples of 64 so that a runtime can use them where they lie in a memory-mapped file.
+Nothing is executed or unpickled on reading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.atomic import atomic_write
+from edgerec.errors import BundleError
+
+__all__ = ["Container", "write_container"]
+
+MAGIC = b"EDGEREC1"
+ALIGN = 64
+MAX_HEADER = 16 * 2**20
+DTYPES = ("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<i8", "<f2", "<f4", "<f8")
+
+
+def write_container(
+    path: str | Path,
+    kind: str,
+    meta: Mapping[str, Any],
+    sections: Mapping[str, bytes | NDArray[Any]],
+) -> int:
+    """Write a container atomically and return its size in bytes.
+
+    Raises:
+        BundleError: a section's dtype has no place in the format.
+    """
+    entries: dict[str, dict[str, Any]] = {}
+    views: list[memoryview] = []
+    for name, content in sections.items():
+        array = np.frombuffer(content, np.uint8) if isinstance(content, bytes) else content
+        dtype = array.dtype.newbyteorder("<").str
+        if dtype not in DTYPES:
+            raise BundleError(f"section {name!r}: dtype {array.dtype} cannot be written")
+        array = np.ascontiguousarray(array, np.dtype(dtype))
+        view = memoryview(array.reshape(-1).view(np.uint8))
+        digest = hashlib.sha256(view).hexdigest()
+        entry = {"offset": 0, "size": view.nbytes, "sha256": digest}
+        entries[name] = entry | {"dtype": dtype, "shape": list(array.shape)}
+        views.append(view)
+    header = _layout(kind, meta, entries)
+    with atomic_write(path) as file:
+        file.write(MAGIC + len(header).to_bytes(8, "little"))
+        file.write(hashlib.sha256(header).digest() + header)
+        for view in views:
+            file.write(bytes(-file.tell() % ALIGN))
+            file.write(view)
+        if views:
+            file.write(bytes(-file.tell() % ALIGN))
+        return file.tell()
+
+
+def _layout(kind: str, meta: Mapping[str, Any], entries: dict[str, dict[str, Any]]) -> bytes:
+    """Fill in offsets and return the header; its own length moves them, so iterate."""
+    header = b""
+    while True:
+        position = 48 + len(header)
+        for entry in entries.values():
+            position += -position % ALIGN
+            entry["offset"] = position
+            position += entry["size"]
+        content = {"kind": kind, "meta": meta, "sections": entries}
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        encoded = text.encode("utf-8")
+        if len(encoded) <= len(header):
+            return encoded.ljust(len(header))
+        header = encoded
+
+
+class Container:
+    """A container, open for reading; its sections are views of a memory-mapped file.
+
+    Raises:
+        BundleError: the file is not a whole, well-formed container. Contents are checked
+            against their digests by ``verify``, not on opening, so that opening a large
+            file stays fast.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            with self.path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except FileNotFoundError:
+            raise BundleError(f"{self.path}: no such file") from None
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{self.path}: cannot be read: {error}") from None
+        self.size = len(self._map)
+        header = self._read_header()
+        self.kind: str = header["kind"]
+        self.meta: dict[str, Any] = header["meta"]
+        self._entries: dict[str, dict[str, Any]] = header["sections"]
+        self._check_layout()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the sections, in file order."""
+        return list(self._entries)
+
+    def nbytes(self, name: str) -> int:
+        """Size of a section in bytes."""
+        return int(self._entry(name)["size"])
+
+    def array(self, name: str) -> NDArray[Any]:
+        """Return a section as a read-only array that lies in the mapped file."""
+        entry = self._entry(name)
+        dtype, shape = np.dtype(entry["dtype"]), tuple(entry["shape"])
+        count = entry["size"] // dtype.itemsize
+        return np.frombuffer(self._map, dtype, count, entry["offset"]).reshape(shape)
+
+    def read(self, name: str) -> bytes:
+        """Copy a section's bytes."""
+        entry = self._entry(name)
+        return self._map[entry["offset"] : entry["offset"] + entry["size"]]
+
+    def verify(self) -> None:
+        """Check every section against its digest.
+
+        Raises:
+            BundleError: a section's bytes are not those that were written.
+        """
+        whole = memoryview(self._map)
+        for name, entry in self._entries.items():
+            part = whole[entry["offset"] : entry["offset"] + entry["size"]]
+            if hashlib.sha256(part).hexdigest() != entry["sha256"]:
+                raise self._damaged(f"section {name!r} does not match its SHA-256")
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        if name not in self._entries:
+            raise self._damaged(f"has no section {name!r}")
+        return self._entries[name]
+
+    def _damaged(self, what: str) -> BundleError:
+        return BundleError(f"{self.path}: {what}; the file is damaged, build or copy it again")
+
+    def _read_header(self) -> dict[str, Any]:
+        if self._map[:8] != MAGIC:
+            raise BundleError(f"{self.path}: not an edgerec file (it does not begin with EDGEREC1)")
+        length = int.from_bytes(self._map[8:16], "little")
+        if length > MAX_HEADER or 48 + length > self.size:
+            raise self._damaged("the header is longer than the file")
+        raw = self._map[48 : 48 + length]
+        if hashlib.sha256(raw).digest() != self._map[16:48]:
+            raise self._damaged("the header does not match its SHA-256")
+        self._end_of_header = 48 + length
+        try:
+            header = json.loads(raw, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(f"the header is not JSON ({error})") from None
+        shape = {"kind": str, "meta": dict, "sections": dict}
+        if not isinstance(header, dict) or header.keys() != shape.keys():
+            raise self._damaged("the header lacks kind, meta or sections")
+        for key, kind in shape.items():
+            if not isinstance(header[key], kind):
+                raise self._damaged(f"the header's {key} is not a {kind.__name__}")
+        return header
+
+    def _check_layout(self) -> None:
+        position = self._end_of_header
+        for name, entry in self._entries.items():
+            if not _well_formed(entry):
+                raise self._damaged(f"the entry of section {name!r} is malformed")
+            self._check_padding(position, position + -position % ALIGN)
+            position += -position % ALIGN
+            if entry["offset"] != position:
+                raise self._damaged(f"section {name!r} is not where the one before it ends")
+            position += entry["size"]
+            if position > self.size:
+                raise self._damaged(f"section {name!r} runs past the end of the file")
+        if self._entries:
+            self._check_padding(position, position + -position % ALIGN)
+            position += -position % ALIGN
+        if position != self.size:
+            raise self._damaged(f"expected {position} bytes, got {self.size}")
+
+    def _check_padding(self, start: int, stop: int) -> None:
+        if self._map[start:stop] != bytes(stop - start):
+            raise self._damaged("padding is not zero or is cut off")
+
+
+def _well_formed(entry: object) -> bool:
+    """Whether an entry has the five fields, of their types, agreeing with each other."""
+    if not isinstance(entry, dict):
+        return False
+    if entry.keys() != {"offset", "size", "sha256", "dtype", "shape"}:
+        return False
+    shape = entry["shape"]
+    numbers = [entry["offset"], entry["size"], *(shape if isinstance(shape, list) else [None])]
+    if not all(type(n) is int and 0 <= n < 2**63 for n in numbers):
+        return False
+    if entry["dtype"] not in DTYPES or not isinstance(entry["sha256"], str):
+        return False
+    size = np.dtype(entry["dtype"]).itemsize
+    for length in shape:
+        size *= length
+    return bool(size == entry["size"])
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return dict(pairs)
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")

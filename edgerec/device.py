@@ -1,0 +1,115 @@
+"""Device: a name, the runtimes it has, and a Budget, which is a contract."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from edgerec.errors import OptionError
+from edgerec.options import build
+
+__all__ = ["Budget", "Device", "load_device"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits that a written bundle is checked against. None means no limit.
+
+    Args:
+        max_bundle_bytes: size of the file.
+        max_peak_rss_bytes: peak resident memory of a process that opens the bundle and
+            recommends, interpreter and runtime included.
+        max_p95_ms: 95th percentile of the latency of one recommendation.
+        min_quality: least NDCG@20 kept, as a share of the uncompressed model's.
+
+    Raises:
+        OptionError: a limit is not positive, or quality is above 1.
+    """
+
+    max_bundle_bytes: int | None = None
+    max_peak_rss_bytes: int | None = None
+    max_p95_ms: float | None = None
+    min_quality: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            expected = "integer" if field.name.endswith("bytes") else "number"
+            if value is not None and not value > 0:
+                raise OptionError(f"budget.{field.name}: expected a positive {expected}, got {value}")
+        if self.min_quality is not None and self.min_quality > 1:
+            raise OptionError(f"budget.min_quality: expected at most 1, got {self.min_quality}")
+
+    def violations(self, measured: Mapping[str, float | None]) -> list[str]:
+        """Say which limits the measured figures break; none if all are kept.
+
+        ``measured`` has the keys bundle_bytes, peak_rss_bytes, p95_ms and quality; a
+        figure that was not measured breaks its limit.
+        """
+        found = []
+        for field in fields(self):
+            bound, name = field.name.split("_", 1)
+            limit, value = getattr(self, field.name), measured.get(name)
+            if limit is None:
+                continue
+            if value is None:
+                found.append(f"budget.{field.name}: {limit} is asked for but was not measured")
+            elif (value > limit) if bound == "max" else (value < limit):
+                found.append(
+                    f"budget.{field.name}: measured {_figure(value)}, the limit is {_figure(limit)}"
+                )
+        return found
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device profile.
+
+    Args:
+        name: what a user calls it.
+        budget: its limits.
+        targets: targets whose runtimes it has; empty means any.
+        description: what it is.
+        source: where its memory and runtimes are documented.
+    """
+
+    name: str
+    budget: Budget
+    targets: tuple[str, ...] = ()
+    description: str = ""
+    source: str = ""
+
+
+def load_device(path: str | Path) -> Device:
+    """Read a profile from a TOML file with a ``[device]`` table.
+
+    Raises:
+        OptionError: the file cannot be read or a value is wrong; the message says which.
+    """
+    try:
+        content = tomllib.loads(Path(path).read_text("utf-8"))
+    except FileNotFoundError:
+        raise OptionError(f"{path}: no such device profile") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise OptionError(f"{path}: not a TOML file: {error}") from None
+    if set(content) != {"device"} or not isinstance(content["device"], dict):
+        raise OptionError(f"{path}: expected one [device] table, got {sorted(content) or 'none'}")
+    return device_from(content["device"], str(path))
+
+
+def device_from(values: Mapping[str, Any], where: str) -> Device:
+    """Make a device of a flat table: the budget's limits stand beside the name."""
+    limits = {f.name for f in fields(Budget)}
+    budget = build(Budget, {k: v for k, v in values.items() if k in limits}, "budget")
+    rest = {k: v for k, v in values.items() if k not in limits}
+    if unknown := sorted(set(rest) - {"name", "targets", "description", "source"}):
+        known = ", ".join(["name", "targets", "description", "source", *sorted(limits)])
+        raise OptionError(f"{where}: unknown option {', '.join(unknown)}; options: {known}")
+    return build(Device, {**rest, "budget": budget}, where)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"

@@ -1,0 +1,92 @@
+"""Every error edgerec raises on purpose.
+
+    EdgerecError
+    ├── DataError            interactions that cannot be read or are not usable
+    ├── ModelError           a DeviceModel, table or op that is not well formed
+    │   └── CodecError       a matrix that a codec cannot hold, or damaged codes
+    ├── OptionError          an option, recipe or profile value that is wrong
+    │   └── UnknownNameError a name that no installed plugin answers to
+    ├── PluginError          a plugin that is broken or clashes with another
+    ├── CompressError        a compressor that failed or had no effect
+    ├── TargetError          a model that a target refuses, or a failed export
+    │   └── RuntimeMissingError  the runtime that a bundle needs is not installed
+    ├── BudgetError          a bundle over its device's budget
+    └── BundleError          a file that is not a whole, unharmed bundle
+
+Each message says what was wrong, where, and what to do about it. All of them are
+the user's to mend, so the command line prints the message alone and exits with 2.
+"""
+
+__all__ = [
+    "BudgetError",
+    "BundleError",
+    "CodecError",
+    "CompressError",
+    "DataError",
+    "EdgerecError",
+    "ModelError",
+    "OptionError",
+    "PluginError",
+    "RuntimeMissingError",
+    "TargetError",
+    "UnknownNameError",
+]
+
+
+class EdgerecError(Exception):
+    """Base of all errors that edgerec raises on purpose."""
+
+
+class DataError(EdgerecError):
+    """Interactions that cannot be read, or that are not usable once read."""
+
+
+class ModelError(EdgerecError):
+    """A device model, table or op that is not well formed."""
+
+
+class CodecError(ModelError):
+    """A matrix that a codec cannot hold, or codes that are damaged."""
+
+
+class OptionError(EdgerecError):
+    """An option, recipe or profile value that is wrong."""
+
+
+class UnknownNameError(OptionError):
+    """A name that no installed plugin answers to.
+
+    The message lists what there is, and which plugins are broken: one of them may be
+    the one that was meant.
+    """
+
+    def __init__(self, kind: str, name: str, known: list[str], broken: str = "") -> None:
+        listed = ", ".join(sorted(known)) or "none installed"
+        hint = f"; broken plugins: {broken}" if broken else ""
+        super().__init__(f"unknown {kind} {name!r}; known: {listed}{hint}")
+        self.kind = kind
+        self.name = name
+
+
+class PluginError(EdgerecError):
+    """A plugin that is broken, or that clashes with another."""
+
+
+class CompressError(EdgerecError):
+    """A compressor that failed or had no effect."""
+
+
+class TargetError(EdgerecError):
+    """A model that a target refuses, or an export that failed."""
+
+
+class RuntimeMissingError(TargetError):
+    """The runtime that a bundle needs is not installed."""
+
+
+class BudgetError(EdgerecError):
+    """A bundle that is over its device's budget."""
+
+
+class BundleError(EdgerecError):
+    """A file that is not a whole, unharmed bundle."""

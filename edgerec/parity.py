@@ -1,0 +1,88 @@
+"""Does an artefact compute what its model does? Conversion is no proof; this is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.device_model import DeviceModel
+from edgerec.errors import TargetError
+from edgerec.metrics import tied_overlap
+from edgerec.reference import Reference, pad_history
+
+if TYPE_CHECKING:
+    from edgerec.bundle import Bundle
+    from edgerec.export import Runner, Target
+
+__all__ = ["Parity", "check_parity", "measure_parity", "sample_histories"]
+
+#: A bundle must return the oracle's list but for this share, and its scores but for this
+#: relative error (of the highest absolute score in the list).
+MIN_OVERLAP = 0.999
+MAX_SCORE_ERROR = 1e-4
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How an artefact's lists compare with the oracle's.
+
+    Args:
+        overlap: share of the top K that the oracle has too; ties within 1e-6 are equal.
+        score_error: largest relative difference of a returned score.
+        histories: how many were compared.
+    """
+
+    overlap: float
+    score_error: float
+    histories: int
+
+
+def sample_histories(model: DeviceModel, count: int, seed: int = 0) -> list[NDArray[np.int32]]:
+    """Random histories, of lengths from one to the model's limit, skewed to short ones."""
+    rng = np.random.default_rng(seed)
+    longest = min(model.history_length, len(model.items))
+    lengths = np.exp(rng.uniform(0, np.log(longest + 1), count)).astype(int).clip(1, longest)
+    return [rng.choice(len(model.items), n, replace=False).astype(np.int32) for n in lengths]
+
+
+def measure_parity(
+    runner: Runner, model: DeviceModel, histories: Sequence[NDArray[Any]], k: int = 20
+) -> Parity:
+    """Run an artefact and the oracle on the same histories and compare their top k."""
+    oracle = Reference(model)
+    overlaps, errors = [], []
+    for rows in histories:
+        history, weights = pad_history(rows, model.history_length, model.normalization)
+        ids, scores = runner(history, weights)
+        logits = oracle.logits(oracle.encode(history[None], weights[None]))[0]
+        if len(np.unique(ids)) != len(ids) or np.any((ids < 0) | (ids >= len(model.items))):
+            raise TargetError("the artefact returned a row twice, or one outside the catalogue")
+        top = ids[:k]
+        overlaps.append(tied_overlap(top, logits, k))
+        expected = oracle.finish(logits[top])
+        scale = max(float(np.abs(expected).max()), 1e-12)
+        errors.append(float(np.abs(scores[:k] - expected).max()) / scale)
+    return Parity(float(np.mean(overlaps)), max(errors), len(overlaps))
+
+
+def check_parity(
+    bundle: Bundle, target: Target, model: DeviceModel, runtime: str, count: int = 24
+) -> Parity:
+    """Load a bundle in a runtime and compare it with the oracle.
+
+    Raises:
+        TargetError: it computes something else; the message gives the figures.
+    """
+    runner = target.load(bundle, runtime=runtime)
+    parity = measure_parity(runner, model, sample_histories(model, count))
+    if parity.overlap < MIN_OVERLAP or not parity.score_error <= MAX_SCORE_ERROR:
+        raise TargetError(
+            f"target {target.name} on {runtime}: the artefact differs from the model: top-20 "
+            f"overlap {parity.overlap:.4f} (at least {MIN_OVERLAP}), score error "
+            f"{parity.score_error:.2e} (at most {MAX_SCORE_ERROR:.0e}); nothing was written"
+        )
+    return parity

@@ -1,0 +1,63 @@
+"""The door: all that a plugin imports.
+
+    from edgerec.plugin import Compressor, Context, DeviceModel, hookimpl
+"""
+
+from edgerec.bundle import Bundle
+from edgerec.codecs import F32, Codec
+from edgerec.compress import Compressor, Context
+from edgerec.device import Budget, Device
+from edgerec.device_model import DeviceModel, Head, Table
+from edgerec.errors import (
+    CodecError,
+    CompressError,
+    EdgerecError,
+    ModelError,
+    OptionError,
+    RuntimeMissingError,
+    TargetError,
+)
+from edgerec.export import Payload, Runner, Signature, Target
+from edgerec.hookspecs import hookimpl
+from edgerec.items import Items
+from edgerec.lowering import Integers, candidate_factor, integers_of
+from edgerec.ops import MASKED, Op
+from edgerec.reference import Reference, normalize, run_encoder, sigmoid, top_k
+from edgerec.store import model_payload
+
+__all__ = [
+    "F32",
+    "MASKED",
+    "Budget",
+    "Bundle",
+    "Codec",
+    "CodecError",
+    "CompressError",
+    "Compressor",
+    "Context",
+    "Device",
+    "DeviceModel",
+    "EdgerecError",
+    "Head",
+    "Integers",
+    "Items",
+    "ModelError",
+    "Op",
+    "OptionError",
+    "Payload",
+    "Reference",
+    "Runner",
+    "RuntimeMissingError",
+    "Signature",
+    "Table",
+    "Target",
+    "TargetError",
+    "candidate_factor",
+    "hookimpl",
+    "integers_of",
+    "model_payload",
+    "normalize",
+    "run_encoder",
+    "sigmoid",
+    "top_k",
+]

@@ -1,0 +1,176 @@
+"""The numpy interpreter of a DeviceModel: the oracle that every target is tested against.
+
+It decodes tables to float32 once and keeps them, so it is exact and simple, not small;
+the ``numpy`` target is the one that a device runs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.codecs import F32
+from edgerec.device_model import DeviceModel
+from edgerec.errors import ModelError
+from edgerec.ops import MASKED, Op
+
+__all__ = ["Reference", "apply_op", "normalize", "pad_history", "run_encoder", "sigmoid", "top_k"]
+
+
+class Reference:
+    """Run a DeviceModel on batches of histories, in float32."""
+
+    def __init__(self, model: DeviceModel) -> None:
+        self.model = model
+
+    @functools.cached_property
+    def tables(self) -> Mapping[str, F32]:
+        """Decoded tables."""
+        return {name: table.decode() for name, table in self.model.tables.items()}
+
+    @functools.cached_property
+    def candidates(self) -> F32:
+        """Rows that are scored, float32[n, d]; of unit length for a cosine head."""
+        table = self.tables[self.model.head.table]
+        return normalize(table) if self.model.head.kind == "cosine" else table
+
+    def encode(
+        self, history: NDArray[np.int32], weights: F32, user_vector: F32 | None = None
+    ) -> F32:
+        """User vectors float32[B, d] of histories int32[B, H] with weights float32[B, H]."""
+        return run_encoder(
+            self.model, history, weights, lambda t, rows: self.tables[t][rows], user_vector
+        )
+
+    def logits(self, user: F32) -> F32:
+        """Scores float32[B, n] of all items for user vectors float32[B, d].
+
+        They rank; ``finish`` turns them into the scores that a user sees.
+        """
+        if self.model.head.kind == "cosine":
+            user = normalize(user)
+        return user @ self.candidates.T
+
+    def finish(self, logits: F32) -> F32:
+        """Apply the head's last step: a sigmoid head gives probabilities."""
+        return sigmoid(logits) if self.model.head.kind == "sigmoid" else logits
+
+    def recommend(
+        self, history: NDArray[np.int32], weights: F32, k: int
+    ) -> tuple[NDArray[np.int32], F32]:
+        """Return the best k of all items, seen or not, of one history: (ids int32[k], scores)."""
+        rows, logits = top_k(self.logits(self.encode(history[None], weights[None]))[0], k)
+        return rows, self.finish(logits)
+
+
+def run_encoder(
+    model: DeviceModel,
+    history: NDArray[np.int32],
+    weights: F32,
+    gather: Callable[[str, NDArray[np.int32]], F32],
+    user_vector: F32 | None = None,
+) -> F32:
+    """User vectors float32[..., d] of histories int32[..., H].
+
+    ``gather(table, rows)`` reads rows of a table; whoever calls decides whether tables
+    are decoded beforehand or row by row.
+
+    Raises:
+        ModelError: the model reads a user vector and none is given.
+    """
+    if model.needs_user_vector and user_vector is None:
+        raise ModelError("this model reads a user_vector; give one")
+    values: dict[str, F32] = {
+        **model.constants,
+        "weights": weights[..., None],
+        "mask": np.where(weights > 0, 0, MASKED).astype(np.float32)[..., None],
+    }
+    if user_vector is not None:
+        values["user_vector"] = user_vector[..., None, :]
+    for op in model.encoder:
+        if op.kind == "Gather":
+            values[op.output] = gather(op.inputs[0], np.maximum(history, 0))
+        else:
+            values[op.output] = apply_op(op, [values[name] for name in op.inputs])
+    return np.ascontiguousarray(values["user"][..., 0, :], np.float32)
+
+
+def top_k(scores: F32, k: int) -> tuple[NDArray[np.int32], F32]:
+    """Return the k highest of float32[n], highest first; equal scores by lower row first."""
+    k = min(k, len(scores))
+    chosen = np.argpartition(-scores, k - 1)[:k]
+    # argpartition splits ties at the k-th score arbitrarily: keep the lower rows.
+    worst = scores[chosen].min()
+    above = np.flatnonzero(scores > worst)
+    ties = np.flatnonzero(scores == worst)[: k - len(above)]
+    rows = np.concatenate([above, ties])
+    rows = rows[np.lexsort((rows, -scores[rows]))].astype(np.int32)
+    return rows, scores[rows]
+
+
+def pad_history(
+    rows: NDArray[np.integer[Any]],
+    history_length: int,
+    normalization: float,
+    weights: F32 | None = None,
+) -> tuple[NDArray[np.int32], F32]:
+    """Pad one history to int32[H] and float32[H]; the most recent H rows are kept.
+
+    Each of the n rows kept weighs ``n ** -normalization`` times its own weight (1 by
+    default).
+    """
+    rows = np.asarray(rows, np.int32)[-history_length:]
+    history = np.full(history_length, -1, np.int32)
+    padded = np.zeros(history_length, np.float32)
+    n = len(rows)
+    if n:
+        history[:n] = rows
+        padded[:n] = n**-normalization
+        if weights is not None:
+            padded[:n] *= np.asarray(weights, np.float32)[-n:]
+    return history, padded
+
+
+def apply_op(op: Op, x: list[F32]) -> F32:
+    """Apply one op to values whose last two axes are (history, width)."""
+    match op.kind:
+        case "ReduceSum":
+            return x[0].sum(axis=-2, keepdims=True)
+        case "Mul":
+            return x[0] * x[1]
+        case "Add":
+            return x[0] + x[1]
+        case "MatMul":
+            return x[0] @ x[1]
+        case "Gemm":
+            return x[0] @ x[1] + x[2]
+        case "Relu":
+            return np.maximum(x[0], 0)
+        case "LeakyRelu":
+            return np.where(x[0] >= 0, x[0], np.float32(op.alpha) * x[0])
+        case "Sigmoid":
+            return sigmoid(x[0])
+        case "Tanh":
+            return np.tanh(x[0])
+        case "Softmax":
+            exp = np.exp(x[0] - x[0].max(axis=-2, keepdims=True))
+            return exp / exp.sum(axis=-2, keepdims=True)
+        case "Concat":
+            return np.concatenate(x, axis=-1)
+        case "LpNormalization":
+            return normalize(x[0])
+    raise ModelError(f"encoder: no numpy rule for op {op.kind!r}")
+
+
+def normalize(x: F32) -> F32:
+    """Scale the last axis to unit length; zeros stay zeros."""
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), np.float32(1e-12))
+
+
+def sigmoid(x: F32) -> F32:
+    """1 / (1 + exp(-x)), without overflow."""
+    return np.asarray(0.5 * (np.tanh(0.5 * x) + 1), np.float32)

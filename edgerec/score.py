@@ -1,0 +1,133 @@
+"""Scorer: recommends from a bundle, on the device. Needs numpy and the bundle's runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgerec.bundle import Bundle
+from edgerec.errors import DataError, OptionError
+from edgerec.host import host
+from edgerec.reference import pad_history
+
+__all__ = ["Recommendation", "Recommendations", "Scorer"]
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One recommended item."""
+
+    id: str
+    title: str
+    score: float
+
+
+class Recommendations(list[Recommendation]):
+    """Recommended items, best first, and what became of the history.
+
+    Attributes:
+        unknown: ids of the history that the catalogue lacks; they were skipped.
+        truncated: how many of the oldest past items were left out, past the model's limit.
+        fallback: whether nothing of the history was usable, so that these are simply the
+            most popular items; their scores are NaN.
+    """
+
+    def __init__(
+        self, items: Iterable[Recommendation], unknown: list[str], truncated: int, fallback: bool
+    ) -> None:
+        super().__init__(items)
+        self.unknown = unknown
+        self.truncated = truncated
+        self.fallback = fallback
+
+
+class Scorer:
+    """Recommends from an open bundle.
+
+    Args:
+        bundle: what ``Bundle.open`` returned.
+        runtime: which installed runtime to use; the target's best by default.
+        threads: for the runtime.
+
+    Raises:
+        UnknownNameError: the bundle's target is not installed.
+        RuntimeMissingError: none of its runtimes is installed, or not the one asked for.
+    """
+
+    def __init__(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> None:
+        self.bundle = bundle
+        self.signature = bundle.signature
+        self._run = host().target(bundle.target).load(bundle, runtime, threads)
+
+    @classmethod
+    def open(cls, path: str | Path, runtime: str | None = None, threads: int = 1) -> Scorer:
+        """Open a bundle file and its runtime."""
+        return cls(Bundle.open(path), runtime, threads)
+
+    def recommend(
+        self,
+        history: Sequence[object],
+        k: int = 10,
+        *,
+        weights: Sequence[float] | None = None,
+        strict: bool = False,
+    ) -> Recommendations:
+        """Recommend k items that are not in the history.
+
+        Args:
+            history: ids of past items, most recent last; an id that occurs twice counts
+                once, at its most recent place.
+            k: how many, at most the bundle's ``top_k``.
+            weights: a positive number for each past item (a rating, a recency), 1 by
+                default.
+            strict: make an unknown id an error instead of skipping and counting it.
+
+        Raises:
+            OptionError: k or the weights are out of range.
+            DataError: ``strict``, and the catalogue lacks an id.
+        """
+        if not 1 <= k <= self.signature.top_k:
+            raise OptionError(
+                f"k: this bundle recommends 1 to {self.signature.top_k} items, got {k}; "
+                "build with a larger top_k"
+            )
+        if weights is not None and len(weights) != len(history):
+            raise OptionError(f"weights: expected {len(history)}, one a past item, got {len(weights)}")
+        if weights is not None and not all(0 < w < float("inf") for w in weights):
+            raise OptionError("weights: expected positive finite numbers")
+        rows: dict[int, float] = {}
+        unknown: list[str] = []
+        for place, item in enumerate(history):
+            row = self.bundle.items.find(item)
+            if row is None:
+                unknown.append(str(item))
+                continue
+            rows.pop(row, None)
+            rows[row] = 1.0 if weights is None else float(weights[place])
+        if unknown and strict:
+            raise DataError(f"history: unknown items {', '.join(unknown[:10])}; {len(unknown)} in all")
+        if not rows:
+            return self._popular(k, unknown)
+        padded, padded_weights = pad_history(
+            np.array(list(rows), np.int32),
+            self.signature.history_length,
+            self.bundle.normalization,
+            None if weights is None else np.array(list(rows.values()), np.float32),
+        )
+        ids, scores = self._run(padded, padded_weights)
+        fresh = [(int(i), float(s)) for i, s in zip(ids, scores, strict=True) if int(i) not in rows]
+        truncated = max(0, len(rows) - self.signature.history_length)
+        return Recommendations(
+            [self._item(row, score) for row, score in fresh[:k]], unknown, truncated, False
+        )
+
+    def _popular(self, k: int, unknown: list[str]) -> Recommendations:
+        rows = self.bundle.popular[:k].tolist()
+        return Recommendations([self._item(r, float("nan")) for r in rows], unknown, 0, True)
+
+    def _item(self, row: int, score: float) -> Recommendation:
+        items = self.bundle.items
+        return Recommendation(str(items.ids[row]), items.title(row), score)

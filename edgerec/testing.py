@@ -1,0 +1,209 @@
+"""Contract suites for plugin authors: what every codec, compressor and target must do.
+
+    from edgerec.testing import check_target
+
+    def test_my_target(tmp_path):
+        check_target(MyTarget(), tmp_path)
+
+Each raises AssertionError with what was found; none of them needs torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from edgerec.bundle import Bundle
+from edgerec.codecs import F32, Codec, Fp16, Fp32, Int4, Int8
+from edgerec.compress import Compressor, Context, same_content
+from edgerec.device_model import DeviceModel, Head, Table
+from edgerec.errors import CodecError, TargetError
+from edgerec.export import Target, export
+from edgerec.items import Items
+from edgerec.ops import Op
+from edgerec.parity import MAX_SCORE_ERROR, MIN_OVERLAP, measure_parity, sample_histories
+
+__all__ = ["check_codec", "check_compressor", "check_target", "example_models"]
+
+#: The codecs of core, in both forms.
+CORE_CODECS: tuple[Codec, ...] = (
+    Fp32(),
+    Fp16(),
+    Int8(),
+    Int8(symmetric=False),
+    Int4(),
+    Int4(symmetric=True),
+)
+
+
+def example_models(items: int = 600, width: int = 16, seed: int = 0) -> dict[str, DeviceModel]:
+    """Small models that between them use every op, head and table arrangement.
+
+    ``sum``: LightGCN, one tied table and a weight an item. ``two-tables``: a past table
+    beside the candidate table. ``dense``: GraphSAGE-like, dense layers, cosine head.
+    ``attention``: softmax weights over the history, sigmoid head.
+    """
+    rng = np.random.default_rng(seed)
+
+    def matrix(*shape: int) -> F32:
+        return rng.normal(size=shape).astype(np.float32) / np.float32(np.sqrt(shape[-1]))
+
+    catalogue = Items.of(f"i{n:05d}" for n in range(items))
+    popular = np.arange(min(items, 100), dtype=np.int32)
+
+    def table(*shape: int) -> Table:
+        return Table.encode(matrix(*shape), Fp32())
+
+    def make(
+        tables: dict[str, Table], ops: list[Op], head: Head, constants: dict[str, F32] | None = None
+    ) -> DeviceModel:
+        return DeviceModel(
+            catalogue, tables, tuple(ops), head, 30, constants or {}, popular=popular
+        )
+
+    d = width
+    degree = Table.encode(rng.uniform(0.1, 1, (items, 1)).astype(np.float32), Fp32())
+    pooled = [Op("Mul", ("rows", "weights"), "weighted"), Op("ReduceSum", ("weighted",), "pooled")]
+    return {
+        "sum": make(
+            {"items": table(items, d), "degree": degree},
+            [
+                Op("Gather", ("items", "history"), "rows"),
+                Op("Gather", ("degree", "history"), "by_degree"),
+                Op("Mul", ("rows", "by_degree"), "scaled"),
+                Op("Mul", ("scaled", "weights"), "weighted"),
+                Op("ReduceSum", ("weighted",), "user"),
+            ],
+            Head("items"),
+        ),
+        "two-tables": make(
+            {"past": table(items, d), "items": table(items, d)},
+            [
+                Op("Gather", ("past", "history"), "rows"),
+                pooled[0],
+                Op("ReduceSum", ("weighted",), "user"),
+            ],
+            Head("items"),
+        ),
+        "dense": make(
+            {"past": table(items, 2 * d), "items": table(items, d)},
+            [
+                Op("Gather", ("past", "history"), "rows"),
+                *pooled,
+                Op("Gemm", ("pooled", "w1", "b1"), "h1"),
+                Op("Relu", ("h1",), "a1"),
+                Op("MatMul", ("pooled", "w2"), "h2"),
+                Op("Tanh", ("h2",), "a2"),
+                Op("Concat", ("a1", "a2"), "both"),
+                Op("Gemm", ("both", "w3", "b3"), "h3"),
+                Op("Sigmoid", ("h3",), "gate"),
+                Op("Add", ("h3", "gate"), "h4"),
+                Op("LpNormalization", ("h4",), "user"),
+            ],
+            Head("items", "cosine"),
+            {
+                "w1": matrix(2 * d, d),
+                "b1": matrix(1, d),
+                "w2": matrix(2 * d, d),
+                "w3": matrix(2 * d, d),
+                "b3": matrix(1, d),
+            },
+        ),
+        "attention": make(
+            {"items": table(items, d)},
+            [
+                Op("Gather", ("items", "history"), "rows"),
+                Op("MatMul", ("rows", "query"), "raw"),
+                Op("LeakyRelu", ("raw",), "logits", {"alpha": 0.2}),
+                Op("Add", ("logits", "mask"), "masked"),
+                Op("Softmax", ("masked",), "attention"),
+                Op("Mul", ("rows", "attention"), "weighted"),
+                Op("ReduceSum", ("weighted",), "user"),
+            ],
+            Head("items", "sigmoid"),
+            {"query": matrix(d, 1)},
+        ),
+    }
+
+
+def check_codec(codec: Codec, width: int = 16) -> None:
+    """Check that a codec is exact in bytes, decodes any rows, and survives zeros."""
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(50, width)).astype(np.float32)
+    matrix[3] = 0
+    table = Table.encode(matrix, codec)
+    assert table.nbytes == codec.nbytes(50, width), "nbytes differs from the bytes written"
+    whole = table.decode()
+    assert whole.dtype == np.float32, "decode should give float32"
+    assert whole.shape == matrix.shape, "decode should give the matrix's shape"
+    assert np.isfinite(whole).all(), "decode gave NaN or infinity"
+    rows = np.array([49, 0, 3, 3])
+    assert np.array_equal(table.decode(rows), whole[rows]), "decode(rows) differs from decode()"
+    assert np.array_equal(table.decode(slice(10, 20)), whole[10:20]), "decode(slice) differs"
+    error = np.linalg.norm(whole - matrix) / np.linalg.norm(matrix)
+    assert error < 0.9, f"decode is {error:.0%} away from what was encoded"
+    damaged = dict(table.arrays)
+    damaged.pop(next(iter(damaged)))
+    try:
+        Table(codec, table.shape, damaged)
+    except CodecError:
+        return
+    raise AssertionError("arrays with a part missing were accepted")
+
+
+def check_compressor(
+    compressor: Compressor, model: DeviceModel, context: Context | None = None
+) -> DeviceModel:
+    """Check that a compressor is a function: it leaves its input alone and repeats itself."""
+    context = context or Context()
+    before = {name: table.decode().copy() for name, table in model.tables.items()}
+    after = compressor.compress(model, context)
+    assert all(np.array_equal(before[n], t.decode()) for n, t in model.tables.items()), (
+        "the compressor changed the model it was given"
+    )
+    assert not same_content(model, after), "the compressor had no effect"
+    assert same_content(after, compressor.compress(model, context)), "two runs differ"
+    computed = compressor.bytes_after(model)
+    assert computed in (None, after.table_bytes), (
+        f"bytes_after said {computed}, the step gave {after.table_bytes}"
+    )
+    return after
+
+
+def check_target(
+    target: Target,
+    folder: Path,
+    models: Mapping[str, DeviceModel] | None = None,
+    codecs: tuple[Codec, ...] = CORE_CODECS,
+    histories: int = 100,
+) -> dict[tuple[str, str], str]:
+    """Export, load and run every model × codec and compare it with the oracle.
+
+    Returns, for each pair, ``ok`` or why the target refuses it. A combination that is
+    neither refused nor right is an AssertionError.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for name, model in (models or example_models()).items():
+        for codec in codecs:
+            # Vectors of one number an item (LightGCN's degree weights) keep their codec.
+            wide = [n for n, t in model.tables.items() if t.shape[1] > 1]
+            coded = model.with_codec(codec, wide)
+            label = f"{codec.name}{'' if getattr(codec, 'symmetric', True) else ' affine'}"
+            if reasons := target.refuse(coded, None):
+                assert all(reasons), "refuse() gave an empty reason"
+                found[name, label] = "; ".join(reasons)
+                continue
+            path = folder / f"{target.name}-{name}-{label.replace(' ', '-')}.edgerec"
+            try:
+                export(coded, target, path, top_k=20)
+            except TargetError as error:
+                raise AssertionError(f"{name}, {label}: {error}") from error
+            for runtime in target.runtimes():
+                runner = target.load(Bundle.open(path), runtime)
+                parity = measure_parity(runner, coded, sample_histories(coded, histories, seed=1))
+                assert parity.overlap >= MIN_OVERLAP, f"{name}, {label}, {runtime}: {parity}"
+                assert parity.score_error <= MAX_SCORE_ERROR, f"{name}, {label}, {runtime}: {parity}"
+            found[name, label] = "ok"
+    return found

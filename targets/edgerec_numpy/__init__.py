@@ -1,0 +1,48 @@
+"""numpy target: no runtime but numpy, any codec; the smallest thing to install."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edgerec.plugin import (
+    Bundle,
+    DeviceModel,
+    Payload,
+    Runner,
+    Signature,
+    Target,
+    hookimpl,
+    model_payload,
+)
+
+
+@dataclass(frozen=True)
+class NumpyTarget(Target):
+    """Run with numpy alone, block by block, so that no float copy of a table is held."""
+
+    name: ClassVar[str] = "numpy"
+
+    def refuse(self, model: DeviceModel, device: object) -> list[str]:
+        """Any model but one that wants a user's own vector."""
+        return ["the encoder reads user_vector"] if model.needs_user_vector else []
+
+    def lower(self, model: DeviceModel, signature: Signature) -> Payload:
+        """Write the model's own arrays; nothing is converted."""
+        return model_payload(model)
+
+    def runtimes(self) -> list[str]:
+        """Only numpy, which edgerec itself needs."""
+        return ["numpy"]
+
+    def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Runner:
+        """Map the tables from the file; threads are up to numpy's BLAS."""
+        from edgerec_numpy.run import load
+
+        return load(bundle)
+
+
+@hookimpl
+def edgerec_targets() -> list[type[Target]]:
+    """Provide the numpy target."""
+    return [NumpyTarget]
