@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgerec.container import Container, write_container
 from edgerec.device_model import DeviceModel
 from edgerec.errors import BundleError
-from edgerec.export import Payload, Signature
+from edgerec.target import Payload, Signature
 from edgerec.items import Items
 from edgerec.store import guarded, items_sections, read_items, read_payload_model
 

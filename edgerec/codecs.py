@@ -40,6 +40,17 @@ class Codec(abc.ABC):
 
     name: ClassVar[str]
 
+    def fit(self, matrix: F32) -> Codec:
+        """Return the codec with options that depend on the matrix filled in; itself mostly."""
+        return self
+
+    def holding(self, codec: Codec) -> Codec:
+        """Return what a table in this codec becomes when it is quantized with ``codec``.
+
+        ``codec`` itself, unless this one is about structure and can hold its numbers.
+        """
+        return codec
+
     @abc.abstractmethod
     def encode(self, matrix: F32) -> dict[str, NDArray[Any]]:
         """Encode float32[n, d] into named arrays.

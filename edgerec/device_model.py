@@ -60,6 +60,7 @@ class Table:
         if not np.isfinite(matrix).all():
             raise ModelError("table: holds NaN or infinity; the training diverged?")
         n, d = matrix.shape
+        codec = codec.fit(matrix)
         return cls(codec, (n, d), codec.encode(matrix))
 
     def decode(self, rows: NDArray[Any] | slice = slice(None)) -> F32:
@@ -185,7 +186,9 @@ class DeviceModel:
         chosen = set(self.tables if tables is None else tables)
         return self.replace(
             tables={
-                name: Table.encode(table.decode(), codec) if name in chosen else table
+                name: Table.encode(table.decode(), table.codec.holding(codec))
+                if name in chosen
+                else table
                 for name, table in self.tables.items()
             }
         )

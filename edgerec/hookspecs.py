@@ -12,9 +12,9 @@ import pluggy
 
 if TYPE_CHECKING:
     from edgerec.codecs import Codec
-    from edgerec.compress import Compressor
+    from edgerec.compressor import Compressor
     from edgerec.device import Device
-    from edgerec.export import Target
+    from edgerec.target import Target
 
 hookspec = pluggy.HookspecMarker("edgerec")
 hookimpl = pluggy.HookimplMarker("edgerec")

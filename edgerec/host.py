@@ -15,10 +15,10 @@ import pluggy
 
 from edgerec import hookspecs
 from edgerec.codecs import CODECS, Codec
-from edgerec.compress import Compressor
+from edgerec.compressor import Compressor
 from edgerec.device import Device
 from edgerec.errors import PluginError, UnknownNameError
-from edgerec.export import Target
+from edgerec.target import Target
 from edgerec.options import build
 
 __all__ = ["GROUP", "Host", "Plugin", "host"]

@@ -16,7 +16,7 @@ from edgerec.reference import Reference, pad_history
 
 if TYPE_CHECKING:
     from edgerec.bundle import Bundle
-    from edgerec.export import Runner, Target
+    from edgerec.target import Runner, Target
 
 __all__ = ["Parity", "check_parity", "measure_parity", "sample_histories"]
 

@@ -4,8 +4,8 @@
 """
 
 from edgerec.bundle import Bundle
-from edgerec.codecs import F32, Codec
-from edgerec.compress import Compressor, Context
+from edgerec.codecs import F32, Arrays, Codec, Fp16, Fp32, Int4, Int8
+from edgerec.compressor import Compressor, Context
 from edgerec.device import Budget, Device
 from edgerec.device_model import DeviceModel, Head, Table
 from edgerec.errors import (
@@ -17,7 +17,7 @@ from edgerec.errors import (
     RuntimeMissingError,
     TargetError,
 )
-from edgerec.export import Payload, Runner, Signature, Target
+from edgerec.target import Payload, Runner, Signature, Target
 from edgerec.hookspecs import hookimpl
 from edgerec.items import Items
 from edgerec.lowering import Integers, candidate_factor, integers_of
@@ -28,6 +28,7 @@ from edgerec.store import model_payload
 __all__ = [
     "F32",
     "MASKED",
+    "Arrays",
     "Budget",
     "Bundle",
     "Codec",
@@ -38,7 +39,11 @@ __all__ = [
     "Device",
     "DeviceModel",
     "EdgerecError",
+    "Fp16",
+    "Fp32",
     "Head",
+    "Int4",
+    "Int8",
     "Integers",
     "Items",
     "ModelError",

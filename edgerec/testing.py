@@ -17,10 +17,10 @@ import numpy as np
 
 from edgerec.bundle import Bundle
 from edgerec.codecs import F32, Codec, Fp16, Fp32, Int4, Int8
-from edgerec.compress import Compressor, Context, same_content
+from edgerec.compressor import Compressor, Context, same_content
 from edgerec.device_model import DeviceModel, Head, Table
 from edgerec.errors import CodecError, TargetError
-from edgerec.export import Target, export
+from edgerec.target import Target, export
 from edgerec.items import Items
 from edgerec.ops import Op
 from edgerec.parity import MAX_SCORE_ERROR, MIN_OVERLAP, measure_parity, sample_histories

@@ -1,1 +1,81 @@
-"""To come."""
+"""prune: drop the weights, or the items, that matter least."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from edgerec.plugin import (
+    Codec,
+    CompressError,
+    Compressor,
+    Context,
+    DeviceModel,
+    OptionError,
+    hookimpl,
+)
+from edgerec_prune.sparse import Sparse
+
+Importance = Literal["magnitude", "gradient", "abs_gradient", "taylor", "fisher"]
+
+
+@dataclass(frozen=True)
+class Prune(Compressor):
+    """Remove the share of a model that matters least.
+
+    ``weights`` sets single numbers of the wide tables to zero and writes the rest in the
+    ``sparse`` codec; ``items`` takes rows out of the catalogue by the importance summed
+    over each row, so those items can no longer be recommended.
+    """
+
+    name: ClassVar[str] = "prune"
+
+    share: float = field(default=0.7, metadata={"help": "share to remove, between 0 and 1"})
+    structure: Literal["weights", "items"] = field(
+        default="weights", metadata={"help": "single numbers, or whole items"}
+    )
+    importance: Importance = field(
+        default="magnitude",
+        metadata={"help": "what counts: |w|, Σg, Σ|g|, |Σ w·g| or Σg² over training histories"},
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise OptionError(f"prune.share: expected a number between 0 and 1, got {self.share}")
+
+    def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
+        """Score every number of the tables and drop the lowest share."""
+        from edgerec_prune.importance import importance_of, keep_largest, sum_rows
+
+        scores = importance_of(model, self.importance, context)
+        if self.structure == "items":
+            per_item = sum_rows(scores)
+            return model.take(keep_largest(per_item, self.share).nonzero()[0])
+        pruned = {}
+        for name, table in model.tables.items():
+            if table.shape[1] == 1:
+                pruned[name] = table
+                continue
+            keep = keep_largest(scores[name], self.share)
+            values = getattr(table.codec, "values", table.codec.name)
+            codec = Sparse("int8" if values == "int8" else "fp16")
+            sparse = type(table).encode(table.decode() * keep, codec)
+            if sparse.nbytes >= table.nbytes:
+                raise CompressError(
+                    f"prune: table {name!r} would grow: {sparse.nbytes:,} bytes sparse at share "
+                    f"{self.share:g}, {table.nbytes:,} now; prune a larger share, or quantize instead"
+                )
+            pruned[name] = sparse
+        return model.replace(tables=pruned)
+
+
+@hookimpl
+def edgerec_compressors() -> list[type[Compressor]]:
+    """Provide prune."""
+    return [Prune]
+
+
+@hookimpl
+def edgerec_codecs() -> list[type[Codec]]:
+    """Provide the sparse codec."""
+    return [Sparse]

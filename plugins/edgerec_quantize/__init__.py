@@ -1,1 +1,65 @@
-"""To come."""
+"""quantize: write item tables with fewer bits a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from edgerec.plugin import (
+    Codec,
+    Compressor,
+    CompressError,
+    Context,
+    DeviceModel,
+    Fp16,
+    Int4,
+    Int8,
+    hookimpl,
+)
+
+
+@dataclass(frozen=True)
+class Quantize(Compressor):
+    """Post-training quantization, row by row.
+
+    Tables of one number an item (LightGCN's scales) become fp16 whatever the codec: a
+    scale of its own would cost more than the number.
+    """
+
+    name: ClassVar[str] = "quantize"
+
+    codec: Literal["int8", "int4", "fp16"] = field(
+        default="int8", metadata={"help": "bits a number"}
+    )
+    symmetric: bool | None = field(
+        default=None,
+        metadata={"help": "range [-max, max], or [min, max]; by default int8 is, int4 is not"},
+    )
+
+    def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
+        """Encode every table that is wider than the codec."""
+        wide = [name for name, table in model.tables.items() if table.shape[1] > 1]
+        narrow = [name for name in model.tables if name not in wide]
+        return model.with_codec(self._codec(), wide).with_codec(Fp16(), narrow)
+
+    def bytes_after(self, model: DeviceModel) -> int:
+        """Table bytes after this step."""
+        return sum(
+            table.codec.holding(self._codec() if table.shape[1] > 1 else Fp16()).nbytes(*table.shape)
+            for table in model.tables.values()
+        )
+
+    def _codec(self) -> Codec:
+        if self.codec == "fp16":
+            if self.symmetric is not None:
+                raise CompressError("quantize.symmetric: fp16 has no range; leave it out")
+            return Fp16()
+        if self.codec == "int8":
+            return Int8(symmetric=self.symmetric is not False)
+        return Int4(symmetric=self.symmetric is True)
+
+
+@hookimpl
+def edgerec_compressors() -> list[type[Compressor]]:
+    """Provide quantize."""
+    return [Quantize]

@@ -1,0 +1,195 @@
+"""Measure a bundle on this device: bytes, time to open, latency, memory.
+
+    python -m edgerec.bench BUNDLE [--histories FILE] [--runtime NAME] [--lists FILE]
+
+It needs numpy and the bundle's runtime, no more, and prints one line of JSON. ``measure``
+runs it in a fresh process, so that memory is that of a program which does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgerec.atomic import write_text
+from edgerec.errors import EdgerecError, TargetError
+
+__all__ = ["measure", "peak_rss_bytes"]
+
+
+def measure(
+    path: str | Path,
+    histories: Sequence[Sequence[str]] | None = None,
+    *,
+    runtime: str | None = None,
+    k: int = 20,
+    threads: int = 1,
+    timeout: float = 600,
+) -> dict[str, Any]:
+    """Measure a bundle in a fresh process.
+
+    Args:
+        path: the bundle.
+        histories: ids of past items, most recent last; random ones by default.
+        runtime: which runtime; the target's best by default.
+        k: how many to recommend.
+        threads: for the runtime.
+        timeout: seconds after which to give up.
+
+    Returns:
+        bundle_bytes; import_ms, open_ms, first_ms, p50_ms and p95_ms; peak_rss_bytes and
+        baseline_rss_bytes (before the bundle is opened, runtime imported); lists, the ids
+        recommended for each history; and what was measured on.
+
+    Raises:
+        TargetError: the process failed; the message is its own.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        lists = Path(folder) / "lists.json"
+        command = [sys.executable, "-m", "edgerec.bench", str(path), "--lists", str(lists)]
+        command += ["--k", str(k), "--threads", str(threads)]
+        if runtime is not None:
+            command += ["--runtime", runtime]
+        if histories is not None:
+            given = Path(folder) / "histories.json"
+            given.write_text(json.dumps([list(h) for h in histories]), "utf-8")
+            command += ["--histories", str(given)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)  # noqa: S603  # our own module
+        except subprocess.TimeoutExpired:
+            raise TargetError(f"{path}: did not finish within {timeout:g} s") from None
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise TargetError(f"{path}: measuring it failed: {last}")
+        figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        figures["lists"] = json.loads(lists.read_text("utf-8"))
+        return figures
+
+
+def peak_rss_bytes() -> int:
+    """Peak resident memory of this process.
+
+    Linux's VmHWM where there is one: ``ru_maxrss`` is inherited over fork and exec, so a
+    child of a large process would report its parent.
+    """
+    try:
+        for line in Path("/proc/self/status").read_text("ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def run(path: str, histories: list[list[str]] | None, runtime: str | None, k: int, threads: int, repeats: int = 200) -> dict[str, Any]:
+    """Measure in this process; see ``measure``."""
+    from edgerec.bundle import Bundle
+    from edgerec.host import host
+    from edgerec.score import Scorer
+
+    bundle = Bundle.open(path, verify=False)
+    target = host().target(bundle.target)
+    chosen = runtime or (target.runtimes() or [bundle.target])[0]
+    start = time.perf_counter()
+    version = _import_runtime(chosen)
+    import_ms = (time.perf_counter() - start) * 1e3
+    baseline = peak_rss_bytes()
+    start = time.perf_counter()
+    scorer = Scorer.open(path, runtime, threads)
+    open_ms = (time.perf_counter() - start) * 1e3
+    if histories is None:
+        histories = _random_histories(bundle)
+    k = min(k, bundle.signature.top_k)
+    times: list[float] = []
+    lists: list[list[str]] = []
+    for history in histories:
+        start = time.perf_counter()
+        found = scorer.recommend(history, k)
+        times.append((time.perf_counter() - start) * 1e3)
+        lists.append([r.id for r in found])
+    # A short list of histories is gone through again, so that percentiles mean something.
+    while len(times) < repeats:
+        history = histories[len(times) % len(histories)]
+        start = time.perf_counter()
+        scorer.recommend(history, k)
+        times.append((time.perf_counter() - start) * 1e3)
+    return {
+        "bundle": Path(path).name,
+        "target": bundle.target,
+        "runtime": chosen,
+        "runtime_version": version,
+        "machine": platform.machine(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "bundle_bytes": bundle.nbytes,
+        "items": len(bundle.items),
+        "histories": len(histories),
+        "import_ms": import_ms,
+        "open_ms": open_ms,
+        "first_ms": times[0],
+        "p50_ms": float(np.percentile(times[1:], 50)),
+        "p95_ms": float(np.percentile(times[1:], 95)),
+        "baseline_rss_bytes": baseline,
+        "peak_rss_bytes": peak_rss_bytes(),
+        "lists": lists,
+    }
+
+
+#: Modules of runtimes, imported ahead so that their memory and time count as baseline.
+def _import_runtime(name: str) -> str:
+    module = name.replace("-", "_")
+    try:
+        __import__(module)
+        return importlib.metadata.version(name)
+    except (ImportError, importlib.metadata.PackageNotFoundError):
+        return "unknown"
+
+
+def _random_histories(bundle: Any, count: int = 200) -> list[list[str]]:
+    rng = np.random.default_rng(0)
+    longest = min(50, bundle.signature.history_length, len(bundle.items))
+    rows = [rng.choice(len(bundle.items), rng.integers(1, longest + 1), replace=False) for _ in range(count)]
+    return [[bundle.items.ids[int(r)] for r in history] for history in rows]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line: print one line of JSON."""
+    parser = argparse.ArgumentParser(prog="python -m edgerec.bench", description=__doc__)
+    parser.add_argument("bundle")
+    parser.add_argument("--histories", help="JSON: a list of lists of item ids")
+    parser.add_argument("--runtime")
+    parser.add_argument("--k", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--lists", help="write the recommended ids there, as JSON")
+    given = parser.parse_args(arguments)
+    try:
+        histories = None
+        if given.histories:
+            histories = json.loads(Path(given.histories).read_text("utf-8"))
+        figures = run(given.bundle, histories, given.runtime, given.k, given.threads)
+    except EdgerecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    lists = figures.pop("lists")
+    if given.lists:
+        write_text(given.lists, json.dumps(lists))
+    print(json.dumps(figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Save and resume training: arrays in a container, nothing pickled."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from edgerec.container import Container, write_container
+from edgerec.errors import OptionError
+
+__all__ = ["load_state", "save_state"]
+
+
+def save_state(
+    path: str | Path,
+    module: nn.Module,
+    optimizer: Optimizer,
+    schedule: LRScheduler,
+    options: Any,
+    epochs_done: int,
+) -> None:
+    """Write parameters, the optimizer's moments and the epoch, atomically."""
+    sections = {f"parameter/{n}": p.detach().numpy() for n, p in module.named_parameters()}
+    for index, entry in optimizer.state_dict()["state"].items():
+        sections |= {f"optimizer/{index}/{k}": v.numpy() for k, v in entry.items()}
+    meta = {"options": dataclasses.asdict(options), "epochs_done": epochs_done}
+    write_container(path, "training", meta, sections)
+
+
+def load_state(
+    path: str | Path,
+    module: nn.Module,
+    optimizer: Optimizer,
+    schedule: LRScheduler,
+    options: Any,
+) -> int:
+    """Restore what ``save_state`` wrote and return the epochs done; 0 if there is no file.
+
+    Raises:
+        OptionError: the file was written with other options.
+        BundleError: the file is damaged.
+    """
+    if not Path(path).exists():
+        return 0
+    container = Container(path)
+    container.verify()
+    written = container.meta.get("options", {})
+    ours = dataclasses.asdict(options)
+    changed = sorted(k for k in ours.keys() | written.keys() if ours.get(k) != written.get(k))
+    if container.kind != "training" or changed:
+        raise OptionError(
+            f"{path}: was written with another {', '.join(changed) or 'kind of file'}; use the same "
+            "options to resume, or remove it to start again"
+        )
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.copy_(torch.from_numpy(container.array(f"parameter/{name}").copy()))
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name in container.names:
+        if name.startswith("optimizer/"):
+            _, index, key = name.split("/")
+            state.setdefault(int(index), {})[key] = torch.from_numpy(container.array(name).copy())
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    done = int(container.meta["epochs_done"])
+    schedule.last_epoch = done - 1
+    for group, rate in zip(optimizer.param_groups, _rates(schedule, done), strict=True):
+        group["lr"] = rate
+    schedule.last_epoch = done
+    return done
+
+
+def _rates(schedule: LRScheduler, epoch: int) -> list[float]:
+    """Learning rates of an epoch by the schedule's closed form."""
+    schedule.last_epoch = epoch
+    closed: list[float] = schedule._get_closed_form_lr()  # type: ignore[attr-defined]  # every schedule used here has it
+    return closed

@@ -1,0 +1,238 @@
+"""Build: a model, a chain of compressors, targets and a device give verified bundles."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgerec.bench import measure
+from edgerec.compressor import Compressor, Context, Step, no_progress
+from edgerec.compressor import compress as run_chain
+from edgerec.data import Dataset
+from edgerec.device import Device, load_device
+from edgerec.device_model import DeviceModel
+from edgerec.errors import BudgetError, OptionError, TargetError
+from edgerec.host import host
+from edgerec.options import parse_spec
+from edgerec.quality import Quality, evaluate, quality_of, test_users
+from edgerec.target import export
+
+__all__ = ["Built", "Recipe", "build", "compress", "find_device", "load_recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to build.
+
+    Args:
+        compress: compressors in order, each (name, options).
+        targets: names of targets; empty means all that the device has, or all installed.
+        device: whose budget to keep, or none.
+        top_k: the most recommendations that a bundle can be asked for.
+    """
+
+    compress: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    targets: tuple[str, ...] = ()
+    device: Device | None = None
+    top_k: int = 50
+
+
+@dataclass(frozen=True)
+class Built:
+    """One bundle that was written, with what was measured on the file."""
+
+    target: str
+    path: Path
+    figures: Mapping[str, Any]
+    steps: Sequence[Step] = field(default_factory=list)
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read a recipe.
+
+    ::
+
+        device = "pixel-6a"          # a name, or a profile's path
+        targets = ["tflite"]
+        top_k = 50
+
+        [[compress]]
+        name = "quantize"
+        codec = "int8"
+
+    Raises:
+        OptionError: the file cannot be read, or a key is unknown or of the wrong type.
+    """
+    try:
+        content = tomllib.loads(Path(path).read_text("utf-8"))
+    except FileNotFoundError:
+        raise OptionError(f"{path}: no such recipe") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise OptionError(f"{path}: not a TOML file: {error}") from None
+    if unknown := sorted(set(content) - {"device", "targets", "top_k", "compress"}):
+        raise OptionError(
+            f"{path}: unknown key {', '.join(unknown)}; keys: device, targets, top_k, compress"
+        )
+    steps, targets = content.get("compress", []), content.get("targets", [])
+    if not isinstance(steps, list) or not all(isinstance(s, dict) and "name" in s for s in steps):
+        raise OptionError(f"{path}: compress: expected [[compress]] tables with a name")
+    if not isinstance(targets, list) or not all(isinstance(t, str) for t in targets):
+        raise OptionError(f"{path}: targets: expected a list of names, got {targets!r}")
+    top_k = content.get("top_k", 50)
+    if type(top_k) is not int:
+        raise OptionError(f"{path}: top_k: expected an integer, got {top_k!r}")
+    return Recipe(
+        tuple((str(s["name"]), {k: v for k, v in s.items() if k != "name"}) for s in steps),
+        tuple(targets),
+        find_device(str(content["device"])) if "device" in content else None,
+        top_k,
+    )
+
+
+def find_device(name: str) -> Device:
+    """Return a device by its name, or from a profile's path ending in ``.toml``."""
+    return load_device(name) if name.endswith(".toml") else host().device(name)
+
+
+def compress(
+    model: DeviceModel,
+    *chain: str | Compressor,
+    dataset: Dataset | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] = no_progress,
+) -> DeviceModel:
+    """Apply compressors in order: ``compress(model, "prune:share=0.8", "quantize")``.
+
+    Raises:
+        UnknownNameError, OptionError: a name or an option is wrong.
+        CompressError: a step failed or had no effect.
+    """
+    made = [_compressor(*parse_spec(c)) if isinstance(c, str) else c for c in chain]
+    return run_chain(model, made, Context(dataset, seed, progress))[0]
+
+
+def build(
+    model: DeviceModel,
+    dataset: Dataset,
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    users: int | None = 1000,
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] = no_progress,
+) -> list[Built]:
+    """Compress a model, export it to each target, and measure every written file.
+
+    A bundle is measured in a fresh process in its real runtime, over the histories of
+    test users, and takes its place as ``folder/<target>.edgerec`` only when it keeps the
+    device's budget.
+
+    Args:
+        model: the uncompressed model, which quality is compared with.
+        dataset: with held-out interactions.
+        recipe: what to build.
+        folder: where the bundles go.
+        users: how many test users to measure on; None for all.
+        seed: for the choice of users and for compressors.
+        progress: called with (done, total, what).
+
+    Raises:
+        BudgetError: a bundle is over budget; the message gives limits and figures.
+        TargetError: a target refuses the model; for a recipe that names no targets, those
+            that refuse are left out, and all refusing is an error.
+    """
+    chain = [_compressor(name, options) for name, options in recipe.compress]
+    names = recipe.targets or (recipe.device.targets if recipe.device else ()) or tuple(host().targets)
+    for name in names:
+        host().target(name)
+    total = 2 + len(names)
+    progress(0, total, "compressing")
+    small, steps = run_chain(model, chain, Context(dataset, seed))
+    progress(1, total, "evaluating")
+    chosen = test_users(dataset, users, seed)
+    before = evaluate(model, dataset, users=chosen)
+    built, refused = [], []
+    for number, name in enumerate(names, 2):
+        progress(number, total, f"exporting to {name}")
+        reasons = host().target(name).refuse(small, recipe.device)
+        if reasons and not recipe.targets:
+            refused.append(f"{name}: {'; '.join(reasons)}")
+            continue
+        built.append(
+            _build_one(small, before, dataset, chosen, name, recipe, Path(folder), steps)
+        )
+    if not built:
+        raise TargetError(f"no target takes this model: {' | '.join(refused)}")
+    progress(total, total, "done")
+    return built
+
+
+def _build_one(
+    model: DeviceModel,
+    before: Quality,
+    dataset: Dataset,
+    users: np.ndarray[Any, Any],
+    target: str,
+    recipe: Recipe,
+    folder: Path,
+    steps: list[Step],
+) -> Built:
+    """Export one target, measure the file, check the budget, and put it in place."""
+    path = folder / f"{target}.edgerec"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as draft_folder:
+        draft = Path(draft_folder) / path.name
+        provenance = {"steps": [asdict(s) for s in steps]}
+        export(
+            model,
+            target,
+            draft,
+            top_k=recipe.top_k,
+            device=recipe.device,
+            provenance=provenance,
+        )
+        figures = measure_quality(draft, before, dataset, users, model)
+        if recipe.device is not None:
+            if violations := recipe.device.budget.violations(figures):
+                raise BudgetError(
+                    f"{target} on {recipe.device.name}: {'; '.join(violations)}. Nothing was "
+                    "written; compress more, or raise the limit to what was measured"
+                )
+        os.replace(draft, path)
+    return Built(target, path, figures, steps)
+
+
+def measure_quality(
+    path: Path,
+    before: Quality,
+    dataset: Dataset,
+    users: np.ndarray[Any, Any],
+    model: DeviceModel,
+) -> dict[str, Any]:
+    """Measure a written bundle over test users: bench figures, quality, overlap."""
+    ids = dataset.items.ids
+    histories = [[ids[int(row)] for row in dataset.train.of(int(user))] for user in users]
+    figures = measure(path, histories, k=min(20, len(model.items)))
+    lists = np.full((len(users), 20), -1, np.int32)
+    for place, found in enumerate(figures.pop("lists")):
+        lists[place, : len(found)] = [dataset.items.rows[item] for item in found]
+    quality = quality_of(lists, dataset, users)
+    kept, shared = quality.kept(before)
+    return figures | {
+        "recall": quality.recall,
+        "ndcg": quality.ndcg,
+        "quality": kept,
+        "overlap": shared,
+        "long_tail": quality.long_tail,
+    }
+
+
+def _compressor(name: str, options: Mapping[str, Any]) -> Compressor:
+    return host().compressor(name, **options)

@@ -1,0 +1,145 @@
+"""Targets: a DeviceModel goes in, the files of one runtime come out, in a Bundle."""
+
+from __future__ import annotations
+
+import abc
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.codecs import F32
+from edgerec.device_model import DeviceModel
+from edgerec.errors import OptionError, TargetError
+
+if TYPE_CHECKING:
+    from edgerec.bundle import Bundle
+    from edgerec.device import Device
+
+__all__ = ["Payload", "Runner", "Signature", "Target", "export"]
+
+#: What a target writes: named files or arrays, kept as sections of the bundle.
+Payload = Mapping[str, bytes | NDArray[Any]]
+
+#: A loaded artefact: (history int32[H], weights float32[H]) -> (rows int32[R], scores
+#: float32[R]), R = Signature.returned, highest score first.
+Runner = Callable[[NDArray[np.int32], F32], tuple[NDArray[np.int32], F32]]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The shape of an artefact's call, the same for every target.
+
+    in: ``history`` int32[H] (rows, most recent last, padded with -1) and ``weights``
+    float32[H] (0 for padding); out: ``ids`` int32[R] and ``scores`` float32[R].
+
+    R = min(n, K + H): at most H items were seen, so dropping the seen ones leaves the
+    exact best K without a mask in the graph.
+
+    Args:
+        items: n, rows of the candidate table.
+        history_length: H.
+        top_k: K, the most recommendations that can be asked for.
+    """
+
+    items: int
+    history_length: int
+    top_k: int
+
+    @property
+    def returned(self) -> int:
+        """R, how many candidates the artefact returns."""
+        return min(self.items, self.top_k + self.history_length)
+
+    @property
+    def proposed(self) -> int:
+        """How many candidates an inexact scan proposes to the float re-scoring.
+
+        Integer kernels round the user vector; a margin over R makes up for the order
+        that this upsets around the cut.
+        """
+        return min(self.items, self.returned + max(64, self.returned // 4))
+
+
+class Target(abc.ABC):
+    """An export target. Subclasses are frozen dataclasses; their fields are options.
+
+    A target's package keeps heavy imports inside ``lower`` (workstation) and ``load``
+    (device), so that listing plugins stays fast and a device needs only its runtime.
+    """
+
+    #: What a user calls the target, unique among installed ones.
+    name: ClassVar[str]
+
+    def refuse(self, model: DeviceModel, device: Device | None) -> list[str]:
+        """Reasons why this target cannot take the model; none if it can."""
+        return []
+
+    @abc.abstractmethod
+    def lower(self, model: DeviceModel, signature: Signature) -> Payload:
+        """Write the model for this target's runtime.
+
+        Raises:
+            TargetError: the export failed; the message says why.
+        """
+
+    @abc.abstractmethod
+    def runtimes(self) -> list[str]:
+        """Names of the installed runtimes that can run this target, best first."""
+
+    @abc.abstractmethod
+    def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Runner:
+        """Open a bundle of this target in a runtime, the best one by default.
+
+        Raises:
+            RuntimeMissingError: the runtime is not installed.
+        """
+
+
+def export(
+    model: DeviceModel,
+    target: str | Target,
+    path: str | Path,
+    *,
+    top_k: int = 50,
+    device: Device | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """Lower a model for a target, write the bundle, and prove it in its real runtime.
+
+    The artefact is loaded and run on sample histories and compared with the numpy oracle
+    before the file takes its place at ``path``, so a bundle that exists is one that works.
+
+    Raises:
+        UnknownNameError: no such target.
+        TargetError: the target refuses the model, the export failed, or what was written
+            does not compute what the model does.
+    """
+    from edgerec.bundle import Bundle, write_bundle
+    from edgerec.host import host
+    from edgerec.parity import check_parity
+
+    chosen = host().target(target) if isinstance(target, str) else target
+    if top_k < 1:
+        raise OptionError(f"top_k: expected at least 1, got {top_k}")
+    if device is not None and device.targets and chosen.name not in device.targets:
+        runs = ", ".join(device.targets)
+        raise TargetError(f"target {chosen.name}: device {device.name} has no such runtime, only {runs}")
+    if reasons := chosen.refuse(model, device):
+        raise TargetError(f"target {chosen.name} cannot take this model: {'; '.join(reasons)}")
+    signature = Signature(len(model.items), model.history_length, top_k)
+    payload = chosen.lower(model, signature)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        draft = Path(folder) / path.name
+        write_bundle(draft, model, chosen.name, signature, payload, provenance or {})
+        for runtime in chosen.runtimes():
+            check_parity(Bundle.open(draft), chosen, model, runtime)
+        os.replace(draft, path)
+    return Bundle.open(path, verify=False)

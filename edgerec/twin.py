@@ -1,0 +1,111 @@
+"""The torch interpreter of a DeviceModel: the differentiable twin of the numpy oracle.
+
+Gradient pruning, quantization-aware training and distillation train it; its parameters
+are the model's own tables and constants, by the same names.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgerec.device_model import DeviceModel
+from edgerec.errors import ModelError
+from edgerec.ops import MASKED, Op
+
+__all__ = ["Twin"]
+
+
+class Twin(nn.Module):
+    """A DeviceModel as a torch module.
+
+    Args:
+        model: the model; tables are decoded to float32 parameters.
+    """
+
+    def __init__(self, model: DeviceModel) -> None:
+        super().__init__()
+        self.model = model
+        # Plain dictionaries: a ParameterDict refuses names like "items". Registered below.
+        self.tables = {
+            name: nn.Parameter(torch.from_numpy(table.decode().copy()))
+            for name, table in model.tables.items()
+        }
+        self.constants = {
+            name: nn.Parameter(torch.from_numpy(c.copy())) for name, c in model.constants.items()
+        }
+        for kind, parameters in (("table", self.tables), ("constant", self.constants)):
+            for name, parameter in parameters.items():
+                self.register_parameter(f"{kind}:{name}", parameter)
+
+    def forward(self, history: Tensor, weights: Tensor, user_vector: Tensor | None = None) -> Tensor:
+        """User vectors float[B, d] of histories int64[B, H] with weights float[B, H]."""
+        if self.model.needs_user_vector and user_vector is None:
+            raise ModelError("this model reads a user_vector; give one")
+        mask = torch.where(weights > 0, 0.0, MASKED)
+        values: dict[str, Tensor] = dict(self.constants.items())
+        values |= {"weights": weights[..., None], "mask": mask[..., None]}
+        if user_vector is not None:
+            values["user_vector"] = user_vector[:, None, :]
+        for op in self.model.encoder:
+            if op.kind == "Gather":
+                values[op.output] = F.embedding(history.clamp(min=0), self.table(op.inputs[0]))
+            else:
+                values[op.output] = _apply(op, [values[name] for name in op.inputs])
+        return values["user"][:, 0, :]
+
+    def table(self, name: str) -> Tensor:
+        """Return a table as the encoder and the head see it; a subclass may quantize it."""
+        parameter: Tensor = self.tables[name]
+        return parameter
+
+    def logits(self, user: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Scores float[B, n] of all items, or float[B, len(rows)] of some, before a sigmoid."""
+        candidates = self.table(self.model.head.table)
+        if rows is not None:
+            candidates = F.embedding(rows, candidates)
+        if self.model.head.kind == "cosine":
+            user, candidates = F.normalize(user, dim=-1), F.normalize(candidates, dim=-1)
+        return user @ candidates.transpose(-1, -2)
+
+    def to_device_model(self) -> DeviceModel:
+        """Write the parameters back, with each table's codec."""
+        values = {name: p.detach().numpy().copy() for name, p in self.constants.items()}
+        return self.model.replace(
+            tables={
+                name: table.replace(self.tables[name].detach().numpy())
+                for name, table in self.model.tables.items()
+            },
+            constants={name: np.asarray(value, np.float32) for name, value in values.items()},
+        )
+
+
+def _apply(op: Op, x: list[Tensor]) -> Tensor:
+    match op.kind:
+        case "ReduceSum":
+            return x[0].sum(-2, keepdim=True)
+        case "Mul":
+            return x[0] * x[1]
+        case "Add":
+            return x[0] + x[1]
+        case "MatMul":
+            return x[0] @ x[1]
+        case "Gemm":
+            return x[0] @ x[1] + x[2]
+        case "Relu":
+            return x[0].relu()
+        case "LeakyRelu":
+            return F.leaky_relu(x[0], op.alpha)
+        case "Sigmoid":
+            return x[0].sigmoid()
+        case "Tanh":
+            return x[0].tanh()
+        case "Softmax":
+            return x[0].softmax(-2)
+        case "Concat":
+            return torch.cat(x, -1)
+        case "LpNormalization":
+            return F.normalize(x[0], dim=-1)
+    raise ModelError(f"encoder: no torch rule for op {op.kind!r}")

@@ -1,0 +1,79 @@
+"""The sparse codec: only what is not zero is written."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.plugin import F32, Arrays, Codec, CodecError
+
+
+@dataclass(frozen=True)
+class Sparse(Codec):
+    """Compressed sparse rows with one byte a column index.
+
+    fp16 values: 3 bytes a number that is not zero, and 4 a row. int8 values, with a
+    float16 scale a row: 2 bytes a number, and 6 a row. At d = 64 that is smaller than
+    dense int8 from about 70 % zeros on.
+    """
+
+    name: ClassVar[str] = "sparse"
+    values: Literal["fp16", "int8"] = "fp16"
+    nonzeros: int = 0
+    width: int = 0
+
+    def fit(self, matrix: F32) -> Sparse:
+        """Note the width, and how many numbers are not zero."""
+        return dataclasses.replace(self, nonzeros=int(np.count_nonzero(matrix)), width=matrix.shape[1])
+
+    def holding(self, codec: Codec) -> Codec:
+        """Quantizing a sparse table quantizes its values and keeps it sparse."""
+        if codec.name not in ("fp16", "int8"):
+            raise CodecError(f"codec sparse: values can be fp16 or int8, not {codec.name}")
+        return dataclasses.replace(self, values=codec.name)
+
+    def encode(self, matrix: F32) -> dict[str, NDArray[Any]]:
+        """Write row starts, column indices and values."""
+        if matrix.shape[1] > 256:
+            raise CodecError(f"codec sparse: at most 256 columns, got {matrix.shape[1]}")
+        rows, columns = np.nonzero(matrix)
+        values = matrix[rows, columns]
+        starts = np.zeros(len(matrix) + 1, np.uint32)
+        np.cumsum(np.bincount(rows, minlength=len(matrix)), out=starts[1:])
+        arrays: dict[str, NDArray[Any]] = {"starts": starts, "columns": columns.astype(np.uint8)}
+        if self.values == "fp16":
+            if values.size and float(np.abs(values).max()) > 65504:
+                raise CodecError("codec sparse: a value is beyond ±65504; scale the table down")
+            return arrays | {"values": values.astype(np.float16)}
+        scale = (np.abs(matrix).max(axis=1) / 127).astype(np.float16)
+        divisor = np.maximum(scale.astype(np.float32), 1e-30)[rows]
+        codes = np.clip(np.rint(values / divisor), -127, 127).astype(np.int8)
+        return arrays | {"values": codes, "scale": scale}
+
+    def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
+        """Scatter rows into a dense block."""
+        starts = np.asarray(arrays["starts"], np.int64)
+        wanted = np.arange(len(starts) - 1)[rows]
+        lengths = starts[wanted + 1] - starts[wanted]
+        out_rows = np.repeat(np.arange(len(wanted)), lengths)
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        places = np.repeat(starts[wanted], lengths) + within
+        values = arrays["values"][places].astype(np.float32)
+        if self.values == "int8":
+            values *= arrays["scale"][wanted].astype(np.float32)[out_rows]
+        dense = np.zeros((len(wanted), self.width), np.float32)
+        dense[out_rows, arrays["columns"][places]] = values
+        return dense
+
+    def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Depends on how many numbers are not zero."""
+        layout: dict[str, tuple[str, tuple[int, ...]]] = {
+            "starts": ("<u4", (n + 1,)),
+            "columns": ("|u1", (self.nonzeros,)),
+            "values": ("<f2" if self.values == "fp16" else "|i1", (self.nonzeros,)),
+        }
+        return layout if self.values == "fp16" else layout | {"scale": ("<f2", (n,))}
