@@ -11,7 +11,7 @@ from typing import Any
 from edgerec.errors import OptionError
 from edgerec.options import build
 
-__all__ = ["Budget", "Device", "load_device"]
+__all__ = ["Budget", "Device", "device_from", "load_device"]
 
 
 @dataclass(frozen=True)

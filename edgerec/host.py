@@ -105,7 +105,7 @@ class Host:
             self._add(provided, _label(plugin))
         except PluginError as error:
             return dataclasses.replace(plugin, error=str(error), detail=traceback.format_exc())
-        except Exception as error:  # a plugin may raise anything; it must not take us down
+        except (Exception, SystemExit) as error:  # a plugin may raise anything and must not take us down
             reason = f"{type(error).__name__}: {error}"
             return dataclasses.replace(plugin, error=reason, detail=traceback.format_exc())
         finally:

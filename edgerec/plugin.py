@@ -6,7 +6,7 @@
 from edgerec.bundle import Bundle
 from edgerec.codecs import F32, Arrays, Codec, Fp16, Fp32, Int4, Int8
 from edgerec.compressor import Compressor, Context
-from edgerec.device import Budget, Device
+from edgerec.device import Budget, Device, device_from
 from edgerec.device_model import DeviceModel, Head, Table
 from edgerec.errors import (
     CodecError,
@@ -58,6 +58,7 @@ __all__ = [
     "Target",
     "TargetError",
     "candidate_factor",
+    "device_from",
     "hookimpl",
     "integers_of",
     "model_payload",

@@ -134,7 +134,7 @@ def check_codec(codec: Codec, width: int = 16) -> None:
     matrix = rng.normal(size=(50, width)).astype(np.float32)
     matrix[3] = 0
     table = Table.encode(matrix, codec)
-    assert table.nbytes == codec.nbytes(50, width), "nbytes differs from the bytes written"
+    assert table.nbytes == table.codec.nbytes(50, width), "nbytes differs from the bytes written"
     whole = table.decode()
     assert whole.dtype == np.float32, "decode should give float32"
     assert whole.shape == matrix.shape, "decode should give the matrix's shape"

@@ -10,6 +10,7 @@ from edgerec.plugin import (
     DeviceModel,
     Payload,
     Runner,
+    RuntimeMissingError,
     Signature,
     Target,
     hookimpl,
@@ -39,6 +40,8 @@ class NumpyTarget(Target):
         """Map the tables from the file; threads are up to numpy's BLAS."""
         from edgerec_numpy.run import load
 
+        if runtime not in (None, "numpy"):
+            raise RuntimeMissingError(f"numpy: no runtime {runtime!r}; this target runs on numpy")
         return load(bundle)
 
 

@@ -1,0 +1,50 @@
+"""Shared fixtures: a small synthetic data set with structure, and a trained model of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgerec.data import Dataset, Interactions
+from edgerec.device_model import DeviceModel
+from edgerec.items import Items
+from edgerec.testing import example_models
+
+
+def make_dataset(users: int = 120, items: int = 80, seed: int = 0) -> Dataset:
+    """Users of four tastes who mostly pick items of their own taste."""
+    rng = np.random.default_rng(seed)
+    taste, kind = rng.integers(4, size=users), rng.integers(4, size=items)
+    chance = np.where(taste[:, None] == kind[None], 0.45, 0.04)
+    user, item = np.nonzero(rng.random((users, items)) < chance)
+    train = Interactions.of_pairs(user, item, users, timestamps=rng.permutation(len(user)))
+    catalogue = Items.of(
+        [f"i{n:03d}" for n in range(items)], [f"Title {n} of kind {kind[n]}" for n in range(items)]
+    )
+    return Dataset("tastes", [f"u{n:03d}" for n in range(users)], catalogue, train)
+
+
+@pytest.fixture(scope="session")
+def dataset() -> Dataset:
+    """The synthetic data set, a fifth of it held out."""
+    return make_dataset().split_random(0.2)
+
+
+@pytest.fixture(scope="session")
+def models() -> dict[str, DeviceModel]:
+    """Small models that use every op, head and table arrangement."""
+    return example_models()
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    """Write a small interactions file."""
+    path = tmp_path / "ratings.csv"
+    path.write_text(
+        "user,item,rating,timestamp\n"
+        "ann,apple,5,1\nann,pear,3,2\nann,fig,4,3\n"
+        "bob,apple,4,1\nbob,fig,2,5\ncyd,pear,5,7\ncyd,apple,1,8\n"
+    )
+    return path

@@ -1,0 +1,152 @@
+"""DeviceModel, its ops, and its two interpreters held equal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgerec.codecs import Fp32, Int8
+from edgerec.device_model import DeviceModel, Head, Table
+from edgerec.errors import BundleError, ModelError
+from edgerec.items import Items
+from edgerec.ops import OPS, Op
+from edgerec.parity import sample_histories
+from edgerec.reference import Reference, pad_history, top_k
+from edgerec.store import load_model, save_model
+from edgerec.testing import example_models
+from edgerec.twin import Twin
+
+NAMES = ["sum", "two-tables", "dense", "attention"]
+
+
+def padded(model: DeviceModel, count: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    rows = sample_histories(model, count)
+    pairs = [pad_history(r, model.history_length, model.normalization) for r in rows]
+    return np.stack([h for h, _ in pairs]), np.stack([w for _, w in pairs])
+
+
+def test_examples_use_every_op(models: dict[str, DeviceModel]) -> None:
+    used = {op.kind for model in models.values() for op in model.encoder}
+    assert used == set(OPS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_twin_equals_oracle(models: dict[str, DeviceModel], name: str) -> None:
+    model = models[name]
+    history, weights = padded(model)
+    oracle, twin = Reference(model), Twin(model)
+    user = oracle.encode(history, weights)
+    with torch.no_grad():
+        twin_user = twin(torch.from_numpy(history).long(), torch.from_numpy(weights))
+        twin_logits = twin.logits(twin_user).numpy()
+    assert np.allclose(twin_user.numpy(), user, rtol=1e-4, atol=1e-6)
+    assert np.allclose(twin_logits, oracle.logits(user), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_twin_has_gradients_everywhere(models: dict[str, DeviceModel], name: str) -> None:
+    twin = Twin(models[name])
+    history, weights = padded(models[name])
+    user = twin(torch.from_numpy(history).long(), torch.from_numpy(weights))
+    twin.logits(user).square().sum().backward()
+    assert all(p.grad is not None and bool(p.grad.any()) for p in twin.parameters())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_padding_changes_nothing(models: dict[str, DeviceModel], name: str) -> None:
+    model = models[name]
+    oracle = Reference(model)
+    history, weights = pad_history(np.array([5, 9]), model.history_length, model.normalization)
+    other = history.copy()
+    other[2:] = 17
+    assert np.allclose(
+        oracle.encode(history[None], weights[None]),
+        oracle.encode(other[None], weights[None]),
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_saved_models_come_back_bit_for_bit(
+    models: dict[str, DeviceModel], name: str, tmp_path: Path
+) -> None:
+    model = models[name].with_codec(Int8())
+    save_model(model, tmp_path / "m.model")
+    loaded = load_model(tmp_path / "m.model")
+    assert loaded.encoder == model.encoder
+    assert loaded.head == model.head
+    assert list(loaded.items.ids) == list(model.items.ids)
+    for key, table in model.tables.items():
+        assert np.array_equal(loaded.tables[key].decode(), table.decode())
+
+
+def test_loading_something_else_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "m.model").write_text("no")
+    with pytest.raises(BundleError, match="not an edgerec file"):
+        load_model(tmp_path / "m.model")
+
+
+def test_top_k_prefers_lower_rows_among_equals() -> None:
+    rows, scores = top_k(np.array([1, 3, 2, 3, 2, 2], np.float32), 4)
+    assert rows.tolist() == [1, 3, 2, 4]
+    assert scores.tolist() == [3, 3, 2, 2]
+
+
+def test_take_keeps_rows_titles_and_popularity() -> None:
+    model = example_models(20)["sum"]
+    part = model.take(np.array([7, 3, 11]))
+    assert list(part.items.ids) == ["i00007", "i00003", "i00011"]
+    assert part.popular.tolist() == [1, 0, 2]
+    assert np.array_equal(part.tables["items"].decode(), model.tables["items"].decode()[[7, 3, 11]])
+    assert part.items.find("i00003") == 1
+    assert part.items.find("i00004") is None
+
+
+def build(**changes: object) -> DeviceModel:
+    rng = np.random.default_rng(0)
+    parts = {
+        "items": Items.of(range(4)),
+        "tables": {"items": Table.encode(rng.normal(size=(4, 2)).astype(np.float32), Fp32())},
+        "encoder": (
+            Op("Gather", ("items", "history"), "rows"),
+            Op("ReduceSum", ("rows",), "user"),
+        ),
+        "head": Head("items"),
+        "history_length": 3,
+    }
+    return DeviceModel(**{**parts, **changes})  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"history_length": 0}, "history_length: expected at least 1, got 0"),
+        ({"head": Head("nope")}, "head.table: no table 'nope'; tables: items"),
+        ({"items": Items.of(range(5))}, "tables.items: 4 rows for 5 items"),
+        ({"constants": {"w": np.zeros(2, np.float32)}}, "constants.w: expected a float32 matrix"),
+        ({"constants": {"mask": np.zeros((1, 1), np.float32)}}, "'mask' is a built-in value"),
+        ({"encoder": (Op("Relu", ("nope",), "user"),)}, "Relu reads 'nope'"),
+        ({"encoder": (Op("Gather", ("items", "history"), "user"),)}, "'user' should be \\[1, 2\\]"),
+        ({"popular": np.array([9], np.int32)}, "popular: a row is outside"),
+    ],
+)
+def test_parts_that_do_not_fit(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        build(**changes)
+
+
+def test_ops_check_themselves() -> None:
+    with pytest.raises(ModelError, match="unknown op 'Conv'"):
+        Op("Conv", ("a",), "b")
+    with pytest.raises(ModelError, match="Mul takes 2 inputs, got 1"):
+        Op("Mul", ("a",), "b")
+    with pytest.raises(ModelError, match="Relu has no attribute alpha"):
+        Op("Relu", ("a",), "b", {"alpha": 1.0})
+
+
+def test_items_refuse_a_repeated_id() -> None:
+    with pytest.raises(ModelError, match="id 'x' occurs twice"):
+        Items.of(["x", "y", "x"])

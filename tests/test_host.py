@@ -1,0 +1,136 @@
+"""The plugin host: discovery that nothing gets past, and nothing takes down."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from edgerec import hookspecs, plugin
+from edgerec.errors import OptionError, PluginError, UnknownNameError
+from edgerec.host import GROUP, Host, host
+
+HEAD = """
+from dataclasses import dataclass
+from typing import ClassVar
+from edgerec.plugin import *
+"""
+
+COMPRESSOR = """
+@dataclass(frozen=True)
+class Half(Compressor):
+    name: ClassVar[str] = "half"
+    strength: int = 1
+    def compress(self, model, context):
+        return model
+
+@hookimpl
+def edgerec_compressors():
+    return [Half]
+"""
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, body: str) -> importlib.metadata.EntryPoint:
+    """Lay a distribution with one plugin module out in a folder, as pip would."""
+    (folder / f"{name}_module.py").write_text(HEAD + textwrap.dedent(body))
+    info = folder / f"{name}-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{name} = {name}_module\n")
+    monkeypatch.syspath_prepend(str(folder))
+    sys.modules.pop(f"{name}_module", None)
+    found = importlib.metadata.distribution(name).entry_points
+    return next(iter(found))
+
+
+def test_first_party_plugins_come_through_entry_points() -> None:
+    found = {e.name for e in importlib.metadata.entry_points(group=GROUP)}
+    assert {p.name for p in host().plugins} == found
+    assert all(p.error is None for p in host().plugins)
+    assert set(host().compressors) >= {"quantize", "prune"}
+    assert set(host().targets) >= {"numpy", "tflite", "onnx", "torchscript"}
+
+
+def test_every_hook_and_door_is_documented() -> None:
+    guide = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text("utf-8")
+    hooks = [name for name in vars(hookspecs) if name.startswith("edgerec_")]
+    assert [name for name in [*hooks, *plugin.__all__] if f"`{name}`" not in guide] == []
+
+
+def test_a_third_party_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = install(tmp_path, monkeypatch, "other", COMPRESSOR)
+    loaded = Host([entry])
+    (found,) = loaded.plugins
+    assert (found.distribution, found.version, found.state) == ("other", "1.2", "ok")
+    assert found.provides == {"compressor": ("half",)}
+    assert loaded.compressor("half", strength="2") == loaded.compressors["half"](strength=2)  # type: ignore[call-arg]  # the plugin's own
+    with pytest.raises(OptionError, match="half: unknown option size; options: strength"):
+        loaded.compressor("half", size=1)
+
+
+BROKEN = {
+    "raises": ("1 / 0", "ZeroDivisionError: division by zero"),
+    "imports what is missing": ("import nonexistent_thing", "No module named 'nonexistent_thing'"),
+    "misspelled hook": ("@hookimpl\ndef edgerec_compresors():\n    return []", "edgerec_compresors is not a hook; hooks: edgerec_codecs"),
+    "unmarked hook": ("def edgerec_targets():\n    return []", "edgerec_targets is not marked; put @hookimpl"),
+    "not a class": ("@hookimpl\ndef edgerec_targets():\n    return [3]", "edgerec_targets returned 3, not a Target"),
+    "not a dataclass": (
+        "class X(Compressor):\n    name = 'x'\n    def compress(self, m, c): return m\n"
+        "@hookimpl\ndef edgerec_compressors():\n    return [X]",
+        "X should be a frozen dataclass",
+    ),
+    "no name": (
+        "@dataclass(frozen=True)\nclass X(Compressor):\n    def compress(self, m, c): return m\n"
+        "@hookimpl\ndef edgerec_compressors():\n    return [X]",
+        "has no name",
+    ),
+    "exits": ("raise SystemExit(3)", "SystemExit: 3"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_plugin_is_caught_and_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    body, reason = BROKEN[case]
+    good = install(tmp_path, monkeypatch, "good", COMPRESSOR)
+    bad = install(tmp_path, monkeypatch, "bad", body)
+    loaded = Host([bad, good])
+    broken = next(p for p in loaded.plugins if p.name == "bad")
+    assert broken.state == "broken"
+    assert broken.error is not None
+    assert reason in broken.error
+    assert (broken.distribution, broken.version) == ("bad", "1.2")
+    assert "half" in loaded.compressors
+    with pytest.raises(UnknownNameError, match=r"unknown target 'mine'; .*broken plugins: bad \(bad 1.2\)"):
+        loaded.target("mine")
+    with pytest.raises(PluginError, match=r"plugin bad \(bad 1.2\) is broken"):
+        Host([bad, good], strict=True)
+
+
+def test_a_name_clash_names_both_and_gives_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = install(tmp_path, monkeypatch, "one", COMPRESSOR)
+    two = install(tmp_path, monkeypatch, "two", COMPRESSOR)
+    loaded = Host([one, two])
+    message = r"compressor 'half' is provided by both one \(one 1.2\) and two \(two 1.2\)"
+    with pytest.raises(PluginError, match=message):
+        loaded.compressor("half")
+    with pytest.raises(PluginError, match=message):
+        Host([one, two], strict=True)
+
+
+def test_a_codec_of_core_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = install(tmp_path, monkeypatch, "evil", "@hookimpl\ndef edgerec_codecs():\n    return [Int8]")
+    assert "codec 'int8' is provided by both edgerec and evil" in str(Host([entry]).plugins[0].error)
+
+
+def test_unknown_names_list_what_there_is() -> None:
+    with pytest.raises(UnknownNameError, match="unknown target 'coreml'; known: .*numpy"):
+        host().target("coreml")
+    with pytest.raises(UnknownNameError, match="unknown device 'nokia'; known: .*pixel-6a"):
+        host().device("nokia")

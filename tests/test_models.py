@@ -1,0 +1,124 @@
+"""GNN families: the lowered model equals PyG's forward on the full graph."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edgerec.data import Dataset
+from edgerec.errors import OptionError
+from edgerec.graph import Graph
+from edgerec.models import FAMILIES, GNN, LightGCN
+from edgerec.quality import evaluate, pad_batch
+from edgerec.reference import Reference
+from edgerec.training import Trained, TrainOptions, spectral_start, train
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("lightgcn", {"layers": 1}),
+    ("lightgcn", {"layers": 2}),
+    ("lightgcn", {"layers": 3}),
+    ("lightgcn", {"layers": 3, "user_embedding": True}),
+    ("graphsage", {"layers": 1}),
+    ("graphsage", {"layers": 2}),
+    ("graphsage", {"layers": 3}),
+]
+
+
+def relative(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).max() / np.abs(b).max())
+
+
+@pytest.mark.parametrize("popularity", [None, 0.1])
+@pytest.mark.parametrize(("family", "options"), CASES, ids=str)
+def test_lowered_equals_pyg_forward(
+    dataset: Dataset, family: str, options: dict[str, Any], popularity: float | None
+) -> None:
+    torch.manual_seed(0)
+    graph = Graph(dataset.train, len(dataset.items))
+    gnn: GNN = FAMILIES[family](graph.n_users, graph.n_items, dim=16, **options)
+    gnn.popularity = popularity
+    with torch.no_grad():
+        users, items = (t.numpy() for t in gnn(graph.edge_index))
+        fused_users, fused_items = (t.numpy() for t in gnn(graph))
+    assert relative(fused_users, users) < 1e-5
+    assert relative(fused_items, items) < 1e-5
+    model = Trained(gnn, graph, dataset, TrainOptions(model=family)).to_device_model()
+    history, weights = pad_batch(list(dataset.train.lists()), model)
+    own = gnn.users.detach().numpy() if isinstance(gnn, LightGCN) and gnn.users is not None else None
+    oracle = Reference(model)
+    user = oracle.encode(history, weights, own)
+    assert relative(user, users) < 1e-5
+    assert relative(oracle.logits(user), users @ items.T) < 1e-5
+
+
+def test_one_layer_lightgcn_ships_one_tied_table(dataset: Dataset) -> None:
+    model = train(dataset, epochs=1, dim=8).to_device_model()
+    assert {name: table.shape[1] for name, table in model.tables.items()} == {"items": 8, "past_scale": 1}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_training_learns_and_repeats_from_its_seed(dataset: Dataset, family: str) -> None:
+    def quality(epochs: int) -> float:
+        trained = train(dataset, model=family, epochs=epochs, dim=16, batch=256, seed=1)
+        return evaluate(trained.to_device_model(), dataset).ndcg
+
+    popular = np.tile(dataset.popular[:20], (len(dataset.users), 1))
+    from edgerec.quality import quality_of, test_users
+
+    users = test_users(dataset)
+    baseline = quality_of(popular[users], dataset, users).ndcg
+    assert quality(12) > 1.5 * baseline
+    assert quality(3) == quality(3)
+
+
+def test_training_resumes_where_it_was_interrupted(dataset: Dataset, tmp_path: Path) -> None:
+    options = TrainOptions(epochs=4, dim=8, batch=256)
+    checkpoint = tmp_path / "c"
+
+    def interrupt(done: int, total: int, what: str) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, options, checkpoint=checkpoint, progress=interrupt)
+    assert checkpoint.exists()
+    with pytest.raises(OptionError, match="was written with another epochs; use the same options"):
+        train(dataset, dataclasses.replace(options, epochs=5), checkpoint=checkpoint)
+    seen: list[int] = []
+    resumed = train(
+        dataset, options, checkpoint=checkpoint, progress=lambda done, *_: seen.append(done)
+    )
+    assert seen == [3, 4]
+    assert not checkpoint.exists()
+    whole = train(dataset, options)
+    assert torch.equal(resumed.gnn.items, whole.gnn.items)
+
+
+def test_spectral_start_spans_the_leading_singular_vectors(dataset: Dataset) -> None:
+    graph = Graph(dataset.train, len(dataset.items))
+    matrix = np.zeros((graph.n_users, graph.n_items))
+    matrix[dataset.train.users, dataset.train.items] = 1
+    rows, columns = matrix.sum(1, keepdims=True), matrix.sum(0, keepdims=True)
+    normalized = matrix / np.sqrt(np.maximum(rows, 1)) / np.sqrt(np.maximum(columns, 1))
+    exact = np.linalg.svd(normalized)[2][:4].T
+    ours = spectral_start(graph, 4, seed=0).numpy()
+    overlap = np.linalg.norm(exact.T @ (ours / np.linalg.norm(ours, axis=0)))
+    assert overlap > 0.99 * np.sqrt(4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "gat"}, "model: expected one of lightgcn, graphsage; got 'gat'"),
+        ({"dim": 0}, "dim: expected a positive integer, got 0"),
+        ({"temperature": 0.0}, "temperature: expected a positive number, got 0.0"),
+    ],
+)
+def test_options_are_checked(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        TrainOptions(**changes)
