@@ -47,7 +47,7 @@ def write_bundle(
             name: {"codec": table.codec.name, "shape": list(table.shape), "bytes": table.nbytes}
             for name, table in model.tables.items()
         },
-        "head": model.head.kind,
+        "head": {"table": model.head.table, "kind": model.head.kind},
         "metadata": dict(model.metadata),
         "provenance": dict(provenance),
     }
@@ -90,7 +90,7 @@ class Bundle:
         if rows.dtype != np.int32 or (rows.size and not 0 <= rows.min() <= rows.max() < len(self.items)):
             raise BundleError(f"{self.path}: popular rows are outside the catalogue")
         float(self.normalization)
-        str(self.target)
+        str(self.target + self.codec)
 
     @property
     def path(self) -> Path:
@@ -111,6 +111,11 @@ class Bundle:
     def target(self) -> str:
         """Name of the target that can run the payload."""
         return str(self.manifest["target"])
+
+    @property
+    def codec(self) -> str:
+        """Name of the candidate table's codec."""
+        return str(self.manifest["tables"][self.manifest["head"]["table"]]["codec"])
 
     @property
     def normalization(self) -> float:

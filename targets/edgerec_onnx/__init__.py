@@ -1,1 +1,68 @@
-"""To come."""
+"""onnx target: one self-contained ONNX file for onnxruntime, phones and browsers alike."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edgerec.plugin import (
+    Bundle,
+    Device,
+    DeviceModel,
+    Payload,
+    Runner,
+    RuntimeMissingError,
+    Signature,
+    Target,
+    hookimpl,
+)
+
+#: Codecs with a scan that reads the codes as they are (fp16 is widened on loading).
+CODECS = ("fp32", "fp16", "int8", "int4")
+
+
+@dataclass(frozen=True)
+class OnnxTarget(Target):
+    """ONNX for onnxruntime; int8 and int4 tables are scanned by integer kernels."""
+
+    name: ClassVar[str] = "onnx"
+
+    def refuse(self, model: DeviceModel, device: Device | None) -> list[str]:
+        """Codecs without a kernel, widths that the 4-bit kernel does not take."""
+        reasons = [
+            f"table {name!r}: no ONNX op scans codec {table.codec.name!r}"
+            for name, table in model.tables.items()
+            if table.codec.name not in CODECS
+        ]
+        if model.tables[model.head.table].codec.name == "int4" and model.width % 16:
+            reasons.append(f"int4: MatMulNBits takes widths that 16 divides, got {model.width}")
+        if model.needs_user_vector:
+            reasons.append("the encoder reads user_vector")
+        return reasons
+
+    def lower(self, model: DeviceModel, signature: Signature) -> Payload:
+        """Write the graph node by node, so that the bytes of a table are its codec's."""
+        from edgerec_onnx.lower import lower
+
+        return {"model.onnx": lower(model, signature)}
+
+    def runtimes(self) -> list[str]:
+        """onnxruntime, where it is installed."""
+        return ["onnxruntime"] if importlib.util.find_spec("onnxruntime") else []
+
+    def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Runner:
+        """Open the graph in onnxruntime."""
+        if runtime not in (None, "onnxruntime") or not self.runtimes():
+            raise RuntimeMissingError(
+                f"onnx: no runtime {runtime or 'onnxruntime'!r} here; pip install onnxruntime"
+            )
+        from edgerec_onnx.run import load
+
+        return load(bundle, threads)
+
+
+@hookimpl
+def edgerec_targets() -> list[type[Target]]:
+    """Provide the onnx target."""
+    return [OnnxTarget]

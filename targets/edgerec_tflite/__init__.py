@@ -1,1 +1,71 @@
-"""To come."""
+"""tflite target: a TFLite model for tflite-runtime and LiteRT (ai-edge-litert)."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edgerec.plugin import (
+    Bundle,
+    Device,
+    DeviceModel,
+    Payload,
+    Runner,
+    RuntimeMissingError,
+    Signature,
+    Target,
+    hookimpl,
+)
+
+#: Codecs with a scan that reads the codes as they are (fp16 is widened on loading).
+CODECS = ("fp32", "fp16", "int8", "int4")
+
+#: Runtimes by the distribution that brings them, the faster first, and their modules.
+RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
+
+
+@dataclass(frozen=True)
+class TFLiteTarget(Target):
+    """TFLite with builtin ops alone; int8 and int4 tables are scanned by integer kernels."""
+
+    name: ClassVar[str] = "tflite"
+
+    def refuse(self, model: DeviceModel, device: Device | None) -> list[str]:
+        """Codecs without a kernel."""
+        reasons = [
+            f"table {name!r}: no TFLite op scans codec {table.codec.name!r}"
+            for name, table in model.tables.items()
+            if table.codec.name not in CODECS
+        ]
+        if model.needs_user_vector:
+            reasons.append("the encoder reads user_vector")
+        return reasons
+
+    def lower(self, model: DeviceModel, signature: Signature) -> Payload:
+        """Write the FlatBuffer op by op, so that the bytes of a table are its codec's."""
+        from edgerec_tflite.lower import lower
+
+        return {"model.tflite": lower(model, signature)}
+
+    def runtimes(self) -> list[str]:
+        """Installed ones of ai-edge-litert and tflite-runtime."""
+        return [name for name, module in RUNTIMES.items() if importlib.util.find_spec(module)]
+
+    def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Runner:
+        """Open the model in a runtime."""
+        installed = self.runtimes()
+        if not installed or runtime not in (None, *installed):
+            raise RuntimeMissingError(
+                f"tflite: no runtime {runtime or ' or '.join(RUNTIMES)!r} here; "
+                f"pip install {' or '.join(RUNTIMES)}"
+            )
+        from edgerec_tflite.run import load
+
+        return load(bundle, runtime or installed[0], threads)
+
+
+@hookimpl
+def edgerec_targets() -> list[type[Target]]:
+    """Provide the tflite target."""
+    return [TFLiteTarget]

@@ -32,6 +32,7 @@ _OPS: dict[str, tuple[str | None, int]] = {
     "CONCATENATION": ("ConcatenationOptions", 1),
     "DEQUANTIZE": ("DequantizeOptions", 3),
     "DIV": ("DivOptions", 1),
+    "FLOOR": (None, 1),
     "FULLY_CONNECTED": ("FullyConnectedOptions", 6),
     "GATHER": ("GatherOptions", 2),
     "LEAKY_RELU": ("LeakyReluOptions", 1),
@@ -43,6 +44,7 @@ _OPS: dict[str, tuple[str | None, int]] = {
     "RESHAPE": ("ReshapeOptions", 1),
     "SOFTMAX": ("SoftmaxOptions", 1),
     "SQRT": (None, 1),
+    "SUB": ("SubOptions", 1),
     "SUM": ("ReducerOptions", 1),
     "TANH": (None, 1),
     "TOPK_V2": ("TopKV2Options", 1),
@@ -103,6 +105,24 @@ class Graph:
         if key not in self._scalars:
             self._scalars[key] = self.constant(array, array.shape)
         return self._scalars[key]
+
+    def scalar(self, value: int) -> Tensor:
+        """Add an int32 without axes: the k of a TOPK."""
+        return self.constant(np.array(value, np.int32), ())
+
+    def reshape(self, value: Tensor, shape: Shape) -> Tensor:
+        """Give a value another shape; nothing is added where it has it already."""
+        if value.shape == shape:
+            return value
+        return self.op("RESHAPE", [value, self.small(list(shape))], shape, value.dtype, newShape=list(shape))
+
+    def gather(self, table: Tensor, rows: Tensor) -> Tensor:
+        """Rows of a table, by int32[rows]."""
+        return self.op("GATHER", [table, rows], (*rows.shape, *table.shape[1:]), table.dtype, axis=0)
+
+    def fully_connected(self, x: Tensor, weights: Tensor) -> Tensor:
+        """x Wᵀ, float[1, d] by [n, d]."""
+        return self.op("FULLY_CONNECTED", [x, weights], (x.shape[0], weights.shape[0]))
 
     def op(
         self, kind: str, inputs: Sequence[Tensor], shape: Shape, dtype: str = "float32", **options: Any

@@ -1,1 +1,0 @@
-from edgerec.target import *  # temporary

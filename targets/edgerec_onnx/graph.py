@@ -1,0 +1,88 @@
+"""Build an ONNX graph node by node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+__all__ = ["MICROSOFT", "Graph"]
+
+#: onnxruntime's own op set; only int4 needs it.
+MICROSOFT = "com.microsoft"
+
+#: The oldest op set with ReduceSum's axes as an input; phones' runtimes have had it for years.
+OPSET = 13
+
+#: What onnxruntime 1.20 and older read.
+IR_VERSION = 8
+
+
+class Graph:
+    """Nodes and initializers in the making; values are named by what made them."""
+
+    def __init__(self) -> None:
+        self._nodes: list[Any] = []
+        self._initializers: dict[str, Any] = {}
+        self._domains: set[str] = set()
+
+    def add(
+        self, kind: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes: Any
+    ) -> Any:
+        """Add a node; return the name of its output, or names if there are several."""
+        place = len(self._nodes)
+        names = [f"{kind}_{place}_{i}" if outputs > 1 else f"{kind}_{place}" for i in range(outputs)]
+        self._nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
+        self._domains.add(domain)
+        return names if outputs > 1 else names[0]
+
+    def constant(self, value: NDArray[Any] | list[int] | float, name: str = "") -> str:
+        """Store an array once under its name; lists are int64, numbers float32."""
+        if isinstance(value, float):
+            value = np.array(value, np.float32)
+        array = np.asarray(value, np.int64) if isinstance(value, list) else np.asarray(value)
+        name = name or f"{array.dtype.name}_{'_'.join(map(str, array.reshape(-1).tolist()))}"
+        if name not in self._initializers:
+            self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        return name
+
+    def rename(self, value: str, name: str) -> None:
+        """Give a value its name as an output of the graph."""
+        self._nodes.append(helper.make_node("Identity", [value], [name]))
+
+    def build(
+        self, inputs: dict[str, tuple[type, list[int]]], outputs: dict[str, tuple[type, list[int]]]
+    ) -> bytes:
+        """Check the model in full and return its bytes.
+
+        Raises:
+            onnx.checker.ValidationError, onnx.shape_inference.InferenceError: the graph is
+                not valid ONNX.
+        """
+
+        def described(values: dict[str, tuple[type, list[int]]]) -> list[Any]:
+            types = {np.int32: TensorProto.INT32, np.float32: TensorProto.FLOAT}
+            return [
+                helper.make_tensor_value_info(name, types[dtype], shape)
+                for name, (dtype, shape) in values.items()
+            ]
+
+        graph = helper.make_graph(
+            self._nodes,
+            "edgerec",
+            described(inputs),
+            described(outputs),
+            list(self._initializers.values()),
+        )
+        opsets = [helper.make_opsetid("", OPSET)]
+        if MICROSOFT in self._domains:
+            opsets.append(helper.make_opsetid(MICROSOFT, 1))
+        model = helper.make_model(
+            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="edgerec"
+        )
+        onnx.checker.check_model(model, full_check=MICROSOFT not in self._domains)
+        data: bytes = model.SerializeToString()
+        return data

@@ -1,0 +1,235 @@
+"""Lower a DeviceModel to ONNX.
+
+A table is stored once and read twice, by Gather and by the scan:
+
+=====  =======================  =====================================================
+codec  stored as                scan
+=====  =======================  =====================================================
+fp32   float[n, d]              MatMul
+fp16   float16[n, d]            Cast, which onnxruntime folds into floats on loading
+int8   int8[d, n], the codec's  MatMulInteger: u is rounded to 255 steps, and 128 · Σ
+       codes, column by column  codes taken off again, a constant that is folded
+int4   uint8[n, 1, d / 2], the  com.microsoft MatMulNBits, which wants codes + 8
+       codec's codes + 8
+=====  =======================  =====================================================
+
+An integer scan rounds the user vector, so it only proposes; the proposed rows are scored
+again in float. The whole table is never dequantized.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgerec.plugin import (
+    MASKED,
+    DeviceModel,
+    Op,
+    Signature,
+    Table,
+    TargetError,
+    candidate_factor,
+)
+from edgerec_onnx.graph import MICROSOFT, Graph
+
+__all__ = ["lower"]
+
+#: Room for nodes, names and shapes.
+OVERHEAD = 64 * 1024
+
+
+def lower(model: DeviceModel, signature: Signature) -> bytes:
+    """Return the bytes of a self-contained ONNX file.
+
+    Raises:
+        TargetError: the file is larger than its tables account for.
+    """
+    graph = Graph()
+    user = _encoder(graph, model)
+    if model.head.kind == "cosine":
+        user = _normalize(graph, user)
+    name = model.head.table
+    table, factor = model.tables[name], candidate_factor(model)
+    logits = _scan(graph, name, table, user)
+    factors = None if factor is None else graph.constant(factor, "candidate_factor")
+    if factors is not None:
+        logits = graph.add("Mul", logits, factors)
+    returned = signature.returned
+    if table.codec.name in ("int8", "int4"):
+        proposed = graph.constant([signature.proposed])
+        _, rows = graph.add("TopK", logits, proposed, outputs=2, axis=1)
+        rows = graph.add("Reshape", rows, graph.constant([-1]))
+        values = _rows(graph, name, table, rows)
+        exact = graph.add("MatMul", user, graph.add("Transpose", values, perm=[1, 0]))
+        if factors is not None:
+            exact = graph.add("Mul", exact, graph.add("Gather", factors, rows, axis=0))
+        scores, places = graph.add("TopK", exact, graph.constant([returned]), outputs=2, axis=1)
+        places = graph.add("Reshape", places, graph.constant([-1]))
+        ids = graph.add("Gather", rows, places, axis=0)
+    else:
+        scores, ids = graph.add("TopK", logits, graph.constant([returned]), outputs=2, axis=1)
+    if model.head.kind == "sigmoid":
+        scores = graph.add("Sigmoid", scores)
+    flat = graph.constant([-1])
+    graph.rename(graph.add("Cast", graph.add("Reshape", ids, flat), to=6), "ids")
+    graph.rename(graph.add("Reshape", scores, flat), "scores")
+    length = model.history_length
+    data = graph.build(
+        {"history": (np.int32, [length]), "weights": (np.float32, [length])},
+        {"ids": (np.int32, [returned]), "scores": (np.float32, [returned])},
+    )
+    small = sum(c.nbytes for c in model.constants.values()) + (0 if factor is None else factor.nbytes)
+    limit = 1.02 * model.table_bytes + small + OVERHEAD
+    if len(data) > limit:
+        raise TargetError(f"onnx: the file has {len(data):,} bytes, at most {limit:,.0f} expected")
+    return data
+
+
+def _encoder(graph: Graph, model: DeviceModel) -> str:
+    """Add the user encoder; return the name of float[1, d]."""
+    history = graph.add("Max", "history", graph.constant(np.array(0, np.int32)))
+    length = model.history_length
+    values = {"weights": graph.add("Reshape", "weights", graph.constant([length, 1]))}
+    if any("mask" in op.inputs for op in model.encoder):
+        # 0 for a past item, MASKED for padding, which weighs nothing.
+        is_padding = graph.add("Not", graph.add("Greater", values["weights"], graph.constant(0.0)))
+        as_float = graph.add("Cast", is_padding, to=1)
+        values["mask"] = graph.add("Mul", as_float, graph.constant(float(MASKED)))
+    for name, constant in model.constants.items():
+        values[name] = graph.constant(constant, f"constant/{name}")
+    for op in model.encoder:
+        if op.kind == "Gather":
+            table = op.inputs[0]
+            values[op.output] = _rows(graph, table, model.tables[table], history)
+        else:
+            values[op.output] = _op(graph, op, [values[i] for i in op.inputs])
+    return values["user"]
+
+
+def _op(graph: Graph, op: Op, inputs: list[str]) -> str:
+    name: str
+    match op.kind:
+        case "ReduceSum":
+            name = graph.add("ReduceSum", *inputs, graph.constant([0]), keepdims=1)
+        case "LeakyRelu":
+            name = graph.add("LeakyRelu", *inputs, alpha=op.alpha)
+        case "Softmax":
+            name = graph.add("Softmax", *inputs, axis=0)
+        case "Concat":
+            name = graph.add("Concat", *inputs, axis=1)
+        case "LpNormalization":
+            name = _normalize(graph, inputs[0])
+        case _:
+            name = graph.add(op.kind, *inputs)
+    return name
+
+
+def _normalize(graph: Graph, value: str) -> str:
+    """x / max(|x|, 1e-12); ONNX's own LpNormalization divides zeros by zero."""
+    norm = graph.add("ReduceL2", value, axes=[1], keepdims=1)
+    safe: str = graph.add("Div", value, graph.add("Max", norm, graph.constant(1e-12)))
+    return safe
+
+
+def _rows(graph: Graph, name: str, table: Table, rows: str) -> str:
+    """Read rows of a table as float[rows, d]."""
+    stored = _store(graph, name, table)
+    codec = table.codec.name
+    if codec == "int8":
+        columns = graph.add("Gather", stored, rows, axis=1)
+        values = graph.add("Cast", graph.add("Transpose", columns, perm=[1, 0]), to=1)
+    elif codec == "int4":
+        values = _unpack(graph, graph.add("Gather", stored, rows, axis=0), table.shape[1])
+    else:
+        values = graph.add("Gather", stored, rows, axis=0)
+        if codec == "fp16":
+            values = graph.add("Cast", values, to=1)
+    for array, kind in (("scale", "Mul"), ("offset", "Add")):
+        if array in table.arrays:
+            part = graph.add("Gather", _range(graph, name, table, array), rows, axis=1)
+            values = graph.add(kind, values, graph.add("Transpose", part, perm=[1, 0]))
+    return str(values)
+
+
+def _scan(graph: Graph, name: str, table: Table, user: str) -> str:
+    """Score all rows: float[1, n]."""
+    stored = _store(graph, name, table)
+    codec, (n, d) = table.codec.name, table.shape
+    if codec in ("fp32", "fp16"):
+        floats = graph.add("Cast", stored, to=1) if codec == "fp16" else stored
+        column = graph.add("Reshape", user, graph.constant([d, 1]))
+        return str(graph.add("Reshape", graph.add("MatMul", floats, column), graph.constant([1, n])))
+    scale = _range(graph, name, table, "scale")
+    if codec == "int8":
+        codes, step = _round_user(graph, user)
+        ones = graph.constant(np.ones((1, d), np.uint8), f"ones_{d}")
+        sums = graph.add("Cast", graph.add("MatMulInteger", ones, stored), to=1)
+        products = graph.add("Cast", graph.add("MatMulInteger", codes, stored), to=1)
+        exact = graph.add("Sub", products, graph.add("Mul", sums, graph.constant(128.0)))
+        # The step multiplies all scores alike, but an offset is not to be scaled by it.
+        logits = graph.add("Mul", graph.add("Mul", exact, scale), step)
+    else:
+        block = _block(d)
+        flat = graph.add("Reshape", scale, graph.constant([n, 1]))
+        scales = graph.add("Expand", flat, graph.constant([n, d // block]))
+        scales = graph.add("Reshape", scales, graph.constant([-1]))
+        logits = graph.add(
+            *("MatMulNBits", user, stored, scales),
+            domain=MICROSOFT,
+            K=d,
+            N=n,
+            bits=4,
+            block_size=block,
+            accuracy_level=4,
+        )
+    if "offset" in table.arrays:
+        total = graph.add("ReduceSum", user, graph.constant([1]), keepdims=1)
+        shift = graph.add("Mul", _range(graph, name, table, "offset"), total)
+        logits = graph.add("Add", logits, shift)
+    return str(logits)
+
+
+def _round_user(graph: Graph, user: str) -> tuple[str, str]:
+    """Round u to uint8 around 128, the fast operand of MatMulInteger: (codes, step)."""
+    highest = graph.add("ReduceMax", graph.add("Abs", user), keepdims=0)
+    safe = graph.add("Max", highest, graph.constant(1e-30))
+    step = graph.add("Div", safe, graph.constant(127.0))
+    zero = graph.constant(np.array(128, np.uint8), "zero_point")
+    return str(graph.add("QuantizeLinear", user, step, zero)), str(step)
+
+
+def _unpack(graph: Graph, packed: str, width: int) -> str:
+    """uint8[rows, blocks, block / 2] to float[rows, width]: low half first, minus 8."""
+    four = graph.constant(np.array(4, np.uint8), "four")
+    flat = graph.add("Reshape", packed, graph.constant([-1, width // 2, 1]))
+    high = graph.add("BitShift", flat, four, direction="RIGHT")
+    shifted = graph.add("BitShift", flat, four, direction="LEFT")
+    low = graph.add("BitShift", shifted, four, direction="RIGHT")
+    both = graph.add("Concat", low, high, axis=2)
+    codes = graph.add("Cast", graph.add("Reshape", both, graph.constant([-1, width])), to=1)
+    return str(graph.add("Sub", codes, graph.constant(8.0)))
+
+
+def _store(graph: Graph, name: str, table: Table) -> str:
+    """Store a table's codes once; return the initializer's name."""
+    if table.codec.name == "int8":
+        # Columns side by side: the kernel is four times as fast as on rows.
+        return graph.constant(np.ascontiguousarray(table.arrays["codes"].T), f"table/{name}")
+    if table.codec.name == "int4":
+        codes = table.arrays["codes"] ^ np.uint8(0x88)
+        if not table.shape[1] % 16:
+            codes = codes.reshape(len(codes), -1, _block(table.shape[1]) // 2)
+        return graph.constant(codes, f"table/{name}")
+    return graph.constant(table.arrays["values"], f"table/{name}")
+
+
+def _range(graph: Graph, name: str, table: Table, array: str) -> str:
+    """A table's scale or offset as float[1, n]; half floats are widened on loading."""
+    stored = graph.constant(table.arrays[array][None], f"{array}/{name}")
+    return stored if table.arrays[array].dtype == np.float32 else str(graph.add("Cast", stored, to=1))
+
+
+def _block(width: int) -> int:
+    """Largest block of MatMulNBits (a power of two from 16 to 256) that divides a width."""
+    return max(block for block in (16, 32, 64, 128, 256) if width % block == 0)
+

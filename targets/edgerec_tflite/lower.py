@@ -1,0 +1,221 @@
+"""Lower a DeviceModel to TFLite.
+
+A table is stored once and read twice, by GATHER and by FULLY_CONNECTED:
+
+=====  ====================  ========================================================
+codec  stored as             scan
+=====  ====================  ========================================================
+fp32   float32[n, d]         FULLY_CONNECTED
+fp16   float16[n, d]         the same after a DEQUANTIZE, which runs once, on loading
+int8   int8[n, d], scale 1   hybrid FULLY_CONNECTED, then row scales; u is rounded
+int4   int4[n, d], scale 1   the same; GATHER reads the same bytes as uint8[n, d / 2]
+=====  ====================  ========================================================
+
+An integer scan rounds the user vector, so it only proposes; the proposed rows are scored
+again in float.
+"""
+
+from __future__ import annotations
+
+from edgerec.plugin import (
+    MASKED,
+    DeviceModel,
+    Op,
+    Signature,
+    Table,
+    TargetError,
+    candidate_factor,
+)
+from edgerec_tflite.graph import Graph, Tensor
+
+__all__ = ["lower"]
+
+#: Room for ops, names and shapes.
+OVERHEAD = 64 * 1024
+
+
+def lower(model: DeviceModel, signature: Signature) -> bytes:
+    """Return the bytes of a ``.tflite`` file with the signature ``serving_default``.
+
+    Raises:
+        TargetError: the file is larger than its tables account for.
+    """
+    writer = Writer(model)
+    history = writer.graph.input("history", (model.history_length,), "int32")
+    weights = writer.graph.input("weights", (model.history_length,), "float32")
+    ids, scores = writer.recommend(writer.encode(history, weights), signature)
+    data = writer.graph.build(
+        {"history": history, "weights": weights}, {"ids": ids, "scores": scores}, "edgerec"
+    )
+    small = sum(c.nbytes for c in model.constants.values())
+    small += 0 if writer.factor is None else writer.factor.nbytes
+    limit = 1.02 * model.table_bytes + small + OVERHEAD
+    if len(data) > limit:
+        raise TargetError(f"tflite: the file has {len(data):,} bytes, at most {limit:,.0f} expected")
+    return data
+
+
+class Writer:
+    """Adds a model's parts to a graph."""
+
+    def __init__(self, model: DeviceModel) -> None:
+        self.model, self.graph = model, Graph()
+        self.factor = candidate_factor(model)
+        self._widened: dict[str, Tensor] = {}
+
+    def encode(self, history: Tensor, weights: Tensor) -> Tensor:
+        """Add the user encoder; return float[1, d]."""
+        graph, model = self.graph, self.model
+        length = model.history_length
+        rows = graph.op("MAXIMUM", [history, graph.small([0])], (length,), "int32")
+        column = graph.reshape(weights, (length, 1))
+        values = {"weights": column}
+        if any("mask" in op.inputs for op in model.encoder):
+            # 0 for a past item, MASKED for padding, which weighs nothing.
+            padding = graph.op("LESS_EQUAL", [column, graph.small(0.0)], (length, 1), "bool")
+            as_float = graph.op("CAST", [padding], (length, 1))
+            values["mask"] = graph.op("MUL", [as_float, graph.small(MASKED)], (length, 1))
+        values |= {name: graph.constant(c) for name, c in model.constants.items()}
+        shapes = model.shapes()
+        for op in model.encoder:
+            if op.kind == "Gather":
+                name = op.inputs[0]
+                values[op.output] = self._rows(name, model.tables[name], rows)
+            else:
+                inputs = [values[i] for i in op.inputs]
+                values[op.output] = self._op(op, inputs, shapes[op.output])
+        return values["user"]
+
+    def recommend(self, user: Tensor, signature: Signature) -> tuple[Tensor, Tensor]:
+        """Scan all items, score what an integer scan proposes again, and take the best."""
+        graph, name = self.graph, self.model.head.table
+        table = self.model.tables[name]
+        if self.model.head.kind == "cosine":
+            user = self._normalize(user)
+        logits = self._scan(name, table, user)
+        n, returned = signature.items, signature.returned
+        factor = None
+        if self.factor is not None:
+            factor = graph.constant(self.factor)
+            logits = graph.op("MUL", [logits, factor], (1, n))
+        if table.codec.name in ("int8", "int4"):
+            proposed = signature.proposed
+            _, rows = self._top(logits, proposed)
+            exact = graph.fully_connected(user, self._rows(name, table, rows))
+            if factor is not None:
+                exact = graph.op("MUL", [exact, graph.gather(factor, rows)], (1, proposed))
+            scores, places = self._top(exact, returned)
+            ids = graph.gather(rows, places)
+        else:
+            scores, ids = self._top(logits, returned)
+        if self.model.head.kind == "sigmoid":
+            scores = graph.op("LOGISTIC", [scores], scores.shape)
+        return ids, graph.reshape(scores, (returned,))
+
+    def _top(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Values float[1, k] and places int32[k] of the k highest."""
+        scores, places = self.graph.ops(
+            "TOPK_V2", [logits, self.graph.scalar(k)], [((1, k), "float32"), ((1, k), "int32")]
+        )
+        return scores, self.graph.reshape(places, (k,))
+
+    def _rows(self, name: str, table: Table, rows: Tensor) -> Tensor:
+        """Read rows of a table as float[rows, d]."""
+        graph, shape = self.graph, (rows.shape[0], table.shape[1])
+        codec = table.codec.name
+        if codec == "int4":
+            values = self._unpack(graph.gather(self._codes(table), rows), shape)
+        elif codec == "int8":
+            values = graph.op("DEQUANTIZE", [graph.gather(self._codes(table), rows)], shape)
+        else:
+            values = graph.gather(self._floats(name, table), rows)
+        for array, kind in (("scale", "MUL"), ("offset", "ADD")):
+            if array in table.arrays:
+                part = graph.gather(self._range(name, table, array), rows)
+                values = graph.op(kind, [values, graph.reshape(part, (shape[0], 1))], shape)
+        return values
+
+    def _scan(self, name: str, table: Table, user: Tensor) -> Tensor:
+        """Score all rows: float[1, n]."""
+        graph, (n, _) = self.graph, table.shape
+        if table.codec.name in ("fp32", "fp16"):
+            return graph.fully_connected(user, self._floats(name, table))
+        codes = graph.constant(table.arrays["codes"], table.shape, table.codec.name)
+        products = graph.fully_connected(user, codes)
+        logits = graph.op("MUL", [products, self._range(name, table, "scale")], (1, n))
+        if "offset" in table.arrays:
+            total = graph.op("SUM", [user, graph.small([1])], (1, 1), keepDims=True)
+            shift = graph.op("MUL", [self._range(name, table, "offset"), total], (1, n))
+            logits = graph.op("ADD", [logits, shift], (1, n))
+        return logits
+
+    def _codes(self, table: Table) -> Tensor:
+        """The stored integers as GATHER reads them: int8, or bytes of two int4."""
+        return self.graph.constant(table.arrays["codes"])
+
+    def _floats(self, name: str, table: Table) -> Tensor:
+        """Return a float table; half floats are widened once, on loading."""
+        return self._widen(f"{name}/values", self.graph.constant(table.arrays["values"]))
+
+    def _range(self, name: str, table: Table, array: str) -> Tensor:
+        """A table's scale or offset as float32[n]."""
+        return self._widen(f"{name}/{array}", self.graph.constant(table.arrays[array]))
+
+    def _widen(self, key: str, stored: Tensor) -> Tensor:
+        if stored.dtype == "float32":
+            return stored
+        if key not in self._widened:
+            self._widened[key] = self.graph.op("DEQUANTIZE", [stored], stored.shape)
+        return self._widened[key]
+
+    def _unpack(self, packed: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """uint8[rows, d / 2] to float[rows, d]: low half first, two's complement."""
+        graph = self.graph
+        tall = (shape[0], shape[1] // 2, 1)
+        byte = graph.reshape(graph.op("CAST", [packed], packed.shape), tall)
+        sixteenth = graph.op("MUL", [byte, graph.small(1 / 16)], tall)
+        high = graph.op("FLOOR", [sixteenth], tall)
+        low = graph.op("SUB", [byte, graph.op("MUL", [high, graph.small(16.0)], tall)], tall)
+        both = graph.op("CONCATENATION", [low, high], (*tall[:2], 2), axis=2)
+        codes = graph.reshape(both, shape)
+        # 8..15 stand for -8..-1.
+        eighth = graph.op("FLOOR", [graph.op("MUL", [codes, graph.small(1 / 8)], shape)], shape)
+        wrap = graph.op("MUL", [eighth, graph.small(16.0)], shape)
+        return graph.op("SUB", [codes, wrap], shape)
+
+    def _normalize(self, value: Tensor) -> Tensor:
+        """x / max(|x|, 1e-12)."""
+        graph, tall = self.graph, (value.shape[0], 1)
+        square = graph.op("MUL", [value, value], value.shape)
+        total = graph.op("SUM", [square, graph.small([1])], tall, keepDims=True)
+        norm = graph.op("SQRT", [total], tall)
+        safe = graph.op("MAXIMUM", [norm, graph.small(1e-12)], tall)
+        return graph.op("DIV", [value, safe], value.shape)
+
+    def _op(self, op: Op, x: list[Tensor], shape: tuple[int, int]) -> Tensor:
+        graph = self.graph
+        match op.kind:
+            case "ReduceSum":
+                return graph.op("SUM", [x[0], graph.small([0])], shape, keepDims=True)
+            case "MatMul" | "Gemm":
+                product = graph.op("BATCH_MATMUL", x[:2], shape)
+                return product if op.kind == "MatMul" else graph.op("ADD", [product, x[2]], shape)
+            case "LeakyRelu":
+                return graph.op("LEAKY_RELU", x, shape, alpha=op.alpha)
+            case "Softmax":
+                # TFLite's is over the last axis, ours over the history.
+                wide = (shape[1], shape[0])
+                turn = graph.small([1, 0])
+                turned = graph.op("TRANSPOSE", [x[0], turn], wide)
+                return graph.op(
+                    "TRANSPOSE", [graph.op("SOFTMAX", [turned], wide, beta=1.0), turn], shape
+                )
+            case "Concat":
+                return graph.op("CONCATENATION", x, shape, axis=1)
+            case "LpNormalization":
+                return self._normalize(x[0])
+            case "Mul" | "Add" | "Relu" | "Tanh":
+                return graph.op(op.kind.upper(), x, shape)
+            case "Sigmoid":
+                return graph.op("LOGISTIC", x, shape)
+        raise TargetError(f"tflite: no rule for op {op.kind!r}")

@@ -1,0 +1,154 @@
+"""Lower a DeviceModel to a lite interpreter module, by tracing."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgerec.plugin import (
+    MASKED,
+    DeviceModel,
+    Op,
+    Signature,
+    Table,
+    TargetError,
+    candidate_factor,
+)
+
+__all__ = ["lower"]
+
+#: Room for the code and the names.
+OVERHEAD = 64 * 1024
+
+
+def lower(model: DeviceModel, signature: Signature) -> bytes:
+    """Return the bytes of a ``.ptl`` file.
+
+    Raises:
+        TargetError: the file is larger than its tables account for.
+    """
+    module = Artefact(model, signature).eval()
+    example = (
+        torch.zeros(model.history_length, dtype=torch.int32),
+        torch.ones(model.history_length),
+    )
+    with warnings.catch_warnings():
+        # PyTorch says on every call that TorchScript is deprecated; so do our docs, once.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = torch.jit.trace(module, example, check_trace=False)
+        data: bytes = traced._save_to_buffer_for_lite_interpreter()
+    small = sum(b.nbytes for name, b in module.named_buffers() if not name.startswith("table"))
+    limit = 1.02 * model.table_bytes + small + OVERHEAD
+    if len(data) > limit:
+        raise TargetError(f"torchscript: {len(data):,} bytes, at most {limit:,.0f} expected")
+    return data
+
+
+class Artefact(nn.Module):
+    """history int32[H], weights float[H] to ids int32[R], scores float[R]."""
+
+    def __init__(self, model: DeviceModel, signature: Signature) -> None:
+        super().__init__()
+        self.model, self.signature = model, signature
+        for name, table in model.tables.items():
+            for key, array in table.arrays.items():
+                self.register_buffer(f"table_{name}_{key}", _tensor(array))
+        for name, constant in model.constants.items():
+            self.register_buffer(f"constant_{name}", _tensor(constant))
+        factor = candidate_factor(model)
+        self.register_buffer("factor", None if factor is None else _tensor(factor))
+
+    def forward(self, history: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode, scan, and for an integer scan score what it proposes again in float."""
+        user = self._encode(history.clamp(min=0).long(), weights[:, None])
+        if self.model.head.kind == "cosine":
+            user = F.normalize(user, dim=1)
+        name = self.model.head.table
+        table = self.model.tables[name]
+        logits = self._scan(name, table, user)
+        if self.factor is not None:
+            logits = logits * self.factor
+        if table.codec.name == "int8":
+            rows = torch.topk(logits, self.signature.proposed).indices
+            exact = (self._rows(name, table, rows) @ user[0]).contiguous()
+            if self.factor is not None:
+                exact = exact * self.factor[rows]
+            scores, places = torch.topk(exact, self.signature.returned)
+            ids = rows[places]
+        else:
+            scores, ids = torch.topk(logits, self.signature.returned)
+        if self.model.head.kind == "sigmoid":
+            scores = scores.sigmoid()
+        return ids.int(), scores
+
+    def _encode(self, history: Tensor, weights: Tensor) -> Tensor:
+        padding = (weights == 0).to(weights.dtype)
+        values = {"weights": weights, "mask": padding * MASKED}
+        values |= {name: self._buffer(f"constant_{name}") for name in self.model.constants}
+        for op in self.model.encoder:
+            if op.kind == "Gather":
+                name = op.inputs[0]
+                values[op.output] = self._rows(name, self.model.tables[name], history)
+            else:
+                values[op.output] = _apply(op, [values[i] for i in op.inputs])
+        return values["user"]
+
+    def _rows(self, name: str, table: Table, rows: Tensor) -> Tensor:
+        """Read rows of a table as float[rows, d]."""
+        first = "codes" if table.codec.name == "int8" else "values"
+        values = self._buffer(f"table_{name}_{first}").index_select(0, rows).float()
+        if "scale" in table.arrays:
+            values = values * self._buffer(f"table_{name}_scale")[rows][:, None]
+        if "offset" in table.arrays:
+            values = values + self._buffer(f"table_{name}_offset")[rows][:, None]
+        return values
+
+    def _scan(self, name: str, table: Table, user: Tensor) -> Tensor:
+        """Score all rows, float[n]; int8 by an integer product with u rounded to 127 steps."""
+        if table.codec.name != "int8":
+            values = self._buffer(f"table_{name}_values")
+            return (values.float() @ user[0][:, None])[:, 0]
+        step = user.abs().max().clamp(min=1e-30) / 127
+        codes = (user[0] / step).round().to(torch.int8)[:, None]
+        products = torch._int_mm(self._buffer(f"table_{name}_codes"), codes)[:, 0]
+        logits = products * self._buffer(f"table_{name}_scale") * step
+        if "offset" in table.arrays:
+            logits = logits + self._buffer(f"table_{name}_offset") * user.sum()
+        return logits
+
+    def _buffer(self, name: str) -> Tensor:
+        buffer: Tensor = self.get_buffer(name)
+        return buffer
+
+
+def _tensor(array: np.ndarray) -> Tensor:  # type: ignore[type-arg]  # of any dtype
+    return torch.from_numpy(np.array(array))
+
+
+def _apply(op: Op, x: list[Tensor]) -> Tensor:
+    match op.kind:
+        case "ReduceSum":
+            return x[0].sum(0, keepdim=True)
+        case "Mul":
+            return x[0] * x[1]
+        case "Add":
+            return x[0] + x[1]
+        case "MatMul":
+            return x[0] @ x[1]
+        case "Gemm":
+            return x[0] @ x[1] + x[2]
+        case "LeakyRelu":
+            return F.leaky_relu(x[0], op.alpha)
+        case "Softmax":
+            return x[0].softmax(0)
+        case "Concat":
+            return torch.cat(x, 1)
+        case "LpNormalization":
+            return F.normalize(x[0], dim=1)
+        case "Relu" | "Sigmoid" | "Tanh":
+            return getattr(torch, op.kind.lower())(x[0])  # type: ignore[no-any-return]  # a tensor
+    raise TargetError(f"torchscript: no rule for op {op.kind!r}")
