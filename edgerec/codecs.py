@@ -28,9 +28,6 @@ __all__ = ["CODECS", "Arrays", "Codec", "F32", "Fp16", "Fp32", "Int4", "Int8", "
 F32 = NDArray[np.float32]
 Arrays = Mapping[str, NDArray[Any]]
 
-#: Smallest scale, so that a row of zeros divides by something.
-TINY = np.float32(1e-30)
-
 
 class Codec(abc.ABC):
     """How rows are written. Subclasses are frozen dataclasses; their fields are options.
@@ -170,8 +167,8 @@ class Int8(Codec):
 class Int4(Codec):
     """4-bit integers, two a byte, with a float16 scale a row: d/2 + 2 bytes (+ 2 if affine).
 
-    As ``Int8``, with q in [-7, 7] (symmetric) or [-8, 7] (affine). Column 2j is the low
-    half of byte j, the order that ONNX and TFLite use.
+    As ``Int8``, with q in [-7, 7] in both forms: tflite-runtime's 4-bit kernel goes wrong
+    on -8. Column 2j is the low half of byte j, the order that ONNX and TFLite use.
     """
 
     name: ClassVar[str] = "int4"
@@ -210,11 +207,13 @@ def quantize_rows(
     if symmetric:
         span, steps, low = np.abs(matrix).max(axis=1), high, -high
     else:
-        span, steps, low = np.ptp(matrix, axis=1), 2**bits - 1, -high - 1
+        low = -high - (1 if bits == 8 else 0)
+        span, steps = np.ptp(matrix, axis=1), high - low
     scale = (span / steps).astype(dtype)
     if not np.all(np.isfinite(scale)):
         raise CodecError(f"a row's range does not fit {np.dtype(dtype).name}; scale the table down")
-    divisor = np.maximum(scale.astype(np.float32), TINY)[:, None]
+    # A row without a range has codes 0 and divides by anything.
+    divisor = np.where(scale > 0, scale, 1).astype(np.float32)[:, None]
     offset = np.zeros(len(matrix), dtype)
     if not symmetric:
         offset = (matrix.min(axis=1) - low * scale.astype(np.float32)).astype(dtype)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgerec.codecs import F32
 from edgerec.device_model import DeviceModel
-from edgerec.errors import OptionError, TargetError
+from edgerec.errors import OptionError, RuntimeMissingError, TargetError
 
 if TYPE_CHECKING:
     from edgerec.bundle import Bundle
@@ -117,6 +117,7 @@ def export(
 
     Raises:
         UnknownNameError: no such target.
+        RuntimeMissingError: no runtime of the target is installed to prove the artefact.
         TargetError: the target refuses the model, the export failed, or what was written
             does not compute what the model does.
     """
@@ -132,6 +133,11 @@ def export(
         raise TargetError(f"target {chosen.name}: device {device.name} has no such runtime, only {runs}")
     if reasons := chosen.refuse(model, device):
         raise TargetError(f"target {chosen.name} cannot take this model: {'; '.join(reasons)}")
+    if not chosen.runtimes():
+        raise RuntimeMissingError(
+            f"{chosen.name}: none of its runtimes is installed, so what it writes could not be "
+            f"proven; pip install 'edgerec[{chosen.name}]'"
+        )
     signature = Signature(len(model.items), model.history_length, top_k)
     payload = chosen.lower(model, signature)
     path = Path(path)

@@ -1,0 +1,150 @@
+"""Every target keeps the contract, and stores the codec's own bytes once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgerec.bundle import Bundle
+from edgerec.codecs import Codec, Fp16, Fp32, Int4, Int8
+from edgerec.data import Dataset
+from edgerec.device_model import DeviceModel
+from edgerec.errors import RuntimeMissingError, TargetError
+from edgerec.host import host
+from edgerec.parity import measure_parity
+from edgerec.quality import match_rows
+from edgerec.recipe import compress
+from edgerec.target import Signature, export
+from edgerec.testing import check_target, example_models
+from edgerec.training import train
+
+TARGETS = ["numpy", "tflite", "onnx", "torchscript"]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_contract(name: str, tmp_path: Path) -> None:
+    found = check_target(host().target(name), tmp_path)
+    refused = {codec for (_, codec), state in found.items() if state != "ok"}
+    assert refused == ({"int4", "int4 affine"} if name == "torchscript" else set())
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("family", ["lightgcn", "graphsage"])
+def test_parity_on_real_histories(
+    name: str, family: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    model = compress(train(dataset, model=family, epochs=2, dim=16).to_device_model(), "quantize")
+    bundle = export(model, name, tmp_path / "x.edgerec", top_k=20)
+    rows, _ = match_rows(model, dataset)
+    histories = [rows[h] for h in dataset.train.lists()]
+    for runtime in host().target(name).runtimes():
+        parity = measure_parity(host().target(name).load(bundle, runtime), model, histories)
+        assert parity.overlap >= 0.999, (runtime, parity)
+        assert parity.score_error <= 1e-4, (runtime, parity)
+
+
+def as_stored(codec: str, target: str) -> Callable[[np.ndarray], np.ndarray]:
+    """How a target lays a codec's own integers out."""
+    if target == "onnx":
+        return (lambda codes: codes.T) if codec == "int8" else (lambda codes: codes ^ 0x88)
+    return lambda codes: codes
+
+
+@pytest.mark.parametrize("codec", [Int8(), Int4(symmetric=True)], ids=lambda c: c.name)
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_codecs_own_bytes_are_stored_once(name: str, codec: Codec) -> None:
+    model = example_models(2000, 32)["sum"].with_codec(codec, ["items"])
+    target = host().target(name)
+    if target.refuse(model, None):
+        pytest.skip(f"{name} refuses {codec.name}")
+    payload = target.lower(model, Signature(2000, model.history_length, 20))
+    content = b"".join(p if isinstance(p, bytes) else p.tobytes() for p in payload.values())
+    codes = as_stored(codec.name, name)(model.tables["items"].arrays["codes"])
+    assert content.count(np.ascontiguousarray(codes).tobytes()) == 1
+    assert len(content) <= 1.02 * model.table_bytes + 64 * 1024
+
+
+@pytest.mark.parametrize("codec", [Fp32(), Fp16(), Int8(), Int4()], ids=lambda c: c.name)
+@pytest.mark.parametrize("name", TARGETS)
+def test_padding_and_order(name: str, codec: Codec, tmp_path: Path) -> None:
+    model = example_models(300)["two-tables"].with_codec(codec)
+    target = host().target(name)
+    if target.refuse(model, None):
+        pytest.skip(f"{name} refuses {codec.name}")
+    bundle = export(model, name, tmp_path / "x.edgerec", top_k=20)
+    run = target.load(bundle)
+    history, weights = np.full(30, -1, np.int32), np.zeros(30, np.float32)
+    history[:2], weights[:2] = [7, 8], [1, 0.5]
+    ids, scores = run(history, weights)
+    assert (ids.dtype, scores.dtype) == (np.int32, np.float32)
+    assert len(ids) == len(scores) == bundle.signature.returned == 50
+    assert np.all(np.diff(scores) <= 0)
+    history[2:] = 11
+    again, _ = run(history, weights)
+    assert np.array_equal(ids, again)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_small_catalogue_returns_all_of_it(name: str, tmp_path: Path) -> None:
+    model = example_models(40)["sum"].with_codec(Int8(), ["items"])
+    bundle = export(model, name, tmp_path / "x.edgerec", top_k=50)
+    assert bundle.signature.returned == 40
+
+
+@pytest.mark.parametrize("name", ["tflite", "onnx", "torchscript"])
+def test_refusals_say_why(name: str, models: dict[str, DeviceModel], tmp_path: Path) -> None:
+    pruned = compress(models["sum"], "prune:share=0.9")
+    with pytest.raises(TargetError, match=f"target {name} cannot take this model: table 'items': no"):
+        export(pruned, name, tmp_path / "x.edgerec")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_int4_widths_that_onnx_has_no_block_for(tmp_path: Path) -> None:
+    model = example_models(100, 24)["sum"].with_codec(Int4(), ["items"])
+    with pytest.raises(TargetError, match="MatMulNBits takes widths that 16 divides, got 24"):
+        export(model, "onnx", tmp_path / "x.edgerec")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("tflite", "pip install ai-edge-litert or tflite-runtime"),
+        ("onnx", "pip install onnxruntime"),
+        ("torchscript", "pip install torch"),
+    ],
+)
+def test_a_missing_runtime(
+    name: str,
+    hint: str,
+    models: dict[str, DeviceModel],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bundle = export(models["sum"], name, tmp_path / "x.edgerec")
+    target = host().target(name)
+    with pytest.raises(RuntimeMissingError, match=hint):
+        target.load(bundle, "another")
+    monkeypatch.setattr(type(target), "runtimes", lambda self: [])
+    with pytest.raises(RuntimeMissingError, match=hint):
+        target.load(bundle)
+
+
+def test_exporting_without_a_runtime_is_an_error(
+    models: dict[str, DeviceModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(host().target("onnx")), "runtimes", lambda self: [])
+    with pytest.raises(RuntimeMissingError, match="onnx: none of its runtimes is installed"):
+        export(models["sum"], "onnx", tmp_path / "x.edgerec")
+
+
+def test_a_bundle_carries_titles_and_ids(dataset: Dataset, tmp_path: Path) -> None:
+    model = train(dataset, epochs=1, dim=8).to_device_model()
+    bundle = export(model, "numpy", tmp_path / "x.edgerec")
+    opened = Bundle.open(bundle.path)
+    assert list(opened.items.ids) == list(dataset.items.ids)
+    assert opened.items.title(3) == dataset.items.title(3)
+    assert dataclasses.astuple(opened.signature) == (len(dataset.items), 200, 50)
