@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from edgerec.data import Dataset
     from edgerec.device import Budget, Device, load_device
     from edgerec.device_model import DeviceModel
-    from edgerec.sources import load
     from edgerec.quality import evaluate
     from edgerec.recipe import Recipe, build, compress
     from edgerec.score import Scorer
+    from edgerec.sources import load
     from edgerec.store import load_model, save_model
     from edgerec.target import export
     from edgerec.training import train

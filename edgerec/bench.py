@@ -66,7 +66,9 @@ def measure(
             given.write_text(json.dumps([list(h) for h in histories]), "utf-8")
             command += ["--histories", str(given)]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)  # noqa: S603  # our own module
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=timeout, check=False
+            )  # our own module
         except subprocess.TimeoutExpired:
             raise TargetError(f"{path}: did not finish within {timeout:g} s") from None
         if done.returncode:
@@ -95,7 +97,14 @@ def peak_rss_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def run(path: str, histories: list[list[str]] | None, runtime: str | None, k: int, threads: int, repeats: int = 200) -> dict[str, Any]:
+def run(
+    path: str,
+    histories: list[list[str]] | None,
+    runtime: str | None,
+    k: int,
+    threads: int,
+    repeats: int = 200,
+) -> dict[str, Any]:
     """Measure in this process; see ``measure``."""
     from edgerec.bundle import Bundle
     from edgerec.host import host
@@ -162,7 +171,10 @@ def _import_runtime(name: str) -> str:
 def _random_histories(bundle: Any, count: int = 200) -> list[list[str]]:
     rng = np.random.default_rng(0)
     longest = min(50, bundle.signature.history_length, len(bundle.items))
-    rows = [rng.choice(len(bundle.items), rng.integers(1, longest + 1), replace=False) for _ in range(count)]
+    rows = [
+        rng.choice(len(bundle.items), rng.integers(1, longest + 1), replace=False)
+        for _ in range(count)
+    ]
     return [[bundle.items.ids[int(r)] for r in history] for history in rows]
 
 

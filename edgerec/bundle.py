@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from edgerec.container import Container, write_container
 from edgerec.device_model import DeviceModel
 from edgerec.errors import BundleError
-from edgerec.target import Payload, Signature
 from edgerec.items import Items
 from edgerec.store import guarded, items_sections, read_items, read_payload_model
+from edgerec.target import Payload, Signature
 
 __all__ = ["Bundle", "write_bundle"]
 
@@ -87,7 +87,9 @@ class Bundle:
         signature, rows = self.signature, self.popular
         if signature.history_length < 1 or signature.top_k < 1:
             raise BundleError(f"{self.path}: history_length and top_k should be at least 1")
-        if rows.dtype != np.int32 or (rows.size and not 0 <= rows.min() <= rows.max() < len(self.items)):
+        if rows.dtype != np.int32 or (
+            rows.size and not 0 <= rows.min() <= rows.max() < len(self.items)
+        ):
             raise BundleError(f"{self.path}: popular rows are outside the catalogue")
         float(self.normalization)
         str(self.target + self.codec)
@@ -141,7 +143,9 @@ class Bundle:
     @property
     def payload(self) -> list[str]:
         """Names of the payload's parts."""
-        return [n.removeprefix("payload/") for n in self.container.names if n.startswith("payload/")]
+        return [
+            n.removeprefix("payload/") for n in self.container.names if n.startswith("payload/")
+        ]
 
     def model(self) -> DeviceModel:
         """Read a payload that ``model_payload`` made; arrays stay in the mapped file.

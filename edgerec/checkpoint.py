@@ -55,8 +55,8 @@ def load_state(
     changed = sorted(k for k in ours.keys() | written.keys() if ours.get(k) != written.get(k))
     if container.kind != "training" or changed:
         raise OptionError(
-            f"{path}: was written with another {', '.join(changed) or 'kind of file'}; use the same "
-            "options to resume, or remove it to start again"
+            f"{path}: was written with another {', '.join(changed) or 'kind of file'}; use the "
+            "same options to resume, or remove it to start again"
         )
     with torch.no_grad():
         for name, parameter in module.named_parameters():

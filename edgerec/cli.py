@@ -62,7 +62,9 @@ def main(
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option("--out", help="where the files go")] = Path("edgerec-demo"),
+    folder: Annotated[Path, typer.Option("--out", help="where the files go")] = Path(
+        "edgerec-demo"
+    ),
     device: Annotated[str, typer.Option(help="device profile")] = "pixel-6a",
     epochs: Annotated[int, typer.Option(help="training epochs")] = 10,
 ) -> None:
@@ -82,7 +84,9 @@ def data(
     test: Annotated[Path | None, typer.Option(help="held-out interactions: a given split")] = None,
     split: Annotated[str | None, typer.Option(help="random, last, or none")] = None,
     share: Annotated[float, typer.Option(help="held-out share of a random split")] = 0.2,
-    k_core: Annotated[int | None, typer.Option(help="least interactions of a user, an item")] = None,
+    k_core: Annotated[
+        int | None, typer.Option(help="least interactions of a user, an item")
+    ] = None,
     min_rating: Annotated[float | None, typer.Option(help="keep ratings from here on")] = None,
     titles: Annotated[Path | None, typer.Option(help="item titles: csv, tsv or .item")] = None,
     format: Annotated[str | None, typer.Option(help="csv, tsv, parquet, inter, train.txt")] = None,
@@ -157,7 +161,9 @@ def train(
         trained = run_training(dataset, options, checkpoint=checkpoint, progress=progress)
     device_model = trained.to_device_model()
     size = save_model(device_model, output)
-    out.print(f"{output}: {size:,} bytes, {device_model.table_bytes:,} of them tables", highlight=False)
+    out.print(
+        f"{output}: {size:,} bytes, {device_model.table_bytes:,} of them tables", highlight=False
+    )
     if dataset.test is not None:
         quality = evaluate(device_model, dataset)
         out.print(f"Recall@20 {quality.recall:.4f}  NDCG@20 {quality.ndcg:.4f}", highlight=False)
@@ -172,7 +178,9 @@ def build(
     compress: Annotated[
         list[str] | None, typer.Option(help="name:option=value,...; repeat for a chain")
     ] = None,
-    target: Annotated[list[str] | None, typer.Option(help="repeat for more; all by default")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="repeat for more; all by default")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="a profile's name, or its .toml")] = None,
     top_k: Annotated[int, typer.Option(help="most recommendations that can be asked for")] = 50,
     users: Annotated[int, typer.Option(help="test users to measure on; 0 for all")] = 1000,
@@ -204,7 +212,9 @@ def build(
     )
     loaded = load_model(model, host().codecs)
     with progress_bar("building", err) as progress:
-        built = run_build(loaded, load(source), chosen, output, users=users or None, progress=progress)
+        built = run_build(
+            loaded, load(source), chosen, output, users=users or None, progress=progress
+        )
     if as_json:
         out.print_json(json.dumps([{**b.figures, "path": str(b.path)} for b in built]))
         return
@@ -224,7 +234,12 @@ def inspect(file: Annotated[Path, typer.Argument(help="a bundle, model or datase
     container = Container(file)
     container.verify()
     sections = {name: container.nbytes(name) for name in container.names}
-    content = {"kind": container.kind, "bytes": container.size, **container.meta, "sections": sections}
+    content = {
+        "kind": container.kind,
+        "bytes": container.size,
+        **container.meta,
+        "sections": sections,
+    }
     out.print_json(json.dumps(content))
 
 
@@ -246,14 +261,18 @@ def score(
     items = [item.strip() for item in history.split(",") if item.strip()]
     found = Scorer.open(bundle, runtime).recommend(items, k, strict=strict)
     if found.unknown:
-        err.print(f"{len(found.unknown)} unknown items were skipped: {', '.join(found.unknown[:10])}")
+        err.print(
+            f"{len(found.unknown)} unknown items were skipped: {', '.join(found.unknown[:10])}"
+        )
     if found.truncated:
         err.print(f"the oldest {found.truncated} items are past the model's history length")
     if found.fallback:
         err.print("no usable history: these are the most popular items")
     if as_json:
         # NaN, the score of a popular item, is no JSON.
-        rows = [{**dataclasses.asdict(r), "score": None if found.fallback else r.score} for r in found]
+        rows = [
+            {**dataclasses.asdict(r), "score": None if found.fallback else r.score} for r in found
+        ]
         out.print_json(json.dumps(rows))
         return
     for place, item in enumerate(found, 1):
@@ -278,11 +297,11 @@ def bench(
 
     histories = None
     if source is not None:
-        from edgerec.quality import test_users
+        from edgerec.quality import evaluation_users
         from edgerec.sources import load
 
         dataset = load(source)
-        chosen = test_users(dataset, users)
+        chosen = evaluation_users(dataset, users)
         histories = [[dataset.items.ids[int(r)] for r in dataset.train.of(int(u))] for u in chosen]
     figures = measure(bundle, histories, runtime=runtime, threads=threads)
     del figures["lists"]
@@ -290,7 +309,13 @@ def bench(
         out.print_json(json.dumps(figures))
         return
     for name, value in figures.items():
-        shown = f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
+        shown = (
+            f"{value:.3f}"
+            if isinstance(value, float)
+            else f"{value:,}"
+            if isinstance(value, int)
+            else value
+        )
         out.print(f"{name:20s} {shown}", highlight=False, markup=False)
 
 
@@ -307,7 +332,7 @@ def plugins(
     from edgerec.options import describe
 
     loaded = Host(strict=True) if strict else host()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": name,
             "kind": kind,
@@ -330,7 +355,12 @@ def plugins(
         return
     table = RichTable("name", "kind", "distribution", "version", "state", "reason")
     for row in rows:
-        table.add_row(*(str(row[c] or "") for c in ("name", "kind", "distribution", "version", "state", "reason")))
+        table.add_row(
+            *(
+                str(row[c] or "")
+                for c in ("name", "kind", "distribution", "version", "state", "reason")
+            )
+        )
     out.print(table)
 
 
@@ -360,4 +390,3 @@ def devices(as_json: AsJson = False) -> None:
         ]
         table.add_row(device.name, device.description, ", ".join(device.targets) or "any", *limits)
     out.print(table)
-

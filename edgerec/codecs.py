@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from edgerec.errors import CodecError
 
-__all__ = ["CODECS", "Arrays", "Codec", "F32", "Fp16", "Fp32", "Int4", "Int8", "pack4", "unpack4"]
+__all__ = ["CODECS", "F32", "Arrays", "Codec", "Fp16", "Fp32", "Int4", "Int8", "pack4", "unpack4"]
 
 F32 = NDArray[np.float32]
 Arrays = Mapping[str, NDArray[Any]]
@@ -246,5 +246,5 @@ def unpack4(packed: NDArray[np.uint8]) -> NDArray[np.int8]:
 
 
 def _ranges(n: int, symmetric: bool, dtype: str) -> dict[str, tuple[str, tuple[int, ...]]]:
-    scale = {"scale": (dtype, (n,))}
-    return scale if symmetric else scale | {"offset": (dtype, (n,))}
+    names = ("scale",) if symmetric else ("scale", "offset")
+    return dict.fromkeys(names, (dtype, (n,)))

@@ -59,7 +59,7 @@ def write_container(
         if dtype not in DTYPES:
             raise BundleError(f"section {name!r}: dtype {array.dtype} cannot be written")
         array = np.ascontiguousarray(array, np.dtype(dtype))
-        view = memoryview(array.reshape(-1).view(np.uint8))
+        view = array.reshape(-1).view(np.uint8).data
         digest = hashlib.sha256(view).hexdigest()
         entry = {"offset": 0, "size": view.nbytes, "sha256": digest}
         entries[name] = entry | {"dtype": dtype, "shape": list(array.shape)}

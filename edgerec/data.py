@@ -179,9 +179,7 @@ class Dataset:
         kept_users, user = np.unique(self.train.users[keep], return_inverse=True)
         kept_items, item = np.unique(self.train.items[keep], return_inverse=True)
         part = self.train.take(keep)
-        train = Interactions.of_pairs(
-            user, item, len(kept_users), part.ratings, part.timestamps
-        )
+        train = Interactions.of_pairs(user, item, len(kept_users), part.ratings, part.timestamps)
         return dataclasses.replace(
             self,
             users=[self.users[int(u)] for u in kept_users],
@@ -194,6 +192,4 @@ class Dataset:
             raise DataError(f"{self.name}: is split already")
         if not held.any():
             raise DataError(f"{self.name}: the split holds nothing out; users have too few items")
-        return dataclasses.replace(
-            self, train=self.train.take(~held), test=self.train.take(held)
-        )
+        return dataclasses.replace(self, train=self.train.take(~held), test=self.train.take(held))

@@ -29,7 +29,9 @@ def save_dataset(dataset: Dataset, path: str | Path) -> int:
             sections[f"{name}/ratings"] = part.ratings
         if part.timestamps is not None:
             sections[f"{name}/timestamps"] = part.timestamps
-    return write_container(path, "dataset", {"name": dataset.name, "merged": dataset.merged}, sections)
+    return write_container(
+        path, "dataset", {"name": dataset.name, "merged": dataset.merged}, sections
+    )
 
 
 def load_dataset(path: str | Path) -> Dataset:

@@ -39,7 +39,7 @@ def run_demo(folder: Path, device_name: str, epochs: int, console: Console) -> N
         built = build(model, dataset, recipe, folder, users=None, progress=progress)
     titles = [dataset.items.title(dataset.items.rows[item]) for item in HISTORY]
     console.print(f"[bold]4  Recommend[/bold] to somebody who saw {', '.join(titles)}")
-    lists = {}
+    lists: dict[tuple[str, ...], list[str]] = {}
     for bundle in built:
         found = Scorer.open(bundle.path).recommend(HISTORY, 10)
         lists.setdefault(tuple(r.title for r in found), []).append(bundle.target)

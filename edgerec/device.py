@@ -39,7 +39,9 @@ class Budget:
             value = getattr(self, field.name)
             expected = "integer" if field.name.endswith("bytes") else "number"
             if value is not None and not value > 0:
-                raise OptionError(f"budget.{field.name}: expected a positive {expected}, got {value}")
+                raise OptionError(
+                    f"budget.{field.name}: expected a positive {expected}, got {value}"
+                )
         if self.min_quality is not None and self.min_quality > 1:
             raise OptionError(f"budget.min_quality: expected at most 1, got {self.min_quality}")
 

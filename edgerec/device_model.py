@@ -142,7 +142,7 @@ class DeviceModel:
                     f"{constant.dtype}{list(constant.shape)}"
                 )
         if self.popular.size and not (
-            0 <= int(self.popular.min()) and int(self.popular.max()) < len(self.items)
+            int(self.popular.min()) >= 0 and int(self.popular.max()) < len(self.items)
         ):
             raise ModelError("popular: a row is outside the catalogue")
         user = self.shapes().get("user")

@@ -18,8 +18,8 @@ from edgerec.codecs import CODECS, Codec
 from edgerec.compressor import Compressor
 from edgerec.device import Device
 from edgerec.errors import PluginError, UnknownNameError
-from edgerec.target import Target
 from edgerec.options import build
+from edgerec.target import Target
 
 __all__ = ["GROUP", "Host", "Plugin", "host"]
 
@@ -105,7 +105,7 @@ class Host:
             self._add(provided, _label(plugin))
         except PluginError as error:
             return dataclasses.replace(plugin, error=str(error), detail=traceback.format_exc())
-        except (Exception, SystemExit) as error:  # a plugin may raise anything and must not take us down
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a plugin may raise anything
             reason = f"{type(error).__name__}: {error}"
             return dataclasses.replace(plugin, error=reason, detail=traceback.format_exc())
         finally:
@@ -220,7 +220,6 @@ def _check_thing(thing: Any, registry: Registry[Any]) -> None:
         raise PluginError(f"{registry.hook} returned {thing!r}, not a {registry.base.__name__}")
     if not isinstance(getattr(thing, "name", None), str) or not thing.name:
         raise PluginError(f"{registry.hook} returned {thing!r}, which has no name")
-    if registry.base is not Device and (
-        not dataclasses.is_dataclass(thing) or not thing.__dataclass_params__.frozen  # type: ignore[union-attr,attr-defined]  # set by dataclass()
-    ):
+    parameters = getattr(thing, "__dataclass_params__", None)
+    if registry.base is not Device and not getattr(parameters, "frozen", False):
         raise PluginError(f"{thing.__name__} should be a frozen dataclass")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,8 +36,8 @@ class Strings(Sequence[str]):
         self.utf8 = utf8
         # Looking up a history bisects thousands of strings: memoryviews index several
         # times faster than arrays.
-        self._starts = memoryview(np.ascontiguousarray(offsets, np.uint32))
-        self._text = memoryview(np.ascontiguousarray(utf8, np.uint8))
+        self._starts = np.ascontiguousarray(offsets, np.uint32).data
+        self._text = np.ascontiguousarray(utf8, np.uint8).data
 
     @classmethod
     def of(cls, strings: Iterable[str]) -> Strings:
@@ -106,7 +107,7 @@ class Items:
         """Make a catalogue of Python values; ids are turned into text."""
         keys = [str(i).encode("utf-8") for i in ids]
         order = sorted(range(len(keys)), key=keys.__getitem__)
-        for a, b in zip(order, order[1:], strict=False):
+        for a, b in itertools.pairwise(order):
             if keys[a] == keys[b]:
                 raise ModelError(f"items: id {keys[a].decode()!r} occurs twice; ids must be unique")
         return cls(

@@ -72,7 +72,9 @@ def tied_overlap(top: NDArray[Any], scores: F32, k: int, tie: float = 1e-6) -> f
     return float((scores[np.asarray(top[:k])] >= kth - slack).sum()) / k
 
 
-def long_tail_share(lists: Lists, popularity: NDArray[Any], k: int = 20, head: float = 0.2) -> float:
+def long_tail_share(
+    lists: Lists, popularity: NDArray[Any], k: int = 20, head: float = 0.2
+) -> float:
     """Share of recommended items outside the most popular ``head`` share of the catalogue.
 
     Args:

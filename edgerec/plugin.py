@@ -1,6 +1,6 @@
 """The door: all that a plugin imports.
 
-    from edgerec.plugin import Compressor, Context, DeviceModel, hookimpl
+from edgerec.plugin import Compressor, Context, DeviceModel, hookimpl
 """
 
 from edgerec.bundle import Bundle
@@ -17,13 +17,13 @@ from edgerec.errors import (
     RuntimeMissingError,
     TargetError,
 )
-from edgerec.target import Payload, Runner, Signature, Target
 from edgerec.hookspecs import hookimpl
 from edgerec.items import Items
 from edgerec.lowering import Integers, candidate_factor, integers_of
 from edgerec.ops import MASKED, Op
 from edgerec.reference import Reference, normalize, run_encoder, sigmoid, top_k
 from edgerec.store import model_payload
+from edgerec.target import Payload, Runner, Signature, Target
 
 __all__ = [
     "F32",

@@ -17,7 +17,7 @@ from edgerec.errors import DataError
 from edgerec.metrics import long_tail_share, ndcg, overlap, recall
 from edgerec.reference import Reference, pad_history
 
-__all__ = ["Quality", "evaluate", "quality_of", "rank", "test_users"]
+__all__ = ["Quality", "evaluate", "evaluation_users", "quality_of", "rank"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ class Quality:
         return self.ndcg / max(before.ndcg, 1e-12), overlap(self.lists, before.lists)
 
 
-def test_users(dataset: Dataset, limit: int | None = None, seed: int = 0) -> NDArray[np.int64]:
+def evaluation_users(
+    dataset: Dataset, limit: int | None = None, seed: int = 0
+) -> NDArray[np.int64]:
     """Users with a history and something held out; a random ``limit`` of them if given.
 
     Raises:
@@ -70,7 +72,7 @@ def evaluate(
     Raises:
         DataError: the dataset has nothing held out.
     """
-    users = test_users(dataset) if users is None else users
+    users = evaluation_users(dataset) if users is None else users
     return quality_of(rank(model, dataset, users, k, progress), dataset, users, k)
 
 
@@ -123,9 +125,7 @@ def rank(
     return lists
 
 
-def match_rows(
-    model: DeviceModel, dataset: Dataset
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def match_rows(model: DeviceModel, dataset: Dataset) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Rows of the dataset's items in the model (-1: not there), and the reverse."""
     if model.items is dataset.items:
         same = np.arange(len(dataset.items), dtype=np.int32)

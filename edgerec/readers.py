@@ -35,7 +35,13 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "timestamp": ("timestamp", "time", "ts", "unixreviewtime", "date"),
 }
 
-FORMATS = {".csv": "csv", ".tsv": "tsv", ".parquet": "parquet", ".inter": "inter", ".txt": "train.txt"}
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".inter": "inter",
+    ".txt": "train.txt",
+}
 
 
 def read_dataset(
@@ -87,9 +93,7 @@ def read_dataset(
     if held is None:
         return dataset
     merged_test, test_frame = _merge(held)
-    return dataclasses.replace(
-        dataset, test=interactions(test_frame), merged=merged + merged_test
-    )
+    return dataclasses.replace(dataset, test=interactions(test_frame), merged=merged + merged_test)
 
 
 def read_titles(path: str | Path) -> dict[str, str]:
@@ -104,7 +108,9 @@ def read_titles(path: str | Path) -> dict[str, str]:
     item = _find(path, frame.columns, "item", {})
     title = next((c for c in frame.columns if "title" in c.lower() or "name" in c.lower()), None)
     if title is None:
-        raise DataError(f"{path}: no column named like 'title'; columns: {', '.join(frame.columns)}")
+        raise DataError(
+            f"{path}: no column named like 'title'; columns: {', '.join(frame.columns)}"
+        )
     year = "release_year" if "release_year" in frame.columns else None
     rows = frame.select([c for c in (item, title, year) if c]).iter_rows()
     return {row[0]: f"{row[1]} ({row[2]})" if year and row[2] else str(row[1]) for row in rows}
@@ -115,7 +121,7 @@ def _read(
 ) -> pl.DataFrame:
     """Read one file into text columns user and item, float columns rating and timestamp."""
     kind = kind or FORMATS.get(path.suffix.lower())
-    if kind not in FORMATS.values():
+    if kind is None or kind not in FORMATS.values():
         raise DataError(f"{path}: unknown format; give one of {', '.join(FORMATS.values())}")
     if unknown := set(columns) - set(USUAL):
         raise DataError(f"columns: unknown {', '.join(sorted(unknown))}; known: {', '.join(USUAL)}")
@@ -153,7 +159,9 @@ def _frame(path: Path, kind: str) -> pl.DataFrame:
             return frame.with_columns(pl.all().cast(pl.String))
         separator = "," if kind == "csv" else "\t"
         # Everything is read as text, so that ids keep their zeros and errors have our words.
-        frame = pl.read_csv(path, separator=separator, infer_schema=False, quote_char='"' if kind == "csv" else None)
+        frame = pl.read_csv(
+            path, separator=separator, infer_schema=False, quote_char='"' if kind == "csv" else None
+        )
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except pl.exceptions.NoDataError:

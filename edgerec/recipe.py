@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ from edgerec.device_model import DeviceModel
 from edgerec.errors import BudgetError, OptionError, TargetError
 from edgerec.host import host
 from edgerec.options import parse_spec
-from edgerec.quality import Quality, evaluate, quality_of, test_users
+from edgerec.quality import Quality, evaluate, evaluation_users, quality_of
 from edgerec.target import export
 
 __all__ = ["Built", "Recipe", "build", "compress", "find_device", "load_recipe"]
@@ -149,14 +148,16 @@ def build(
             that refuse are left out, and all refusing is an error.
     """
     chain = [_compressor(name, options) for name, options in recipe.compress]
-    names = recipe.targets or (recipe.device.targets if recipe.device else ()) or tuple(host().targets)
+    names = (
+        recipe.targets or (recipe.device.targets if recipe.device else ()) or tuple(host().targets)
+    )
     for name in names:
         host().target(name)
     total = 2 + len(names)
     progress(0, total, "compressing")
     small, steps = run_chain(model, chain, Context(dataset, seed))
     progress(1, total, "evaluating")
-    chosen = test_users(dataset, users, seed)
+    chosen = evaluation_users(dataset, users, seed)
     before = evaluate(model, dataset, users=chosen)
     built, refused = [], []
     for number, name in enumerate(names, 2):
@@ -165,9 +166,7 @@ def build(
         if reasons and not recipe.targets:
             refused.append(f"{name}: {'; '.join(reasons)}")
             continue
-        built.append(
-            _build_one(small, before, dataset, chosen, name, recipe, Path(folder), steps)
-        )
+        built.append(_build_one(small, before, dataset, chosen, name, recipe, Path(folder), steps))
     if not built:
         raise TargetError(f"no target takes this model: {' | '.join(refused)}")
     progress(total, total, "done")
@@ -199,13 +198,13 @@ def _build_one(
             provenance=provenance,
         )
         figures = measure_quality(draft, before, dataset, users, model)
-        if recipe.device is not None:
-            if violations := recipe.device.budget.violations(figures):
-                raise BudgetError(
-                    f"{target} on {recipe.device.name}: {'; '.join(violations)}. Nothing was "
-                    "written; compress more, or raise the limit to what was measured"
-                )
-        os.replace(draft, path)
+        device = recipe.device
+        if device is not None and (violations := device.budget.violations(figures)):
+            raise BudgetError(
+                f"{target} on {device.name}: {'; '.join(violations)}. Nothing was written; "
+                "compress more, or raise the limit to what was measured"
+            )
+        draft.replace(path)
     return Built(target, path, figures, steps)
 
 

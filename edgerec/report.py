@@ -21,7 +21,16 @@ def print_built(built: Sequence[Built], table_bytes: int, console: Console) -> N
             highlight=False,
         )
     table = Table(title=f"uncompressed tables: {table_bytes:,} bytes", title_justify="left")
-    for name in ("target", "runtime", "bytes", "NDCG@20 kept", "overlap", "p50 ms", "p95 ms", "peak MB"):
+    for name in (
+        "target",
+        "runtime",
+        "bytes",
+        "NDCG@20 kept",
+        "overlap",
+        "p50 ms",
+        "p95 ms",
+        "peak MB",
+    ):
         table.add_column(name, justify="left" if name in ("target", "runtime") else "right")
     for bundle in built:
         f = bundle.figures

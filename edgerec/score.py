@@ -95,7 +95,9 @@ class Scorer:
                 "build with a larger top_k"
             )
         if weights is not None and len(weights) != len(history):
-            raise OptionError(f"weights: expected {len(history)}, one a past item, got {len(weights)}")
+            raise OptionError(
+                f"weights: expected {len(history)}, one a past item, got {len(weights)}"
+            )
         if weights is not None and not all(0 < w < float("inf") for w in weights):
             raise OptionError("weights: expected positive finite numbers")
         rows: dict[int, float] = {}
@@ -108,7 +110,9 @@ class Scorer:
             rows.pop(row, None)
             rows[row] = 1.0 if weights is None else float(weights[place])
         if unknown and strict:
-            raise DataError(f"history: unknown items {', '.join(unknown[:10])}; {len(unknown)} in all")
+            raise DataError(
+                f"history: unknown items {', '.join(unknown[:10])}; {len(unknown)} in all"
+            )
         if not rows:
             return self._popular(k, unknown)
         padded, padded_weights = pad_history(

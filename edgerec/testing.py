@@ -20,10 +20,10 @@ from edgerec.codecs import F32, Codec, Fp16, Fp32, Int4, Int8
 from edgerec.compressor import Compressor, Context, same_content
 from edgerec.device_model import DeviceModel, Head, Table
 from edgerec.errors import CodecError, TargetError
-from edgerec.target import Target, export
 from edgerec.items import Items
 from edgerec.ops import Op
 from edgerec.parity import MAX_SCORE_ERROR, MIN_OVERLAP, measure_parity, sample_histories
+from edgerec.target import Target, export
 
 __all__ = ["check_codec", "check_compressor", "check_target", "example_models"]
 
@@ -204,6 +204,8 @@ def check_target(
                 runner = target.load(Bundle.open(path), runtime)
                 parity = measure_parity(runner, coded, sample_histories(coded, histories, seed=1))
                 assert parity.overlap >= MIN_OVERLAP, f"{name}, {label}, {runtime}: {parity}"
-                assert parity.score_error <= MAX_SCORE_ERROR, f"{name}, {label}, {runtime}: {parity}"
+                assert parity.score_error <= MAX_SCORE_ERROR, (
+                    f"{name}, {label}, {runtime}: {parity}"
+                )
             found[name, label] = "ok"
     return found

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from edgerec.checkpoint import load_state, save_state
 from edgerec.codecs import Fp32
 from edgerec.compressor import no_progress
 from edgerec.data import Dataset, Interactions
@@ -31,7 +32,6 @@ from edgerec.device_model import DeviceModel, Head, Table
 from edgerec.errors import OptionError
 from edgerec.graph import Graph
 from edgerec.models import FAMILIES, GNN
-from edgerec.checkpoint import load_state, save_state
 
 __all__ = ["TrainOptions", "Trained", "train"]
 
@@ -156,7 +156,7 @@ def _epoch(
     """One pass over the edges in random order; return the mean loss."""
     order = torch.randperm(len(edges.items), generator=generator)
     losses = []
-    for batch in order.split(options.batch):
+    for batch in torch.split(order, options.batch):
         tables = gnn.tables(graph)
         user, item = edges.users[batch], edges.items[batch]
         negatives = torch.randint(graph.n_items, (options.negatives,), generator=generator)
@@ -164,7 +164,8 @@ def _epoch(
         weight = graph.degree[user, None] ** -gnn.normalization
         # F.embedding, not indexing: on CPU its backward is many times faster.
         pooled = [
-            F.embedding(user, graph.pool(past, gnn.normalization)) - weight * F.embedding(item, past)
+            F.embedding(user, graph.pool(past, gnn.normalization))
+            - weight * F.embedding(item, past)
             for past in tables.past
         ]
         users = F.normalize(gnn.user(pooled), dim=-1)

@@ -40,7 +40,9 @@ class Twin(nn.Module):
             for name, parameter in parameters.items():
                 self.register_parameter(f"{kind}:{name}", parameter)
 
-    def forward(self, history: Tensor, weights: Tensor, user_vector: Tensor | None = None) -> Tensor:
+    def forward(
+        self, history: Tensor, weights: Tensor, user_vector: Tensor | None = None
+    ) -> Tensor:
         """User vectors float[B, d] of histories int64[B, H] with weights float[B, H]."""
         if self.model.needs_user_vector and user_vector is None:
             raise ModelError("this model reads a user_vector; give one")

@@ -44,8 +44,13 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path, delay: float) -> No
 def test_an_error_keeps_the_old_file_and_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_text(path, "old")
-    with pytest.raises(RuntimeError), atomic_write(path) as file:
-        file.write(b"new")
-        raise RuntimeError
+
+    def fail() -> None:
+        with atomic_write(path) as file:
+            file.write(b"new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]

@@ -29,7 +29,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path:
     """A folder with a dataset, a model and a built bundle, made by the command line."""
     folder = tmp_path_factory.mktemp("cli")
     save_dataset(dataset, folder / "d.dataset")
-    done = edgerec("train", "d.dataset", "--epochs", "3", "--dim", "16", "-o", "m.model", cwd=folder)
+    done = edgerec(
+        "train", "d.dataset", "--epochs", "3", "--dim", "16", "-o", "m.model", cwd=folder
+    )
     assert done.returncode == 0, done.stderr
     assert "NDCG@20" in done.stdout
     done = edgerec(
@@ -50,7 +52,9 @@ def fails(folder: Path, message: str, *arguments: str) -> None:
 
 
 def test_score(folder: Path) -> None:
-    done = edgerec("score", "dist/numpy.edgerec", "--history", "i001,zz,i002", "-k", "4", cwd=folder)
+    done = edgerec(
+        "score", "dist/numpy.edgerec", "--history", "i001,zz,i002", "-k", "4", cwd=folder
+    )
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 4
     assert "Title" in done.stdout
@@ -97,7 +101,16 @@ def test_a_recipe(folder: Path) -> None:
 
 def test_an_impossible_budget_writes_nothing(folder: Path) -> None:
     (folder / "tiny.toml").write_text('[device]\nname = "tiny"\nmax_bundle_bytes = 1000\n')
-    build = ("build", "m.model", "--data", "d.dataset", "--target", "numpy", "--compress", "quantize")
+    build = (
+        "build",
+        "m.model",
+        "--data",
+        "d.dataset",
+        "--target",
+        "numpy",
+        "--compress",
+        "quantize",
+    )
     fails(
         folder,
         "budget.max_bundle_bytes: measured",
@@ -113,16 +126,37 @@ BUILD = ("build", "m.model", "--data", "d.dataset", "-o", "x")
     ("message", "arguments"),
     [
         ("unknown device 'nokia'; known: browser", (*BUILD, "--device", "nokia")),
-        ("unknown target 'coreml'; known: numpy", (*BUILD, "--target", "coreml", "--compress", "quantize")),
+        (
+            "unknown target 'coreml'; known: numpy",
+            (*BUILD, "--target", "coreml", "--compress", "quantize"),
+        ),
         ("unknown compressor 'zip'; known: prune", (*BUILD, "--compress", "zip")),
-        ("target numpy: device browser has no such runtime, only onnx", (*BUILD, "--target", "numpy", "--device", "browser", "--compress", "quantize")),
+        (
+            "target numpy: device browser has no such runtime, only onnx",
+            (*BUILD, "--target", "numpy", "--device", "browser", "--compress", "quantize"),
+        ),
         ("none.model: no such file", ("build", "none.model", "--data", "d.dataset", "-o", "x")),
         ("unknown dataset 'films'; known: ml-100k, or a file", ("train", "films", "-o", "y.model")),
-        ("--split: expected random, last or none; got 'half'", ("data", "d.dataset", "--split", "half", "-o", "y")),
-        ("is prepared already; min_rating has no effect", ("data", "d.dataset", "--min-rating", "3", "-o", "y")),
-        ("model: expected one of lightgcn, graphsage; got 'gat'", ("train", "d.dataset", "--model", "gat", "-o", "y.model")),
-        ("history: unknown items zz; 1 in all", ("score", "dist/numpy.edgerec", "--history", "i001,zz", "--strict")),
-        ("k: this bundle recommends 1 to 50 items, got 51", ("score", "dist/numpy.edgerec", "--history", "i001", "-k", "51")),
+        (
+            "--split: expected random, last or none; got 'half'",
+            ("data", "d.dataset", "--split", "half", "-o", "y"),
+        ),
+        (
+            "is prepared already; min_rating has no effect",
+            ("data", "d.dataset", "--min-rating", "3", "-o", "y"),
+        ),
+        (
+            "model: expected one of lightgcn, graphsage; got 'gat'",
+            ("train", "d.dataset", "--model", "gat", "-o", "y.model"),
+        ),
+        (
+            "history: unknown items zz; 1 in all",
+            ("score", "dist/numpy.edgerec", "--history", "i001,zz", "--strict"),
+        ),
+        (
+            "k: this bundle recommends 1 to 50 items, got 51",
+            ("score", "dist/numpy.edgerec", "--history", "i001", "-k", "51"),
+        ),
         ("m.model: expected a bundle, got a model", ("score", "m.model", "--history", "i001")),
         ("d.dataset: expected a bundle, got a dataset", ("bench", "d.dataset")),
         ("No such option: --nope", ("train", "--nope")),

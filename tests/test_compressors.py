@@ -6,11 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edgerec_prune import Prune
-from edgerec_prune.importance import above_threshold, keep_largest
-from edgerec_prune.sparse import Sparse
-from edgerec_quantize import Quantize
-from edgerec_quantize.affine import affine_scale, dequantize, quantize
 
 import edgerec
 from edgerec.codecs import Int8
@@ -21,6 +16,11 @@ from edgerec.errors import CompressError, OptionError
 from edgerec.quality import evaluate
 from edgerec.testing import check_codec, check_compressor
 from edgerec.training import train
+from edgerec_prune import Prune
+from edgerec_prune.importance import above_threshold, keep_largest
+from edgerec_prune.sparse import Sparse
+from edgerec_quantize import Quantize
+from edgerec_quantize.affine import affine_scale, dequantize, quantize
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,9 @@ def test_a_step_without_effect_is_an_error(model: DeviceModel) -> None:
 
 
 def test_pruning_that_would_grow_is_an_error(model: DeviceModel) -> None:
-    with pytest.raises(CompressError, match="table 'items' would grow: .* bytes sparse at share 0.1"):
+    with pytest.raises(
+        CompressError, match=r"table 'items' would grow: .* bytes sparse at share 0.1"
+    ):
         edgerec.compress(model, "quantize", "prune:share=0.1")
 
 

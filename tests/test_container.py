@@ -70,7 +70,10 @@ ATTACKS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "header flipped": (lambda raw: raw[:60] + bytes([raw[60] ^ 1]) + raw[61:], "header does not"),
     "padding used": (lambda raw: raw[:-1] + b"!", "padding is not zero"),
     "not json": (lambda raw: reheader(raw, lambda h: b"{"), "not JSON"),
-    "a key twice": (lambda raw: reheader(raw, lambda h: b'{"kind":1,"kind":2}'), "a key occurs twice"),
+    "a key twice": (
+        lambda raw: reheader(raw, lambda h: b'{"kind":1,"kind":2}'),
+        "a key occurs twice",
+    ),
     "NaN": (lambda raw: reheader(raw, lambda h: b'{"kind":NaN}'), "not a JSON number"),
     "deep nesting": (lambda raw: reheader(raw, lambda h: b"[" * 200), "not JSON"),
     "no sections": (lambda raw: reheader(raw, lambda h: h.pop("sections")), "lacks kind, meta"),
@@ -102,7 +105,9 @@ def test_a_changed_section_fails_verification(path: Path) -> None:
 
 
 @given(place=st.integers(0, 10_000), value=st.integers(1, 255))
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 def test_any_flipped_byte_is_noticed(path: Path, place: int, value: int) -> None:
     whole = path.read_bytes()
     raw = bytearray(whole)

@@ -16,7 +16,12 @@ from edgerec.sources import load
 
 from .conftest import make_dataset
 
-ROWS = [("ann", "apple", 5.0, 1), ("ann", "fig", 3.0, 2), ("bob", "apple", 4.0, 1), ("bob", "pear", 1.0, 9)]
+ROWS = [
+    ("ann", "apple", 5.0, 1),
+    ("ann", "fig", 3.0, 2),
+    ("bob", "apple", 4.0, 1),
+    ("bob", "pear", 1.0, 9),
+]
 
 
 def write(folder: Path, kind: str) -> Path:
@@ -82,14 +87,29 @@ def test_titles(tmp_path: Path, csv: Path) -> None:
 
 
 BAD = {
-    "no user": ("u,item\n1,2\n2,3\n", r"no user column; columns: u, item. Name it with --user-column"),
+    "no user": (
+        "u,item\n1,2\n2,3\n",
+        r"no user column; columns: u, item. Name it with --user-column",
+    ),
     "no item": ("user,thing\n1,2\n2,3\n", "no item column; columns: user, thing"),
     "empty": ("", "the file is empty"),
     "header only": ("user,item\n", "the file has no interactions"),
-    "text rating": ("user,item,rating\na,x,5\nb,y,good\n", "'rating', row 2: expected a number, got 'good'"),
-    "nan rating": ("user,item,rating\na,x,NaN\nb,y,2\n", "'rating', row 1: expected a number, got 'NaN'"),
-    "infinite": ("user,item,rating\na,x,inf\nb,y,2\n", "'rating', row 1: expected a number, got 'inf'"),
-    "missing rating": ("user,item,rating\na,x,1\nb,y,\n", "'rating', row 2: expected a number, got None"),
+    "text rating": (
+        "user,item,rating\na,x,5\nb,y,good\n",
+        "'rating', row 2: expected a number, got 'good'",
+    ),
+    "nan rating": (
+        "user,item,rating\na,x,NaN\nb,y,2\n",
+        "'rating', row 1: expected a number, got 'NaN'",
+    ),
+    "infinite": (
+        "user,item,rating\na,x,inf\nb,y,2\n",
+        "'rating', row 1: expected a number, got 'inf'",
+    ),
+    "missing rating": (
+        "user,item,rating\na,x,1\nb,y,\n",
+        "'rating', row 2: expected a number, got None",
+    ),
     "bad time": ("user,item,timestamp\na,x,1\nb,y,soon\n", "'timestamp', row 2: expected a number"),
     "missing user": ("user,item\na,x\n,y\n", "1 rows have no user; the first is row 2"),
     "one user": ("user,item\na,x\na,y\n", "1 user; a recommender needs at least two users"),

@@ -29,7 +29,16 @@ assert len(found) == 5
 print(" ".join(sorted(n for n in sys.modules if "." not in n)))
 """
 
-WORKSTATION = {"torch", "torch_geometric", "polars", "rich", "typer", "tensorflow", "optuna", "onnx"}
+WORKSTATION = {
+    "torch",
+    "torch_geometric",
+    "polars",
+    "rich",
+    "typer",
+    "tensorflow",
+    "optuna",
+    "onnx",
+}
 
 
 @pytest.mark.parametrize("target", ["numpy", "tflite", "onnx"])

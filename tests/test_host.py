@@ -33,7 +33,9 @@ def edgerec_compressors():
 """
 
 
-def install(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, body: str) -> importlib.metadata.EntryPoint:
+def install(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, body: str
+) -> importlib.metadata.EntryPoint:
     """Lay a distribution with one plugin module out in a folder, as pip would."""
     (folder / f"{name}_module.py").write_text(HEAD + textwrap.dedent(body))
     info = folder / f"{name}-1.2.dist-info"
@@ -74,9 +76,18 @@ def test_a_third_party_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 BROKEN = {
     "raises": ("1 / 0", "ZeroDivisionError: division by zero"),
     "imports what is missing": ("import nonexistent_thing", "No module named 'nonexistent_thing'"),
-    "misspelled hook": ("@hookimpl\ndef edgerec_compresors():\n    return []", "edgerec_compresors is not a hook; hooks: edgerec_codecs"),
-    "unmarked hook": ("def edgerec_targets():\n    return []", "edgerec_targets is not marked; put @hookimpl"),
-    "not a class": ("@hookimpl\ndef edgerec_targets():\n    return [3]", "edgerec_targets returned 3, not a Target"),
+    "misspelled hook": (
+        "@hookimpl\ndef edgerec_compresors():\n    return []",
+        "edgerec_compresors is not a hook; hooks: edgerec_codecs",
+    ),
+    "unmarked hook": (
+        "def edgerec_targets():\n    return []",
+        "edgerec_targets is not marked; put @hookimpl",
+    ),
+    "not a class": (
+        "@hookimpl\ndef edgerec_targets():\n    return [3]",
+        "edgerec_targets returned 3, not a Target",
+    ),
     "not a dataclass": (
         "class X(Compressor):\n    name = 'x'\n    def compress(self, m, c): return m\n"
         "@hookimpl\ndef edgerec_compressors():\n    return [X]",
@@ -105,7 +116,9 @@ def test_a_broken_plugin_is_caught_and_listed(
     assert reason in broken.error
     assert (broken.distribution, broken.version) == ("bad", "1.2")
     assert "half" in loaded.compressors
-    with pytest.raises(UnknownNameError, match=r"unknown target 'mine'; .*broken plugins: bad \(bad 1.2\)"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown target 'mine'; .*broken plugins: bad \(bad 1.2\)"
+    ):
         loaded.target("mine")
     with pytest.raises(PluginError, match=r"plugin bad \(bad 1.2\) is broken"):
         Host([bad, good], strict=True)
@@ -124,13 +137,19 @@ def test_a_name_clash_names_both_and_gives_neither(
         Host([one, two], strict=True)
 
 
-def test_a_codec_of_core_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = install(tmp_path, monkeypatch, "evil", "@hookimpl\ndef edgerec_codecs():\n    return [Int8]")
-    assert "codec 'int8' is provided by both edgerec and evil" in str(Host([entry]).plugins[0].error)
+def test_a_codec_of_core_cannot_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = install(
+        tmp_path, monkeypatch, "evil", "@hookimpl\ndef edgerec_codecs():\n    return [Int8]"
+    )
+    assert "codec 'int8' is provided by both edgerec and evil" in str(
+        Host([entry]).plugins[0].error
+    )
 
 
 def test_unknown_names_list_what_there_is() -> None:
-    with pytest.raises(UnknownNameError, match="unknown target 'coreml'; known: .*numpy"):
+    with pytest.raises(UnknownNameError, match=r"unknown target 'coreml'; known: .*numpy"):
         host().target("coreml")
-    with pytest.raises(UnknownNameError, match="unknown device 'nokia'; known: .*pixel-6a"):
+    with pytest.raises(UnknownNameError, match=r"unknown device 'nokia'; known: .*pixel-6a"):
         host().device("nokia")

@@ -49,7 +49,9 @@ def test_lowered_equals_pyg_forward(
     assert relative(fused_items, items) < 1e-5
     model = Trained(gnn, graph, dataset, TrainOptions(model=family)).to_device_model()
     history, weights = pad_batch(list(dataset.train.lists()), model)
-    own = gnn.users.detach().numpy() if isinstance(gnn, LightGCN) and gnn.users is not None else None
+    own = (
+        gnn.users.detach().numpy() if isinstance(gnn, LightGCN) and gnn.users is not None else None
+    )
     oracle = Reference(model)
     user = oracle.encode(history, weights, own)
     assert relative(user, users) < 1e-5
@@ -58,7 +60,10 @@ def test_lowered_equals_pyg_forward(
 
 def test_one_layer_lightgcn_ships_one_tied_table(dataset: Dataset) -> None:
     model = train(dataset, epochs=1, dim=8).to_device_model()
-    assert {name: table.shape[1] for name, table in model.tables.items()} == {"items": 8, "past_scale": 1}
+    assert {name: table.shape[1] for name, table in model.tables.items()} == {
+        "items": 8,
+        "past_scale": 1,
+    }
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -68,9 +73,9 @@ def test_training_learns_and_repeats_from_its_seed(dataset: Dataset, family: str
         return evaluate(trained.to_device_model(), dataset).ndcg
 
     popular = np.tile(dataset.popular[:20], (len(dataset.users), 1))
-    from edgerec.quality import quality_of, test_users
+    from edgerec.quality import evaluation_users, quality_of
 
-    users = test_users(dataset)
+    users = evaluation_users(dataset)
     baseline = quality_of(popular[users], dataset, users).ndcg
     assert quality(12) > 1.5 * baseline
     assert quality(3) == quality(3)

@@ -135,7 +135,7 @@ def test_bench_measures_in_a_fresh_process(path: Path) -> None:
     assert len(figures["lists"][0]) == 5
     assert 0 < figures["p50_ms"] <= figures["p95_ms"]
     assert 10e6 < figures["baseline_rss_bytes"] <= figures["peak_rss_bytes"] < 200e6
-    with pytest.raises(TargetError, match="measuring it failed: error: .*no such file"):
+    with pytest.raises(TargetError, match=r"measuring it failed: error: .*no such file"):
         measure(path.with_name("none"))
 
 

@@ -34,9 +34,7 @@ def test_contract(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", TARGETS)
 @pytest.mark.parametrize("family", ["lightgcn", "graphsage"])
-def test_parity_on_real_histories(
-    name: str, family: str, dataset: Dataset, tmp_path: Path
-) -> None:
+def test_parity_on_real_histories(name: str, family: str, dataset: Dataset, tmp_path: Path) -> None:
     model = compress(train(dataset, model=family, epochs=2, dim=16).to_device_model(), "quantize")
     bundle = export(model, name, tmp_path / "x.edgerec", top_k=20)
     rows, _ = match_rows(model, dataset)
@@ -98,7 +96,9 @@ def test_a_small_catalogue_returns_all_of_it(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["tflite", "onnx", "torchscript"])
 def test_refusals_say_why(name: str, models: dict[str, DeviceModel], tmp_path: Path) -> None:
     pruned = compress(models["sum"], "prune:share=0.9")
-    with pytest.raises(TargetError, match=f"target {name} cannot take this model: table 'items': no"):
+    with pytest.raises(
+        TargetError, match=f"target {name} cannot take this model: table 'items': no"
+    ):
         export(pruned, name, tmp_path / "x.edgerec")
     assert list(tmp_path.iterdir()) == []
 

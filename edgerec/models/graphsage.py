@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
 
+from edgerec.codecs import F32
 from edgerec.graph import Graph
 from edgerec.models.base import GNN, Lowered, Tables, array, degree_of
 from edgerec.ops import Op
@@ -79,7 +80,7 @@ class GraphSAGE(GNN):
         """Run K dense layers over the pooled histories."""
         state = torch.zeros_like(pooled[0])
         for k, mean in enumerate(pooled):
-            conv = self.to_user[k]
+            conv = self._convs[k]
             state = self._activate(k, conv.lin_l(mean) + conv.lin_r(state))
         return state
 
@@ -88,10 +89,15 @@ class GraphSAGE(GNN):
         tables = self.tables(graph)
         arrays = {f"past{k}": array(past) for k, past in enumerate(tables.past)}
         arrays["items"] = array(self.readout(tables.candidates, graph.item_degree))
-        constants, ops, state = {}, [], ""
-        for k, conv in enumerate(self.to_user):
+        constants: dict[str, F32] = {}
+        ops: list[Op] = []
+        state = ""
+        for k, conv in enumerate(self._convs):
             last = k == self.layers - 1
-            constants |= {f"w{k}": array(conv.lin_l.weight.T), f"b{k}": array(conv.lin_l.bias[None])}
+            constants |= {
+                f"w{k}": array(conv.lin_l.weight.T),
+                f"b{k}": array(conv.lin_l.bias[None]),
+            }
             ops += [
                 Op("Gather", (f"past{k}", "history"), f"rows{k}"),
                 Op("Mul", (f"rows{k}", "weights"), f"weighted{k}"),
@@ -117,6 +123,10 @@ class GraphSAGE(GNN):
         """Constructor arguments."""
         names = ("n_users", "n_items", "dim", "layers")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def _convs(self) -> list[Any]:
+        return list(self.to_user)
 
     def _start(self) -> Tensor:
         return torch.cat([self.items.new_zeros(self.n_users, self.dim), self.items])

@@ -63,7 +63,7 @@ class Prune(Compressor):
             if sparse.nbytes >= table.nbytes:
                 raise CompressError(
                     f"prune: table {name!r} would grow: {sparse.nbytes:,} bytes sparse at share "
-                    f"{self.share:g}, {table.nbytes:,} now; prune a larger share, or quantize instead"
+                    f"{self.share:g}, {table.nbytes:,} now; prune a larger share or quantize"
                 )
             pruned[name] = sparse
         return model.replace(tables=pruned)

@@ -49,9 +49,11 @@ def _accumulate(model: DeviceModel, method: str, context: Context) -> dict[str, 
         for name, parameter in twin.tables.items():
             if parameter.grad is not None:
                 gradient = parameter.grad.numpy()
-                sums[name] += {"abs_gradient": np.abs, "fisher": np.square}.get(
-                    method, np.asarray
-                )(gradient)
+                if method == "abs_gradient":
+                    gradient = np.abs(gradient)
+                elif method == "fisher":
+                    gradient = np.square(gradient)
+                sums[name] += gradient
         context.progress(number, number, "gradients")
     return sums
 

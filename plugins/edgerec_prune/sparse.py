@@ -28,13 +28,17 @@ class Sparse(Codec):
 
     def fit(self, matrix: F32) -> Sparse:
         """Note the width, and how many numbers are not zero."""
-        return dataclasses.replace(self, nonzeros=int(np.count_nonzero(matrix)), width=matrix.shape[1])
+        return dataclasses.replace(
+            self, nonzeros=int(np.count_nonzero(matrix)), width=matrix.shape[1]
+        )
 
     def holding(self, codec: Codec) -> Codec:
         """Quantizing a sparse table quantizes its values and keeps it sparse."""
-        if codec.name not in ("fp16", "int8"):
-            raise CodecError(f"codec sparse: values can be fp16 or int8, not {codec.name}")
-        return dataclasses.replace(self, values=codec.name)
+        if codec.name == "fp16":
+            return dataclasses.replace(self, values="fp16")
+        if codec.name == "int8":
+            return dataclasses.replace(self, values="int8")
+        raise CodecError(f"codec sparse: values can be fp16 or int8, not {codec.name}")
 
     def encode(self, matrix: F32) -> dict[str, NDArray[Any]]:
         """Write row starts, column indices and values."""

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 from edgerec.plugin import (
     Codec,
-    Compressor,
     CompressError,
+    Compressor,
     Context,
     DeviceModel,
     Fp16,
@@ -45,7 +45,9 @@ class Quantize(Compressor):
     def bytes_after(self, model: DeviceModel) -> int:
         """Table bytes after this step."""
         return sum(
-            table.codec.holding(self._codec() if table.shape[1] > 1 else Fp16()).nbytes(*table.shape)
+            table.codec.holding(self._codec() if table.shape[1] > 1 else Fp16()).nbytes(
+                *table.shape
+            )
             for table in model.tables.values()
         )
 

@@ -30,7 +30,9 @@ def affine_scale(low: float, high: float, q_min: int, q_max: int) -> float:
     return (q_max - q_min) / (high - low)
 
 
-def quantize(x: F32, low: float, high: float, q_min: int = 0, q_max: int = 255) -> NDArray[np.int32]:
+def quantize(
+    x: F32, low: float, high: float, q_min: int = 0, q_max: int = 255
+) -> NDArray[np.int32]:
     """Map [low, high] to the integers q_min..q_max; numbers outside go to the nearest end."""
     scale = affine_scale(low, high, q_min, q_max)
     codes = np.rint((np.asarray(x, np.float64) - low) * scale) + q_min

@@ -34,7 +34,9 @@ class Graph:
     ) -> Any:
         """Add a node; return the name of its output, or names if there are several."""
         place = len(self._nodes)
-        names = [f"{kind}_{place}_{i}" if outputs > 1 else f"{kind}_{place}" for i in range(outputs)]
+        names = [
+            f"{kind}_{place}_{i}" if outputs > 1 else f"{kind}_{place}" for i in range(outputs)
+        ]
         self._nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
         self._domains.add(domain)
         return names if outputs > 1 else names[0]
@@ -54,7 +56,7 @@ class Graph:
         self._nodes.append(helper.make_node("Identity", [value], [name]))
 
     def build(
-        self, inputs: dict[str, tuple[type, list[int]]], outputs: dict[str, tuple[type, list[int]]]
+        self, inputs: dict[str, tuple[Any, list[int]]], outputs: dict[str, tuple[Any, list[int]]]
     ) -> bytes:
         """Check the model in full and return its bytes.
 
@@ -63,7 +65,7 @@ class Graph:
                 not valid ONNX.
         """
 
-        def described(values: dict[str, tuple[type, list[int]]]) -> list[Any]:
+        def described(values: dict[str, tuple[Any, list[int]]]) -> list[Any]:
             types = {np.int32: TensorProto.INT32, np.float32: TensorProto.FLOAT}
             return [
                 helper.make_tensor_value_info(name, types[dtype], shape)

@@ -78,7 +78,9 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
         {"history": (np.int32, [length]), "weights": (np.float32, [length])},
         {"ids": (np.int32, [returned]), "scores": (np.float32, [returned])},
     )
-    small = sum(c.nbytes for c in model.constants.values()) + (0 if factor is None else factor.nbytes)
+    small = sum(c.nbytes for c in model.constants.values()) + (
+        0 if factor is None else factor.nbytes
+    )
     limit = 1.02 * model.table_bytes + small + OVERHEAD
     if len(data) > limit:
         raise TargetError(f"onnx: the file has {len(data):,} bytes, at most {limit:,.0f} expected")
@@ -125,7 +127,7 @@ def _op(graph: Graph, op: Op, inputs: list[str]) -> str:
 
 
 def _normalize(graph: Graph, value: str) -> str:
-    """x / max(|x|, 1e-12); ONNX's own LpNormalization divides zeros by zero."""
+    """X / max(|x|, 1e-12); ONNX's own LpNormalization divides zeros by zero."""
     norm = graph.add("ReduceL2", value, axes=[1], keepdims=1)
     safe: str = graph.add("Div", value, graph.add("Max", norm, graph.constant(1e-12)))
     return safe
@@ -158,7 +160,9 @@ def _scan(graph: Graph, name: str, table: Table, user: str) -> str:
     if codec in ("fp32", "fp16"):
         floats = graph.add("Cast", stored, to=1) if codec == "fp16" else stored
         column = graph.add("Reshape", user, graph.constant([d, 1]))
-        return str(graph.add("Reshape", graph.add("MatMul", floats, column), graph.constant([1, n])))
+        return str(
+            graph.add("Reshape", graph.add("MatMul", floats, column), graph.constant([1, n]))
+        )
     scale = _range(graph, name, table, "scale")
     if codec == "int8":
         codes, step = _round_user(graph, user)
@@ -226,10 +230,11 @@ def _store(graph: Graph, name: str, table: Table) -> str:
 def _range(graph: Graph, name: str, table: Table, array: str) -> str:
     """A table's scale or offset as float[1, n]; half floats are widened on loading."""
     stored = graph.constant(table.arrays[array][None], f"{array}/{name}")
-    return stored if table.arrays[array].dtype == np.float32 else str(graph.add("Cast", stored, to=1))
+    return (
+        stored if table.arrays[array].dtype == np.float32 else str(graph.add("Cast", stored, to=1))
+    )
 
 
 def _block(width: int) -> int:
     """Largest block of MatMulNBits (a power of two from 16 to 256) that divides a width."""
     return max(block for block in (16, 32, 64, 128, 256) if width % block == 0)
-

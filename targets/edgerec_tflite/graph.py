@@ -96,7 +96,9 @@ class Graph:
             # The list keeps the array alive, so its id stays its own.
             buffer = self._buffer_of[id(array)] = len(self._buffers)
             self._buffers.append(array)
-        return self._tensor(f"constant_{buffer}", shape or array.shape, dtype or array.dtype.name, buffer)
+        return self._tensor(
+            f"constant_{buffer}", shape or array.shape, dtype or array.dtype.name, buffer
+        )
 
     def small(self, values: Sequence[int] | float) -> Tensor:
         """Add a scalar float or a list of int32: axes, shapes, counts."""
@@ -114,24 +116,37 @@ class Graph:
         """Give a value another shape; nothing is added where it has it already."""
         if value.shape == shape:
             return value
-        return self.op("RESHAPE", [value, self.small(list(shape))], shape, value.dtype, newShape=list(shape))
+        return self.op(
+            "RESHAPE", [value, self.small(list(shape))], shape, value.dtype, newShape=list(shape)
+        )
 
     def gather(self, table: Tensor, rows: Tensor) -> Tensor:
         """Rows of a table, by int32[rows]."""
-        return self.op("GATHER", [table, rows], (*rows.shape, *table.shape[1:]), table.dtype, axis=0)
+        return self.op(
+            "GATHER", [table, rows], (*rows.shape, *table.shape[1:]), table.dtype, axis=0
+        )
 
     def fully_connected(self, x: Tensor, weights: Tensor) -> Tensor:
-        """x Wᵀ, float[1, d] by [n, d]."""
+        """X Wᵀ, float[1, d] by [n, d]."""
         return self.op("FULLY_CONNECTED", [x, weights], (x.shape[0], weights.shape[0]))
 
     def op(
-        self, kind: str, inputs: Sequence[Tensor], shape: Shape, dtype: str = "float32", **options: Any
+        self,
+        kind: str,
+        inputs: Sequence[Tensor],
+        shape: Shape,
+        dtype: str = "float32",
+        **options: Any,
     ) -> Tensor:
         """Add an op with one output."""
         return self.ops(kind, inputs, [(shape, dtype)], **options)[0]
 
     def ops(
-        self, kind: str, inputs: Sequence[Tensor], outputs: Sequence[tuple[Shape, str]], **options: Any
+        self,
+        kind: str,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[tuple[Shape, str]],
+        **options: Any,
     ) -> list[Tensor]:
         """Add an op with several outputs."""
         made = [self._tensor(f"{kind.lower()}_{len(self._tensors)}", *o, 0) for o in outputs]
@@ -147,7 +162,9 @@ class Graph:
         self._operators.append(operator)
         return made
 
-    def build(self, inputs: dict[str, Tensor], outputs: dict[str, Tensor], description: str) -> bytes:
+    def build(
+        self, inputs: dict[str, Tensor], outputs: dict[str, Tensor], description: str
+    ) -> bytes:
         """Return the file's bytes."""
         subgraph = schema.SubGraphT(
             tensors=self._tensors,
@@ -187,10 +204,10 @@ class Graph:
 class _Buffer(schema.BufferT):  # type: ignore[misc]  # the schema is untyped
     """A buffer that writes an array in one piece, aligned, as the generated code does not."""
 
-    def Pack(self, builder: Any) -> Any:  # noqa: N802 - the schema's name
+    def Pack(self, builder: Any) -> Any:
         offset = None
         if self.data is not None:
-            raw = memoryview(np.ascontiguousarray(self.data).reshape(-1).view(np.uint8))
+            raw = np.ascontiguousarray(self.data).reshape(-1).view(np.uint8).data
             builder.StartVector(1, len(raw), ALIGNMENT)
             builder.head -= len(raw)
             builder.Bytes[builder.head : builder.head + len(raw)] = raw

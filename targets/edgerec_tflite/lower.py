@@ -51,7 +51,9 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
     small += 0 if writer.factor is None else writer.factor.nbytes
     limit = 1.02 * model.table_bytes + small + OVERHEAD
     if len(data) > limit:
-        raise TargetError(f"tflite: the file has {len(data):,} bytes, at most {limit:,.0f} expected")
+        raise TargetError(
+            f"tflite: the file has {len(data):,} bytes, at most {limit:,.0f} expected"
+        )
     return data
 
 
@@ -184,7 +186,7 @@ class Writer:
         return graph.op("SUB", [codes, wrap], shape)
 
     def _normalize(self, value: Tensor) -> Tensor:
-        """x / max(|x|, 1e-12)."""
+        """X / max(|x|, 1e-12)."""
         graph, tall = self.graph, (value.shape[0], 1)
         square = graph.op("MUL", [value, value], value.shape)
         total = graph.op("SUM", [square, graph.small([1])], tall, keepDims=True)

@@ -14,9 +14,7 @@ from edgerec_tflite import RUNTIMES
 def load(bundle: Bundle, runtime: str, threads: int) -> Runner:
     """Return a runner of the bundle's model."""
     module = importlib.import_module(f"{RUNTIMES[runtime]}.interpreter")
-    interpreter = module.Interpreter(
-        model_content=bundle.read("model.tflite"), num_threads=threads
-    )
+    interpreter = module.Interpreter(model_content=bundle.read("model.tflite"), num_threads=threads)
     interpreter.allocate_tensors()
     history_index, weights_index = (d["index"] for d in interpreter.get_input_details())
     ids_index, scores_index = (d["index"] for d in interpreter.get_output_details())

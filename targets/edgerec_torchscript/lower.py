@@ -39,7 +39,7 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
     with warnings.catch_warnings():
         # PyTorch says on every call that TorchScript is deprecated; so do our docs, once.
         warnings.simplefilter("ignore", DeprecationWarning)
-        traced = torch.jit.trace(module, example, check_trace=False)
+        traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]  # as torch leaves it
         data: bytes = traced._save_to_buffer_for_lite_interpreter()
     small = sum(b.nbytes for name, b in module.named_buffers() if not name.startswith("table"))
     limit = 1.02 * model.table_bytes + small + OVERHEAD
@@ -60,6 +60,7 @@ class Artefact(nn.Module):
         for name, constant in model.constants.items():
             self.register_buffer(f"constant_{name}", _tensor(constant))
         factor = candidate_factor(model)
+        self.factor: Tensor | None
         self.register_buffer("factor", None if factor is None else _tensor(factor))
 
     def forward(self, history: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,5 +151,5 @@ def _apply(op: Op, x: list[Tensor]) -> Tensor:
         case "LpNormalization":
             return F.normalize(x[0], dim=1)
         case "Relu" | "Sigmoid" | "Tanh":
-            return getattr(torch, op.kind.lower())(x[0])  # type: ignore[no-any-return]  # a tensor
+            return getattr(torch, op.kind.lower())(x[0])
     raise TargetError(f"torchscript: no rule for op {op.kind!r}")

@@ -15,7 +15,8 @@ from edgerec.plugin import F32, Bundle, Runner
 def load(bundle: Bundle, threads: int) -> Runner:
     """Return a runner of the bundle's module."""
     torch.set_num_threads(threads)
-    module = _load_for_lite_interpreter(io.BytesIO(bundle.read("model.ptl")))
+    content = io.BytesIO(bundle.read("model.ptl"))
+    module = _load_for_lite_interpreter(content)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def run(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
         with torch.inference_mode():
