@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from edgerec.container import Container, write_container
 from edgerec.errors import OptionError
@@ -21,7 +20,6 @@ def save_state(
     path: str | Path,
     module: nn.Module,
     optimizer: Optimizer,
-    schedule: LRScheduler,
     options: Any,
     epochs_done: int,
 ) -> None:
@@ -37,7 +35,6 @@ def load_state(
     path: str | Path,
     module: nn.Module,
     optimizer: Optimizer,
-    schedule: LRScheduler,
     options: Any,
 ) -> int:
     """Restore what ``save_state`` wrote and return the epochs done; 0 if there is no file.
@@ -67,16 +64,4 @@ def load_state(
             _, index, key = name.split("/")
             state.setdefault(int(index), {})[key] = torch.from_numpy(container.array(name).copy())
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    done = int(container.meta["epochs_done"])
-    schedule.last_epoch = done - 1
-    for group, rate in zip(optimizer.param_groups, _rates(schedule, done), strict=True):
-        group["lr"] = rate
-    schedule.last_epoch = done
-    return done
-
-
-def _rates(schedule: LRScheduler, epoch: int) -> list[float]:
-    """Learning rates of an epoch by the schedule's closed form."""
-    schedule.last_epoch = epoch
-    closed: list[float] = schedule._get_closed_form_lr()  # type: ignore[attr-defined]  # every schedule used here has it
-    return closed
+    return int(container.meta["epochs_done"])

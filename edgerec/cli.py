@@ -135,10 +135,12 @@ def data(
 def train(
     source: Source,
     output: Annotated[Path, typer.Option("-o", "--out", help="a .model file to write")],
-    model: Annotated[str, typer.Option(help="GNN family: lightgcn, graphsage")] = "lightgcn",
+    model: Annotated[
+        str, typer.Option(help="GNN family: historygcn, lightgcn, graphsage")
+    ] = "historygcn",
     dim: Annotated[int, typer.Option(help="width of the item vectors")] = 64,
     layers: Annotated[int | None, typer.Option(help="rounds of message passing")] = None,
-    epochs: Annotated[int, typer.Option(help="passes over the interactions")] = 15,
+    epochs: Annotated[int, typer.Option(help="passes over the users")] = 8,
     history_length: Annotated[int, typer.Option(help="past items that a device reads")] = 200,
     seed: Annotated[int, typer.Option(help="of every random choice")] = 0,
 ) -> None:

@@ -25,7 +25,7 @@ def run_demo(folder: Path, device_name: str, epochs: int, console: Console) -> N
     device = find_device(device_name)
     console.print("[bold]1  MovieLens-100K[/bold]: 943 people, 1,682 films, 100,000 ratings")
     dataset = movielens_100k().split_random(0.2, seed=0)
-    console.print("[bold]2  Train LightGCN[/bold], for recommending from a history alone")
+    console.print("[bold]2  Train HistoryGCN[/bold], for recommending from a history alone")
     folder.mkdir(parents=True, exist_ok=True)
     with progress_bar("training", console) as progress:
         trained = train(

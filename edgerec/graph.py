@@ -7,6 +7,7 @@ autograd function built on it carries all message passing here.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,20 @@ class Graph:
 
         Each of a user's n items weighs ``n ** -normalization``.
         """
+        to_users, to_items = self._bipartite(normalization)
+        return product(x, to_users, to_items)
+
+    def back_and_forth(self, x: Tensor, normalization: float) -> Tensor:
+        """Pool item rows over users and spread the result over their items: float[n, e].
+
+        R^T D^-2p R x, with p the normalization and D the users' degrees.
+        """
+        to_users, to_items = self._bipartite(normalization)
+        return product(product(x, to_users, to_items), to_items, to_users)
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019  # a graph lives as long as its training
+    def _bipartite(self, normalization: float) -> tuple[CSR, CSR]:
+        """The user side of the adjacency, each user's edges weighed alike, and its transpose."""
         edges, users = len(self.indices) // 2, self.n_users
         scale = self.degree.clamp(min=1) ** -normalization
         to_users = CSR(
@@ -80,7 +95,15 @@ class Graph:
         to_items = CSR(
             self.indices[edges:], self.offsets[users:] - edges, scale[self.indices[edges:]]
         )
-        return product(x, to_users, to_items)
+        return to_users, to_items
+
+    def histories(self, users: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the edges of some users: item rows, place of the user, offsets of each."""
+        starts, lengths = self.offsets[users], self.degree[users].long()
+        offsets = F.pad(lengths.cumsum(0), (1, 0))
+        place = torch.repeat_interleave(torch.arange(len(users)), lengths)
+        within = torch.arange(len(place)) - offsets[place]
+        return self.indices[starts[place] + within] - self.n_users, place, offsets
 
 
 @dataclass(frozen=True)

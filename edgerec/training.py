@@ -1,25 +1,26 @@
 r"""Train a GNN for the mode that ships: recommending from a history alone.
 
-Objective: sampled softmax over cosine scores (Wu et al., "On the Effectiveness of Sampled
-Softmax Loss for Item Recommendation", TOIS 2024). For an edge (u, i) and shared
-negatives S,
+All items of a user are targets at once, each left out of its own history (u − w_ui p_i, or
+the encoder would learn to find what it was given). For user u with history N(u) and a
+sample S of the items outside it,
 
-    loss = -log( exp(s_ui / τ) / (exp(s_ui / τ) + Σ_{j ∈ S} exp(s_uj / τ)) )
+    loss_u = |N(u)|^-g Σ_{i ∈ N(u)} log(1 + n / |S| Σ_{j ∈ S} exp((s_uj − s_ui) / τ))
 
-The target is left out of its own history (u − w_ui p_i), or the encoder would learn to
-find what it was given. Cosine scores forget popularity; it is put back by scaling the
-candidate rows with degree^γ, which costs nothing on the device.
+with s_ui the product of the unit user vector and the candidate row: a sampled softmax (Wu
+et al., TOIS 2024) with the negatives shared by a step's users. The weight |N(u)|^-g lies
+between counting interactions and counting users.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,13 +28,16 @@ from torch.nn import functional as F
 from edgerec.checkpoint import load_state, save_state
 from edgerec.codecs import Fp32
 from edgerec.compressor import no_progress
-from edgerec.data import Dataset, Interactions
+from edgerec.data import Dataset
 from edgerec.device_model import DeviceModel, Head, Table
 from edgerec.errors import OptionError
-from edgerec.graph import Graph
+from edgerec.graph import Graph, bag
 from edgerec.models import FAMILIES, GNN
 
 __all__ = ["TrainOptions", "Trained", "train"]
+
+#: Share of a history that is held out of a dense encoder's input at a time.
+HELD_OUT = 0.3
 
 
 @dataclass(frozen=True)
@@ -44,15 +48,21 @@ class TrainOptions:
         OptionError: a value is out of range; the message names it.
     """
 
-    model: str = field(default="lightgcn", metadata={"help": "GNN family"})
+    model: str = field(default="historygcn", metadata={"help": "GNN family"})
     dim: int = field(default=64, metadata={"help": "width of the item vectors"})
     layers: int | None = field(default=None, metadata={"help": "rounds of message passing"})
-    epochs: int = field(default=15, metadata={"help": "passes over the interactions"})
-    learning_rate: float = field(default=0.01, metadata={"help": "Adam's step at the start"})
-    batch: int = field(default=4096, metadata={"help": "interactions a step"})
-    negatives: int = field(default=1024, metadata={"help": "shared negatives a step"})
-    temperature: float = field(default=0.12, metadata={"help": "τ of the softmax"})
-    popularity: float = field(default=0.1, metadata={"help": "γ, exponent of the degree"})
+    tied: bool | None = field(
+        default=None, metadata={"help": "historygcn: one table for past and candidate rows"}
+    )
+    epochs: int = field(default=8, metadata={"help": "passes over the users"})
+    learning_rate: float = field(default=0.01, metadata={"help": "Adam's step at its highest"})
+    batch: int | None = field(
+        default=None, metadata={"help": "users a step; by default a 75th of them, 32 to 400"}
+    )
+    negatives: int = field(default=16384, metadata={"help": "items sampled a step, at most all"})
+    temperature: float = field(default=0.15, metadata={"help": "τ of the softmax"})
+    popularity: float = field(default=0.1, metadata={"help": "γ, candidate length degree^γ"})
+    user_weight: float = field(default=0.2, metadata={"help": "g, how much long histories lose"})
     history_length: int = field(default=200, metadata={"help": "H, past items a device reads"})
     seed: int = field(default=0, metadata={"help": "of every random choice"})
 
@@ -66,6 +76,19 @@ class TrainOptions:
         for name in ("learning_rate", "temperature"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"{name}: expected a positive number, got {getattr(self, name)}")
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the family's constructor.
+
+        Raises:
+            OptionError: an option that the family does not have.
+        """
+        given = {name: getattr(self, name) for name in ("layers", "tied")}
+        given = {name: value for name, value in given.items() if value is not None}
+        taken = inspect.signature(FAMILIES[self.model]).parameters
+        if unknown := sorted(set(given) - set(taken)):
+            raise OptionError(f"{', '.join(unknown)}: {self.model} has no such option")
+        return {"dim": self.dim} | given
 
 
 @dataclass(frozen=True)
@@ -122,78 +145,88 @@ def train(
     options = dataclasses.replace(options or TrainOptions(), **changes)
     torch.manual_seed(options.seed)
     graph = Graph(dataset.train, len(dataset.items))
-    arguments = {} if options.layers is None else {"layers": options.layers}
-    gnn = FAMILIES[options.model](graph.n_users, graph.n_items, dim=options.dim, **arguments)
-    with torch.no_grad():
-        gnn.items.copy_(spectral_start(graph, options.dim, options.seed))
+    gnn = FAMILIES[options.model](graph.n_users, graph.n_items, **options.arguments())
+    gnn.start(spectral_start(graph, options.dim, options.seed), graph, options.popularity)
     optimizer = torch.optim.Adam(gnn.parameters(), options.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-        optimizer, options.epochs, options.learning_rate * 0.1
-    )
-    done = load_state(checkpoint, gnn, optimizer, schedule, options) if checkpoint else 0
-    edges = Edges.of(dataset.train)
+    done = load_state(checkpoint, gnn, optimizer, options) if checkpoint else 0
     for epoch in range(done, options.epochs):
-        generator = torch.Generator().manual_seed(options.seed * 100_003 + epoch)
-        loss = _epoch(gnn, graph, edges, optimizer, generator, options)
-        schedule.step()
+        loss = _epoch(gnn, graph, optimizer, epoch, options)
         if checkpoint:
-            save_state(checkpoint, gnn, optimizer, schedule, options, epoch + 1)
+            save_state(checkpoint, gnn, optimizer, options, epoch + 1)
         progress(epoch + 1, options.epochs, f"loss {loss:.3f}")
     if checkpoint:
         Path(checkpoint).unlink(missing_ok=True)
-    gnn.popularity = options.popularity
     return Trained(gnn, graph, dataset, options)
 
 
 def _epoch(
-    gnn: GNN,
-    graph: Graph,
-    edges: Edges,
-    optimizer: torch.optim.Optimizer,
-    generator: torch.Generator,
-    options: TrainOptions,
+    gnn: GNN, graph: Graph, optimizer: torch.optim.Optimizer, epoch: int, options: TrainOptions
 ) -> float:
-    """One pass over the edges in random order; return the mean loss."""
-    order = torch.randperm(len(edges.items), generator=generator)
+    """One pass over the users in random order; return the mean loss."""
+    # A generator an epoch, so that a resumed training draws what it would have drawn.
+    generator = torch.Generator().manual_seed(options.seed * 100_003 + epoch)
+    active = torch.nonzero(graph.degree[: graph.n_users] > 1)[:, 0]
+    batches = _split(active[torch.randperm(len(active), generator=generator)], options.batch)
     losses = []
-    for batch in torch.split(order, options.batch):
-        tables = gnn.tables(graph)
-        user, item = edges.users[batch], edges.items[batch]
-        negatives = torch.randint(graph.n_items, (options.negatives,), generator=generator)
-        # The target is taken out of the pooled history that it is part of.
-        weight = graph.degree[user, None] ** -gnn.normalization
-        # F.embedding, not indexing: on CPU its backward is many times faster.
-        pooled = [
-            F.embedding(user, graph.pool(past, gnn.normalization))
-            - weight * F.embedding(item, past)
-            for past in tables.past
-        ]
-        users = F.normalize(gnn.user(pooled), dim=-1)
-        candidates = F.normalize(tables.candidates, dim=-1)
-        positive = (users * F.embedding(item, candidates)).sum(-1, keepdim=True)
-        negative = users @ F.embedding(negatives, candidates).T
-        negative = negative.masked_fill(item[:, None] == negatives, float("-inf"))
-        logits = torch.cat([positive, negative], 1) / options.temperature
-        loss = -logits.log_softmax(1)[:, 0].mean()
+    for number, users in enumerate(batches):
+        done = (epoch * len(batches) + number) / (options.epochs * len(batches))
+        for group in optimizer.param_groups:
+            group["lr"] = options.learning_rate * learning_curve(done)
+        loss = _loss(gnn, graph, users, generator, options)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         losses.append(loss.detach())
-    return float(torch.stack(losses).mean())
+    return float(torch.stack(losses).mean()) if losses else 0.0
 
 
-@dataclass(frozen=True)
-class Edges:
-    """int64[edges] users and item rows."""
+def _loss(
+    gnn: GNN, graph: Graph, users: Tensor, generator: torch.Generator, options: TrainOptions
+) -> Tensor:
+    """Loss of all items of some users, int64[B]."""
+    tables = gnn.tables(graph)
+    candidates = gnn.readout(tables.candidates, graph.item_degree)
+    item, place, offsets = graph.histories(users)
+    seen_item, seen_place = item, place
+    weight = (graph.degree[users] ** -gnn.normalization)[place]
+    if gnn.linear:
+        target = torch.ones(len(item), dtype=torch.bool)
+    else:
+        # Taking one item out of a dense encoder's input is a new encoding for each. So a
+        # random part is taken out at once: the rest is the history, the part the targets.
+        target = torch.rand(len(item), generator=generator) < HELD_OUT
+        kept = torch.bincount(place[~target], minlength=len(users)).clamp(min=1)
+        weight = (kept.float() ** -gnn.normalization)[place] * ~target
+    pooled = [bag(past, item, offsets, weight) for past in tables.past]
+    user = F.normalize(gnn.user(pooled), dim=1)
+    # F.embedding, not indexing: on CPU its backward is many times faster.
+    if gnn.linear:
+        left_out = F.embedding(place, pooled[0]) - weight[:, None] * F.embedding(
+            item, tables.past[0]
+        )
+        without = F.normalize(gnn.user([left_out]), dim=1)
+    else:
+        item, place = item[target], place[target]
+        without = F.embedding(place, user)
+    positive = (without * F.embedding(item, candidates)).sum(1) / options.temperature
+    count = min(options.negatives, graph.n_items)
+    sample = torch.randperm(graph.n_items, generator=generator)[:count]
+    negative = user @ F.embedding(sample, candidates).T / options.temperature
+    seen = torch.zeros(len(users), graph.n_items, dtype=torch.bool)
+    seen[seen_place, seen_item] = True
+    negative = negative.masked_fill(seen[:, sample], -1e4)
+    total = negative.logsumexp(1) + math.log(graph.n_items / count)
+    share = (graph.degree[users] ** -options.user_weight)[place]
+    return (F.softplus(total[place] - positive) * share).sum() / share.sum()
 
-    users: Tensor
-    items: Tensor
 
-    @classmethod
-    def of(cls, interactions: Interactions) -> Edges:
-        """Take them from interactions."""
-        users, items = interactions.users.astype(np.int64), interactions.items.astype(np.int64)
-        return cls(torch.from_numpy(users), torch.from_numpy(items))
+def learning_curve(done: float, warm_up: float = 0.05) -> float:
+    """Share of the learning rate when ``done`` of training is: up a line, down a cosine."""
+    return (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))) * min(1.0, done / warm_up + 0.02)
+
+
+def _split(users: Tensor, batch: int | None) -> tuple[Tensor, ...]:
+    return torch.split(users, batch or min(400, max(32, len(users) // 75)))
 
 
 def spectral_start(graph: Graph, dim: int, seed: int, rounds: int = 6) -> Tensor:

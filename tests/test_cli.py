@@ -146,7 +146,7 @@ BUILD = ("build", "m.model", "--data", "d.dataset", "-o", "x")
             ("data", "d.dataset", "--min-rating", "3", "-o", "y"),
         ),
         (
-            "model: expected one of lightgcn, graphsage; got 'gat'",
+            "model: expected one of historygcn, lightgcn, graphsage; got 'gat'",
             ("train", "d.dataset", "--model", "gat", "-o", "y.model"),
         ),
         (

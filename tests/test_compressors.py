@@ -25,7 +25,7 @@ from edgerec_quantize.affine import affine_scale, dequantize, quantize
 
 @pytest.fixture(scope="module")
 def model(dataset: Dataset) -> DeviceModel:
-    return train(dataset, epochs=8, dim=32, batch=256).to_device_model()
+    return train(dataset, epochs=8, dim=32).to_device_model()
 
 
 COMPRESSORS: list[Compressor] = [

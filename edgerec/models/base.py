@@ -57,6 +57,9 @@ class GNN(nn.Module, abc.ABC):
     #: A past item weighs n ** -normalization among n.
     normalization: ClassVar[float]
 
+    #: Whether the user vector is a sum over the history, without dense layers after it.
+    linear: ClassVar[bool] = True
+
     #: float[n, d], item vectors before any message passing.
     items: nn.Parameter
 
@@ -66,11 +69,16 @@ class GNN(nn.Module, abc.ABC):
     #: γ: candidate rows are of length degree^γ. None leaves their own length.
     popularity: float | None = None
 
+    def start(self, vectors: Tensor, graph: Graph, popularity: float) -> None:
+        """Start from given item vectors, float[n, d]; ``popularity`` is γ."""
+        with torch.no_grad():
+            self.items.copy_(vectors)
+        self.popularity = popularity
+
     def readout(self, candidates: Tensor, degree: Tensor) -> Tensor:
         """Give candidate rows the length degree^γ.
 
-        Training on cosine scores leaves lengths meaningless and forgets popularity; this
-        sets them. It costs a device nothing.
+        Cosine scores forget popularity; this puts it back, and costs a device nothing.
         """
         if self.popularity is None:
             return candidates

@@ -51,6 +51,7 @@ class GraphSAGE(GNN):
 
     family: ClassVar[str] = "graphsage"
     normalization: ClassVar[float] = 1.0
+    linear: ClassVar[bool] = False
 
     def __init__(self, n_users: int, n_items: int, dim: int = 64, layers: int = 2) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ from edgerec.plugin import (
     hookimpl,
 )
 
-#: Codecs with a scan that reads the codes as they are (fp16 is widened on loading).
+#: Codecs with a scan that reads the codes as they are (fp16 is widened block by block).
 CODECS = ("fp32", "fp16", "int8", "int4")
 
 

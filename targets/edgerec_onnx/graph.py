@@ -22,9 +22,13 @@ IR_VERSION = 8
 
 
 class Graph:
-    """Nodes and initializers in the making; values are named by what made them."""
+    """Nodes and initializers in the making; values are named by what made them.
 
-    def __init__(self) -> None:
+    A prefix keeps the names of a loop's body apart from those of the graph around it.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self._nodes: list[Any] = []
         self._initializers: dict[str, Any] = {}
         self._domains: set[str] = set()
@@ -34,9 +38,8 @@ class Graph:
     ) -> Any:
         """Add a node; return the name of its output, or names if there are several."""
         place = len(self._nodes)
-        names = [
-            f"{kind}_{place}_{i}" if outputs > 1 else f"{kind}_{place}" for i in range(outputs)
-        ]
+        stem = f"{self._prefix}{kind}_{place}"
+        names = [f"{stem}_{i}" for i in range(outputs)] if outputs > 1 else [stem]
         self._nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
         self._domains.add(domain)
         return names if outputs > 1 else names[0]
@@ -54,6 +57,10 @@ class Graph:
     def rename(self, value: str, name: str) -> None:
         """Give a value its name as an output of the graph."""
         self._nodes.append(helper.make_node("Identity", [value], [name]))
+
+    def body(self, inputs: list[Any], outputs: list[Any]) -> Any:
+        """Return the nodes as a subgraph; it reads constants of the graph around it."""
+        return helper.make_graph(self._nodes, f"{self._prefix}body", inputs, outputs)
 
     def build(
         self, inputs: dict[str, tuple[Any, list[int]]], outputs: dict[str, tuple[Any, list[int]]]

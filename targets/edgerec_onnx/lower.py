@@ -6,8 +6,9 @@ A table is stored once and read twice, by Gather and by the scan:
 codec  stored as                scan
 =====  =======================  =====================================================
 fp32   float[n, d]              MatMul
-fp16   float16[n, d]            Cast, which onnxruntime folds into floats on loading
-int8   int8[d, n], the codec's  MatMulInteger: u is rounded to 255 steps, and 128 · Σ
+fp16   float16[n, d]            Loop over blocks of rows: Slice, Cast, MatMul; a Cast of
+                                the table would be folded into a float copy on loading
+int8   int8[d, n], the codec's  MatMulInteger: u is rounded to 127 steps, and 64 · Σ
        codes, column by column  codes taken off again, a constant that is folded
 int4   uint8[n, 1, d / 2], the  com.microsoft MatMulNBits, which wants codes + 8
        codec's codes + 8
@@ -20,6 +21,7 @@ again in float. The whole table is never dequantized.
 from __future__ import annotations
 
 import numpy as np
+from onnx import TensorProto, helper
 
 from edgerec.plugin import (
     MASKED,
@@ -36,6 +38,13 @@ __all__ = ["lower"]
 
 #: Room for nodes, names and shapes.
 OVERHEAD = 64 * 1024
+
+#: Rows of a half float table that are widened at a time: 1 MiB of floats at d = 64.
+BLOCK = 4096
+
+#: Where u = 0 lies in uint8. Codes stay within 7 bits: x86 without VNNI adds products of
+#: two pairs in saturating 16-bit arithmetic, and 2 · 255 · 127 does not fit.
+ZERO = 64
 
 
 def lower(model: DeviceModel, signature: Signature) -> bytes:
@@ -158,18 +167,18 @@ def _scan(graph: Graph, name: str, table: Table, user: str) -> str:
     stored = _store(graph, name, table)
     codec, (n, d) = table.codec.name, table.shape
     if codec in ("fp32", "fp16"):
-        floats = graph.add("Cast", stored, to=1) if codec == "fp16" else stored
         column = graph.add("Reshape", user, graph.constant([d, 1]))
-        return str(
-            graph.add("Reshape", graph.add("MatMul", floats, column), graph.constant([1, n]))
-        )
+        if codec == "fp16":
+            return _scan_blocks(graph, stored, column, n)
+        scores = graph.add("MatMul", stored, column)
+        return str(graph.add("Reshape", scores, graph.constant([1, n])))
     scale = _range(graph, name, table, "scale")
     if codec == "int8":
         codes, step = _round_user(graph, user)
         ones = graph.constant(np.ones((1, d), np.uint8), f"ones_{d}")
         sums = graph.add("Cast", graph.add("MatMulInteger", ones, stored), to=1)
         products = graph.add("Cast", graph.add("MatMulInteger", codes, stored), to=1)
-        exact = graph.add("Sub", products, graph.add("Mul", sums, graph.constant(128.0)))
+        exact = graph.add("Sub", products, graph.add("Mul", sums, graph.constant(float(ZERO))))
         # The step multiplies all scores alike, but an offset is not to be scaled by it.
         logits = graph.add("Mul", graph.add("Mul", exact, scale), step)
     else:
@@ -193,12 +202,49 @@ def _scan(graph: Graph, name: str, table: Table, user: str) -> str:
     return str(logits)
 
 
+def _scan_blocks(graph: Graph, stored: str, column: str, n: int) -> str:
+    """Score half float rows block by block: float[1, n].
+
+    All blocks are of one height, so the last starts early and what it shares with the one
+    before is cut off.
+    """
+    height = min(BLOCK, n)
+    blocks = -(-n // height)
+    last = n - (blocks - 1) * height
+    step, limit = graph.constant([height]), graph.constant([n - height])
+    flat, rows = graph.constant([-1]), graph.constant([0])
+    body = Graph("block/")
+    start = body.add("Min", body.add("Mul", body.add("Reshape", "block/i", flat), step), limit)
+    part = body.add("Slice", stored, start, body.add("Add", start, step), rows)
+    scores = body.add("MatMul", body.add("Cast", part, to=1), column)
+    scores = body.add("Reshape", scores, flat)
+    going = body.add("Identity", "block/going")
+    loop = body.body(
+        [
+            helper.make_tensor_value_info("block/i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("block/going", TensorProto.BOOL, []),
+        ],
+        [
+            helper.make_tensor_value_info(going, TensorProto.BOOL, []),
+            helper.make_tensor_value_info(scores, TensorProto.FLOAT, [height]),
+        ],
+    )
+    count = graph.constant(np.array(blocks, np.int64), "blocks")
+    scored = graph.add("Reshape", graph.add("Loop", count, "", body=loop), flat)
+    whole = graph.constant([(blocks - 1) * height])
+    end = graph.constant([blocks * height])
+    first = graph.add("Slice", scored, rows, whole)
+    rest = graph.add("Slice", scored, graph.constant([blocks * height - last]), end)
+    joined = graph.add("Concat", first, rest, axis=0)
+    return str(graph.add("Reshape", joined, graph.constant([1, n])))
+
+
 def _round_user(graph: Graph, user: str) -> tuple[str, str]:
-    """Round u to uint8 around 128, the fast operand of MatMulInteger: (codes, step)."""
+    """Round u to uint8 around ZERO, the fast operand of MatMulInteger: (codes, step)."""
     highest = graph.add("ReduceMax", graph.add("Abs", user), keepdims=0)
     safe = graph.add("Max", highest, graph.constant(1e-30))
-    step = graph.add("Div", safe, graph.constant(127.0))
-    zero = graph.constant(np.array(128, np.uint8), "zero_point")
+    step = graph.add("Div", safe, graph.constant(float(ZERO - 1)))
+    zero = graph.constant(np.array(ZERO, np.uint8), "zero_point")
     return str(graph.add("QuantizeLinear", user, step, zero)), str(step)
 
 

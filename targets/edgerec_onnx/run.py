@@ -23,6 +23,8 @@ def load(bundle: Bundle, threads: int) -> Runner:
     session = onnxruntime.InferenceSession(
         bundle.read("model.onnx"), options, providers=["CPUExecutionProvider"]
     )
+    # onnxruntime keeps the file for a change of provider, which never comes: a second table.
+    session._model_bytes = None
 
     def run(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
         ids, scores = session.run(["ids", "scores"], {"history": history, "weights": weights})

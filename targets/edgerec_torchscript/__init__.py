@@ -23,12 +23,12 @@ from edgerec.plugin import (
 )
 
 #: Codecs that the interpreter's kernels read.
-CODECS = ("fp32", "fp16", "int8")
+CODECS = ("fp32", "fp16", "int8", "int4")
 
 
 @dataclass(frozen=True)
 class TorchScriptTarget(Target):
-    """Lite interpreter module; int8 tables are scanned by an integer product."""
+    """Lite interpreter module; int8 and int4 tables are scanned by integer products."""
 
     name: ClassVar[str] = "torchscript"
 
@@ -36,7 +36,7 @@ class TorchScriptTarget(Target):
         """Codecs that no kernel of the interpreter reads as they are stored."""
         reasons = [
             f"table {name!r}: no kernel of the lite interpreter reads codec {table.codec.name!r} "
-            "as it is stored; use int8"
+            "as it is stored; use int8 or int4"
             for name, table in model.tables.items()
             if table.codec.name not in CODECS
         ]

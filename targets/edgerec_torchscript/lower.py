@@ -1,4 +1,19 @@
-"""Lower a DeviceModel to a lite interpreter module, by tracing."""
+"""Lower a DeviceModel to a lite interpreter module, by tracing.
+
+A table's buffers are the codec's own arrays, read by Gather and by the scan:
+
+=====  ====================================================================
+codec  scan
+=====  ====================================================================
+fp32   a float product, exact
+fp16   a half float product of u / Σ|u|, whose scores can't overflow
+int8   ``_int_mm`` with u rounded to 127 steps
+int4   the same with 16 times the low halves and 16 times the high halves of
+       the bytes, which one shift and one mask give, block by block
+=====  ====================================================================
+
+All but fp32 only propose; the proposed rows are scored again in float.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +38,10 @@ __all__ = ["lower"]
 
 #: Room for the code and the names.
 OVERHEAD = 64 * 1024
+
+#: Rows of an int4 table whose halves are taken apart at a time: 2 MiB at d = 64, which
+#: stay in the cache. Each block is a few lines of the traced code.
+BLOCK = 65536
 
 
 def lower(model: DeviceModel, signature: Signature) -> bytes:
@@ -73,7 +92,7 @@ class Artefact(nn.Module):
         logits = self._scan(name, table, user)
         if self.factor is not None:
             logits = logits * self.factor
-        if table.codec.name == "int8":
+        if table.codec.name != "fp32":
             rows = torch.topk(logits, self.signature.proposed).indices
             exact = (self._rows(name, table, rows) @ user[0]).contiguous()
             if self.factor is not None:
@@ -100,8 +119,11 @@ class Artefact(nn.Module):
 
     def _rows(self, name: str, table: Table, rows: Tensor) -> Tensor:
         """Read rows of a table as float[rows, d]."""
-        first = "codes" if table.codec.name == "int8" else "values"
-        values = self._buffer(f"table_{name}_{first}").index_select(0, rows).float()
+        first = "codes" if "codes" in table.arrays else "values"
+        values = self._buffer(f"table_{name}_{first}").index_select(0, rows)
+        if table.codec.name == "int4":
+            values = torch.stack([(values << 4) >> 4, values >> 4], 2).flatten(1)
+        values = values.float()
         if "scale" in table.arrays:
             values = values * self._buffer(f"table_{name}_scale")[rows][:, None]
         if "offset" in table.arrays:
@@ -109,14 +131,21 @@ class Artefact(nn.Module):
         return values
 
     def _scan(self, name: str, table: Table, user: Tensor) -> Tensor:
-        """Score all rows, float[n]; int8 by an integer product with u rounded to 127 steps."""
-        if table.codec.name != "int8":
-            values = self._buffer(f"table_{name}_values")
-            return (values.float() @ user[0][:, None])[:, 0]
+        """Score all rows, float[n], up to a positive factor that all of them share."""
+        if table.codec.name == "fp32":
+            return self._buffer(f"table_{name}_values") @ user[0]
+        if table.codec.name == "fp16":
+            small = user[0] / user.abs().sum().clamp(min=1e-30)
+            return (self._buffer(f"table_{name}_values") @ small.half()).float()
         step = user.abs().max().clamp(min=1e-30) / 127
-        codes = (user[0] / step).round().to(torch.int8)[:, None]
-        products = torch._int_mm(self._buffer(f"table_{name}_codes"), codes)[:, 0]
-        logits = products * self._buffer(f"table_{name}_scale") * step
+        rounded = (user[0] / step).round().to(torch.int8)[:, None]
+        codes = self._buffer(f"table_{name}_codes")
+        if table.codec.name == "int4":
+            products, step = _scan_halves(codes, rounded), step / 16
+        else:
+            products = torch._int_mm(codes, rounded)
+        # Integers times int4's half float scales would be half floats, and overflow.
+        logits = products[:, 0] * self._buffer(f"table_{name}_scale").float() * step
         if "offset" in table.arrays:
             logits = logits + self._buffer(f"table_{name}_offset") * user.sum()
         return logits
@@ -127,7 +156,18 @@ class Artefact(nn.Module):
 
 
 def _tensor(array: np.ndarray) -> Tensor:  # type: ignore[type-arg]  # of any dtype
-    return torch.from_numpy(np.array(array))
+    # Shifts of int8 keep the sign of a code; those of uint8 don't.
+    return torch.from_numpy(np.array(array.view(np.int8) if array.dtype == np.uint8 else array))
+
+
+def _scan_halves(codes: Tensor, user: Tensor) -> Tensor:
+    """16 times the product of packed 4-bit rows and int8[d, 1]: int32[n, 1]."""
+    even, odd = user[0::2].contiguous(), user[1::2].contiguous()
+    scores = []
+    for start in range(0, codes.shape[0], BLOCK):
+        block = codes[start : start + BLOCK]
+        scores.append(torch._int_mm(block << 4, even) + torch._int_mm(block & -16, odd))
+    return torch.cat(scores)
 
 
 def _apply(op: Op, x: list[Tensor]) -> Tensor:

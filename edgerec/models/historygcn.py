@@ -1,0 +1,142 @@
+r"""HistoryGCN: LightGCN made for histories, the default family.
+
+One round of LightGCN's propagation from items to users and back smooths each item's
+vector over the items that share its users; degrees enter with milder exponents than ½, and
+how much an item says of a user (w) and how easily it is recommended (q) are learned:
+
+    x_i = normalize(c e_i + Σ_{u ∈ N(i)} Σ_{j ∈ N(u)} e_j / (|N(u)|^2a (|N(i)| |N(j)|)^b))
+    u = Σ_{i ∈ N(u)} w_i x_i,    w_i = exp(ω_i), started at |N(i)|^-½
+    score(u, i) = u · q_i x_i,   q_i = exp(θ_i), started at |N(i)|^γ
+
+There are no user vectors at all. Past and candidate rows are the same vector times a
+number each, so one table serves both (``tied``); two tables are better by a little and
+cost twice the bytes. The propagation is LightGCN's (He et al., SIGIR 2020), the free
+weights are in the spirit of UltraGCN (Mao et al., CIKM 2021).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch_geometric.nn import LGConv
+
+from edgerec.graph import Graph
+from edgerec.models.base import GNN, Lowered, Tables, array, degree_of
+from edgerec.ops import Op
+
+__all__ = ["HistoryGCN"]
+
+#: a and b above; c, the weight of an item's own vector. Chosen on a validation split.
+USER_EXPONENT, ITEM_EXPONENT, OWN = 0.4, 0.4, 0.1
+
+#: Rows are of the length that a history of a few items then sums to about one.
+START_EXPONENT = -0.5
+
+
+class HistoryGCN(GNN):
+    """HistoryGCN with one table or two.
+
+    Args:
+        n_users: number of users.
+        n_items: number of items.
+        dim: d, width of the embeddings.
+        tied: whether past and candidate rows share their vectors.
+    """
+
+    family: ClassVar[str] = "historygcn"
+    normalization: ClassVar[float] = 0.5
+
+    def __init__(self, n_users: int, n_items: int, dim: int = 64, tied: bool = True) -> None:
+        super().__init__()
+        self.n_users, self.n_items, self.dim, self.tied = n_users, n_items, dim, tied
+        self.user_embedding = False
+        self.items = nn.Parameter(torch.randn(n_items, dim) * 0.1)
+        self.past_items = None if tied else nn.Parameter(self.items.detach().clone())
+        self.past_weight = nn.Parameter(torch.zeros(n_items))
+        self.candidate_weight = nn.Parameter(torch.zeros(n_items))
+        self.conv = LGConv(normalize=False)
+
+    def start(self, vectors: Tensor, graph: Graph, popularity: float) -> None:
+        """Start from given item vectors, and from degrees for the weights."""
+        with torch.no_grad():
+            unit = F.normalize(vectors, dim=1)
+            self.items.copy_(unit)
+            if self.past_items is not None:
+                self.past_items.copy_(unit)
+            log = graph.item_degree.log()
+            self.past_weight.copy_(START_EXPONENT * log)
+            self.candidate_weight.copy_(popularity * (log - log.mean()))
+
+    def forward(self, edge_index: Tensor | Graph) -> tuple[Tensor, Tensor]:
+        """User vectors and weighted item vectors of the whole graph."""
+        past, candidates = self._weighted(edge_index)
+        size = self.n_users + self.n_items
+        if isinstance(edge_index, Graph):
+            return edge_index.pool(past, self.normalization), candidates
+        _, target = edge_index
+        scale = torch.bincount(target, minlength=size).clamp(min=1).float() ** -0.5
+        state = torch.cat([past.new_zeros(self.n_users, self.dim), past])
+        users: Tensor = self.conv(state, edge_index, scale[target])[: self.n_users]
+        return users, candidates
+
+    def tables(self, graph: Graph) -> Tables:
+        """Weighted past rows and candidate rows."""
+        past, candidates = self._weighted(graph)
+        return Tables([past], candidates)
+
+    def readout(self, candidates: Tensor, degree: Tensor) -> Tensor:
+        """Return the rows as they are: their lengths were learned."""
+        return candidates
+
+    def user(self, pooled: list[Tensor], own: Tensor | None = None) -> Tensor:
+        """Sum of the pooled history."""
+        return pooled[0]
+
+    def lower(self, graph: Graph) -> Lowered:
+        """One table and a number an item, or two tables."""
+        past, candidates = self._weighted(graph)
+        rows = [Op("Gather", ("items" if self.tied else "past", "history"), "rows")]
+        if self.tied:
+            ratio = (self.past_weight - self.candidate_weight).exp()[:, None]
+            tables = {"items": array(candidates), "past_scale": array(ratio)}
+            rows += [
+                Op("Gather", ("past_scale", "history"), "row_scale"),
+                Op("Mul", ("row_scale", "weights"), "scale"),
+                Op("Mul", ("rows", "scale"), "weighted"),
+            ]
+        else:
+            tables = {"past": array(past), "items": array(candidates)}
+            rows.append(Op("Mul", ("rows", "weights"), "weighted"))
+        return Lowered(tables, {}, (*rows, Op("ReduceSum", ("weighted",), "user")))
+
+    def options(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {name: getattr(self, name) for name in ("n_users", "n_items", "dim", "tied")}
+
+    def _weighted(self, edge_index: Tensor | Graph) -> tuple[Tensor, Tensor]:
+        candidates = self._smooth(self.items, edge_index)
+        past = candidates
+        if self.past_items is not None:
+            past = self._smooth(self.past_items, edge_index)
+        return (
+            past * self.past_weight.exp()[:, None],
+            candidates * self.candidate_weight.exp()[:, None],
+        )
+
+    def _smooth(self, items: Tensor, edge_index: Tensor | Graph) -> Tensor:
+        """Propagate items to users and back, add their own vectors, and normalize."""
+        by_item = degree_of(edge_index, self.n_users, self.n_items)[:, None] ** -ITEM_EXPONENT
+        if isinstance(edge_index, Graph):
+            back = edge_index.back_and_forth(items * by_item, USER_EXPONENT) * by_item
+        else:
+            degree = torch.bincount(edge_index[1], minlength=self.n_users + self.n_items)
+            scale = degree.clamp(min=1).float() ** -USER_EXPONENT
+            state = torch.cat([items.new_zeros(self.n_users, self.dim), items * by_item])
+            source, target = edge_index
+            users = self.conv(state, edge_index, scale[target])
+            users = torch.cat([users[: self.n_users], items.new_zeros(self.n_items, self.dim)])
+            back = self.conv(users, edge_index, scale[source])[self.n_users :] * by_item
+        return F.normalize(OWN * items + back, dim=1)
