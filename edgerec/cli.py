@@ -45,6 +45,12 @@ def run() -> None:
             raise
         err.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        err.print(f"error: {where}{error.strerror or error}", style="red", markup=False)
+        sys.exit(2)
     except KeyboardInterrupt:
         err.print("interrupted; nothing half-written was left")
         sys.exit(130)

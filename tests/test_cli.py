@@ -180,6 +180,11 @@ def test_bad_profiles(folder: Path, line: str) -> None:
     fails(folder, BAD_PROFILES[line], *BUILD, "--device", "bad.toml")
 
 
+def test_a_place_that_cannot_be_written(folder: Path) -> None:
+    (folder / "file").write_text("")
+    fails(folder, "file: ", "data", "d.dataset", "-o", "file/x.dataset")
+
+
 def test_debug_shows_the_traceback(folder: Path) -> None:
     done = edgerec("inspect", "none", "--debug", cwd=folder)
     assert "Traceback" in done.stderr

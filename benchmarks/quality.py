@@ -1,0 +1,165 @@
+"""Quality of history-only models, before and after compression.
+
+    python -m benchmarks.quality --gowalla FOLDER [--beauty FILE] [--seeds 3]
+
+FOLDER holds train.txt and test.txt of Gowalla's standard split, as LightGCN's authors
+publish it; FILE is Beauty's ``user item ...`` in time order. MovieLens-100K is fetched. It
+writes ``benchmarks/results/quality.json`` and ``quality.md``: means over seeds and their
+spread, on the full test set, all items ranked, training items left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+
+import edgerec
+from edgerec.atomic import write_text
+from edgerec.data import Dataset, Interactions
+from edgerec.device_model import DeviceModel
+from edgerec.items import Items
+from edgerec.quality import evaluate
+from edgerec.readers import read_dataset
+
+RESULTS = Path(__file__).parent / "results"
+
+#: Published figures on Gowalla's split at d = 64: (Recall@20, NDCG@20).
+PUBLISHED = {"LightGCN": (0.1830, 0.1554), "UltraGCN": (0.1862, 0.1580), "NGCF": (0.1570, 0.1327)}
+
+#: Chains that are measured, by the name they have in the table.
+CHAINS: dict[str, tuple[str, ...]] = {
+    "int8": ("quantize:codec=int8",),
+    "int4": ("quantize:codec=int4",),
+}
+
+console = Console()
+
+
+def datasets(arguments: argparse.Namespace) -> Iterator[tuple[Dataset, dict[str, Any]]]:
+    """Each data set with the training options that differ from the defaults."""
+    if arguments.gowalla:
+        folder = Path(arguments.gowalla)
+        data = read_dataset(folder / "train.txt", test=folder / "test.txt")
+        yield named(data, "gowalla"), {"history_length": 1000}
+    yield edgerec.load("ml-100k").split_random(0.2), {"history_length": 1000}
+    if arguments.beauty:
+        yield beauty(Path(arguments.beauty)), {"history_length": 1000}
+
+
+def named(data: Dataset, name: str) -> Dataset:
+    """Return the data set under another name."""
+    return Dataset(name, data.users, data.items, data.train, data.test)
+
+
+def beauty(path: Path) -> Dataset:
+    """Beauty, leave-last-out: a line is a user and an item, in time order."""
+    frame = pl.read_csv(path, separator=" ", has_header=False, infer_schema=False)
+    users, user = np.unique(frame["column_1"].to_numpy(), return_inverse=True)
+    items, item = np.unique(frame["column_2"].to_numpy(), return_inverse=True)
+    train = Interactions.of_pairs(user, item, len(users))
+    return Dataset("beauty", list(users), Items.of(items), train).split_last()
+
+
+def run(data: Dataset, seed: int, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Train, compress and evaluate with one seed; yield a row a model."""
+    for tied in (True, False):
+        start = time.perf_counter()
+        model = edgerec.train(data, seed=seed, tied=tied, **options).to_device_model()
+        seconds = time.perf_counter() - start
+        before = evaluate(model, data)
+        name = "uncompressed, one table" if tied else "uncompressed, two tables"
+        yield row(data, seed, name, model, before, before, seconds)
+        if not tied:
+            continue
+        for chain_name, chain in CHAINS.items():
+            start = time.perf_counter()
+            small = edgerec.compress(model, *chain, dataset=data, seed=seed)
+            seconds = time.perf_counter() - start
+            yield row(data, seed, chain_name, small, evaluate(small, data), before, seconds)
+
+
+def row(
+    data: Dataset, seed: int, name: str, model: DeviceModel, now: Any, before: Any, seconds: float
+) -> dict[str, Any]:
+    """One line of the table."""
+    kept, overlap = now.kept(before)
+    found = {
+        "dataset": data.name,
+        "seed": seed,
+        "model": name,
+        "bytes_per_item": model.table_bytes / len(model.items),
+        "recall": now.recall,
+        "ndcg": now.ndcg,
+        "ndcg_kept": kept,
+        "overlap": overlap,
+        "long_tail": now.long_tail,
+        "seconds": seconds,
+    }
+    console.print(found)
+    return found
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: means over seeds, ± half the range."""
+    lines = [
+        "Made by `python -m benchmarks.quality`. Mean over seeds ± half the range; full test "
+        "set, all items ranked, history only.",
+        "",
+    ]
+    for data in dict.fromkeys(r["dataset"] for r in rows):
+        lines += [
+            f"### {data}",
+            "",
+            "| model | bytes/item | Recall@20 | NDCG@20 | NDCG kept | overlap@20 | long tail | s |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        mine = [r for r in rows if r["dataset"] == data]
+        for name in dict.fromkeys(r["model"] for r in mine):
+            group = [r for r in mine if r["model"] == name]
+
+            def cell(key: str, form: str, group: list[dict[str, Any]] = group) -> str:
+                values = [r[key] for r in group]
+                spread = (max(values) - min(values)) / 2
+                return f"{np.mean(values):{form}} ± {spread:{form}}"
+
+            lines.append(
+                f"| {name} | {group[0]['bytes_per_item']:.1f} | {cell('recall', '.4f')} "
+                f"| {cell('ndcg', '.4f')} | {cell('ndcg_kept', '.1%')} | {cell('overlap', '.3f')} "
+                f"| {cell('long_tail', '.3f')} | {cell('seconds', '.0f')} |"
+            )
+        if data == "gowalla":
+            lines += [
+                f"| {name}, published (user rows) | 256.0 | {r:.4f} | {n:.4f} | | | | |"
+                for name, (r, n) in PUBLISHED.items()
+            ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gowalla", help="folder with train.txt and test.txt")
+    parser.add_argument("--beauty", help="Beauty.txt")
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    for data, options in datasets(arguments):
+        for seed in range(arguments.seeds):
+            rows += run(data, seed, options)
+            # Written after each seed, so that an interrupted run keeps what it has.
+            write_text(RESULTS / "quality.json", json.dumps(rows, indent=1) + "\n")
+            write_text(RESULTS / "quality.md", table(rows))
+    console.print(table(rows), markup=False)
+
+
+if __name__ == "__main__":
+    main()
