@@ -3,7 +3,7 @@
     python -m benchmarks.quality --gowalla FOLDER [--beauty FILE] [--seeds 3]
 
 FOLDER holds train.txt and test.txt of Gowalla's standard split, as LightGCN's authors
-publish it; FILE is Beauty's ``user item ...`` in time order. MovieLens-100K is fetched. It
+publish it; FILE is Beauty, a line a user, items in time order, split leave-last-out. MovieLens-100K is fetched. It
 writes ``benchmarks/results/quality.json`` and ``quality.md``: means over seeds and their
 spread, on the full test set, all items ranked, training items left out.
 """
@@ -18,14 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from rich.console import Console
 
 import edgerec
 from edgerec.atomic import write_text
-from edgerec.data import Dataset, Interactions
+from edgerec.data import Dataset
 from edgerec.device_model import DeviceModel
-from edgerec.items import Items
 from edgerec.quality import evaluate
 from edgerec.readers import read_dataset
 
@@ -51,21 +49,13 @@ def datasets(arguments: argparse.Namespace) -> Iterator[tuple[Dataset, dict[str,
         yield named(data, "gowalla"), {"history_length": 1000}
     yield edgerec.load("ml-100k").split_random(0.2), {"history_length": 1000}
     if arguments.beauty:
-        yield beauty(Path(arguments.beauty)), {"history_length": 1000}
+        data = read_dataset(arguments.beauty, format="train.txt").split_last()
+        yield named(data, "beauty"), {"history_length": 1000}
 
 
 def named(data: Dataset, name: str) -> Dataset:
     """Return the data set under another name."""
     return Dataset(name, data.users, data.items, data.train, data.test)
-
-
-def beauty(path: Path) -> Dataset:
-    """Beauty, leave-last-out: a line is a user and an item, in time order."""
-    frame = pl.read_csv(path, separator=" ", has_header=False, infer_schema=False)
-    users, user = np.unique(frame["column_1"].to_numpy(), return_inverse=True)
-    items, item = np.unique(frame["column_2"].to_numpy(), return_inverse=True)
-    train = Interactions.of_pairs(user, item, len(users))
-    return Dataset("beauty", list(users), Items.of(items), train).split_last()
 
 
 def run(data: Dataset, seed: int, options: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -49,6 +49,16 @@ def test_pack4_puts_even_columns_in_the_low_half() -> None:
     assert pack4(np.array([[1, 2]], np.int8)).tolist() == [[0x21]]
 
 
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_the_mse_range_is_never_worse(symmetric: bool) -> None:
+    matrix = np.random.default_rng(0).standard_t(3, size=(200, 32)).astype(np.float32)
+    whole = Table.encode(matrix, Int4(symmetric)).decode()
+    part = Table.encode(matrix, Int4(symmetric, "mse")).decode()
+    errors = [np.square(x - matrix).sum(axis=1) for x in (whole, part)]
+    assert np.all(errors[1] <= errors[0])
+    assert errors[1].sum() < 0.97 * errors[0].sum()
+
+
 def test_int4_refuses_an_odd_width() -> None:
     with pytest.raises(CodecError, match="int4: an even width is needed, got 3"):
         Table.encode(np.ones((2, 3), np.float32), Int4())

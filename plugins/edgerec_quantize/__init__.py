@@ -36,6 +36,11 @@ class Quantize(Compressor):
         metadata={"help": "range [-max, max], or [min, max]; by default int8 is, int4 is not"},
     )
 
+    range: Literal["minmax", "mse"] | None = field(
+        default=None,
+        metadata={"help": "a row's whole range (minmax), or the part of least squared error"},
+    )
+
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
         """Encode every table that is wider than the codec."""
         wide = [name for name, table in model.tables.items() if table.shape[1] > 1]
@@ -53,12 +58,12 @@ class Quantize(Compressor):
 
     def _codec(self) -> Codec:
         if self.codec == "fp16":
-            if self.symmetric is not None:
-                raise CompressError("quantize.symmetric: fp16 has no range; leave it out")
+            if self.symmetric is not None or self.range is not None:
+                raise CompressError("quantize: fp16 has no range; leave symmetric and range out")
             return Fp16()
         if self.codec == "int8":
-            return Int8(symmetric=self.symmetric is not False)
-        return Int4(symmetric=self.symmetric is True)
+            return Int8(self.symmetric is not False, self.range or "minmax")
+        return Int4(self.symmetric is True, self.range or "minmax")
 
 
 @hookimpl
