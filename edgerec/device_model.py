@@ -167,6 +167,27 @@ class DeviceModel:
         """Whether the encoder reads a user's own trained vector."""
         return any("user_vector" in op.inputs for op in self.encoder)
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether the encoder only gathers, weighs and adds up rows as wide as the user vector.
+
+        Then any orthogonal change of basis, of all wide tables alike, changes no score, and
+        any set of columns can be dropped.
+        """
+        if self.needs_user_vector or any(c.shape[1] > 1 for c in self.constants.values()):
+            return False
+        if not {table.shape[1] for table in self.tables.values()} <= {1, self.width}:
+            return False
+        shapes = self.shapes()
+        for op in self.encoder:
+            widths = {shapes[name][1] for name in op.inputs if name in shapes}
+            if op.kind not in ("Gather", "Mul", "Add", "ReduceSum"):
+                return False
+            # Rows times rows is no weight, and a number added to all columns is no row.
+            if (op.kind == "Mul" and 1 not in widths) or (op.kind == "Add" and len(widths) > 1):
+                return False
+        return True
+
     def shapes(self) -> dict[str, Shape]:
         """Shape of every value of the encoder."""
         return infer_shapes(

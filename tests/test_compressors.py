@@ -42,6 +42,8 @@ COMPRESSORS: list[Compressor] = [
     Prune(share=0.8, importance="taylor"),
     Prune(share=0.8, importance="fisher"),
     Prune(share=0.3, structure="items"),
+    Prune(share=0.25, structure="dimensions"),
+    Prune(share=0.25, structure="dimensions", importance="taylor"),
     Prune(share=0.3, structure="items", importance="fisher"),
 ]
 
@@ -120,6 +122,17 @@ def test_pruning_that_would_grow_is_an_error(model: DeviceModel) -> None:
         CompressError, match=r"table 'items' would grow: .* bytes sparse at share 0.1"
     ):
         edgerec.compress(model, "quantize", "prune:share=0.1")
+
+
+def test_dimensions_of_dense_encoders_are_tied(dataset: Dataset) -> None:
+    model = train(dataset, model="graphsage", epochs=1, dim=8).to_device_model()
+    with pytest.raises(CompressError, match="the encoder has dense layers"):
+        edgerec.compress(model, "prune:structure=dimensions")
+
+
+def test_dropping_dimensions_narrows_every_table(model: DeviceModel) -> None:
+    small = edgerec.compress(model, "prune:structure=dimensions,share=0.25")
+    assert {t.shape[1] for t in small.tables.values()} == {1, 24}
 
 
 def test_gradients_need_data(model: DeviceModel) -> None:

@@ -150,3 +150,28 @@ def test_ops_check_themselves() -> None:
 def test_items_refuse_a_repeated_id() -> None:
     with pytest.raises(ModelError, match="id 'x' occurs twice"):
         Items.of(["x", "y", "x"])
+
+
+def test_which_encoders_are_linear(models: dict[str, DeviceModel]) -> None:
+    linear = {name for name, model in models.items() if model.is_linear}
+    assert linear == {"sum", "two-tables"}
+    squared = (
+        Op("Gather", ("items", "history"), "rows"),
+        Op("Mul", ("rows", "rows"), "squares"),
+        Op("ReduceSum", ("squares",), "user"),
+    )
+    assert not build(encoder=squared).is_linear
+
+
+def test_a_linear_model_does_not_see_a_rotation(models: dict[str, DeviceModel]) -> None:
+    model = models["two-tables"]
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(16, 16)))[0].astype(np.float32)
+    turned = model.replace(
+        tables={n: t.replace(t.decode() @ rotation) for n, t in model.tables.items()}
+    )
+    history, weights = padded(model)
+    before, after = (
+        oracle.logits(oracle.encode(history, weights))
+        for oracle in (Reference(model), Reference(turned))
+    )
+    assert np.allclose(before, after, atol=1e-5)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from edgerec.plugin import (
+    F32,
     Codec,
     CompressError,
     Compressor,
@@ -24,15 +25,16 @@ class Prune(Compressor):
     """Remove the share of a model that matters least.
 
     ``weights`` sets single numbers of the wide tables to zero and writes the rest in the
-    ``sparse`` codec; ``items`` takes rows out of the catalogue by the importance summed
-    over each row, so those items can no longer be recommended.
+    ``sparse`` codec. The structured ways sum the importance over a substructure:
+    ``dimensions`` drops columns of all tables alike, ``items`` takes rows out of the
+    catalogue, so that those items can no longer be recommended.
     """
 
     name: ClassVar[str] = "prune"
 
     share: float = field(default=0.7, metadata={"help": "share to remove, between 0 and 1"})
-    structure: Literal["weights", "items"] = field(
-        default="weights", metadata={"help": "single numbers, or whole items"}
+    structure: Literal["weights", "dimensions", "items"] = field(
+        default="weights", metadata={"help": "single numbers, whole columns, or whole items"}
     )
     importance: Importance = field(
         default="magnitude",
@@ -45,12 +47,18 @@ class Prune(Compressor):
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
         """Score every number of the tables and drop the lowest share."""
-        from edgerec_prune.importance import importance_of, keep_largest, sum_rows
+        from edgerec_prune.importance import (
+            importance_of,
+            keep_largest,
+            sum_columns,
+            sum_rows,
+        )
 
         scores = importance_of(model, self.importance, context)
         if self.structure == "items":
-            per_item = sum_rows(scores)
-            return model.take(keep_largest(per_item, self.share).nonzero()[0])
+            return model.take(keep_largest(sum_rows(scores), self.share).nonzero()[0])
+        if self.structure == "dimensions":
+            return self._drop_dimensions(model, sum_columns(scores))
         pruned = {}
         for name, table in model.tables.items():
             if table.shape[1] == 1:
@@ -67,6 +75,21 @@ class Prune(Compressor):
                 )
             pruned[name] = sparse
         return model.replace(tables=pruned)
+
+    def _drop_dimensions(self, model: DeviceModel, importance: F32) -> DeviceModel:
+        from edgerec_prune.importance import keep_largest
+
+        if not model.is_linear:
+            raise CompressError(
+                "prune: the encoder has dense layers, which tie dimensions together; prune "
+                "weights or items instead"
+            )
+        kept = keep_largest(importance, self.share)
+        tables = {
+            name: table if table.shape[1] == 1 else table.replace(table.decode()[:, kept])
+            for name, table in model.tables.items()
+        }
+        return model.replace(tables=tables)
 
 
 @hookimpl

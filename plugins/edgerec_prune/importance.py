@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgerec.plugin import F32, Context, DeviceModel
 
-__all__ = ["above_threshold", "importance_of", "keep_largest", "sum_rows"]
+__all__ = ["above_threshold", "importance_of", "keep_largest", "sum_columns", "sum_rows"]
 
 
 def importance_of(model: DeviceModel, method: str, context: Context) -> dict[str, F32]:
@@ -70,6 +70,12 @@ def keep_largest(scores: F32, share: float) -> NDArray[np.bool_]:
 def above_threshold(scores: F32, threshold: float) -> NDArray[np.bool_]:
     """Mask of the scores that reach a threshold; signed, so a negative sum never does."""
     return np.asarray(scores >= threshold)
+
+
+def sum_columns(scores: Mapping[str, F32]) -> F32:
+    """Importance of each dimension: summed over its columns in all tables."""
+    total: F32 = np.sum([s.sum(axis=0) for s in scores.values()], axis=0)
+    return total
 
 
 def sum_rows(scores: Mapping[str, F32]) -> F32:
