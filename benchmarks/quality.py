@@ -3,9 +3,10 @@
     python -m benchmarks.quality --gowalla FOLDER [--beauty FILE] [--seeds 3]
 
 FOLDER holds train.txt and test.txt of Gowalla's standard split, as LightGCN's authors
-publish it; FILE is Beauty, a line a user, items in time order, split leave-last-out. MovieLens-100K is fetched. It
-writes ``benchmarks/results/quality.json`` and ``quality.md``: means over seeds and their
-spread, on the full test set, all items ranked, training items left out.
+publish it; FILE is Beauty, a line a user, items in time order, split leave-last-out.
+MovieLens-100K is fetched. It writes ``benchmarks/results/quality.json`` and ``quality.md``:
+means over seeds and their spread, on the full test set, all items ranked, training items
+left out.
 """
 
 from __future__ import annotations

@@ -199,7 +199,6 @@ def build(
     Example: `edgerec build shop.model --data shop.dataset --device pixel-6a
     --compress quantize:codec=int8 -o dist`
     """
-    from edgerec.host import host
     from edgerec.options import parse_spec
     from edgerec.recipe import Recipe, find_device, load_recipe
     from edgerec.recipe import build as run_build
@@ -218,7 +217,7 @@ def build(
             top_k,
         )
     )
-    loaded = load_model(model, host().codecs)
+    loaded = load_model(model)
     with progress_bar("building", err) as progress:
         built = run_build(
             loaded, load(source), chosen, output, users=users or None, progress=progress

@@ -146,7 +146,8 @@ class Int8(Codec):
     """8-bit integers with a float32 scale a row: d + 4 bytes (d + 8 if affine).
 
     Symmetric: ``x ≈ scale · q``, q in [-127, 127], scale = max|x| / 127. Affine:
-    ``x ≈ scale · q + offset``, q in [-128, 127], scale = (max - min) / 255. Jacob et al.,
+    ``x ≈ scale · q + offset``, same q, scale = (max - min) / 254. (LiteRT's own int8 kernel goes
+    wrong on -128.) Jacob et al.,
     "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference", CVPR 2018, with one range a row instead of one a tensor.
     """
@@ -236,8 +237,7 @@ def _quantize_part(
     if symmetric:
         span, steps, low = np.abs(matrix).max(axis=1), high, -high
     else:
-        low = -high - (1 if bits == 8 else 0)
-        span, steps = np.ptp(matrix, axis=1), high - low
+        span, steps, low = np.ptp(matrix, axis=1), 2 * high, -high
     scale = (part * span / steps).astype(dtype)
     if not np.all(np.isfinite(scale)):
         raise CodecError(f"a row's range does not fit {np.dtype(dtype).name}; scale the table down")

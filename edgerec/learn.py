@@ -16,9 +16,10 @@ from torch import Tensor
 from edgerec.data import Dataset
 from edgerec.device_model import DeviceModel
 from edgerec.quality import match_rows, pad_batch
+from edgerec.store import load_model
 from edgerec.twin import Twin
 
-__all__ = ["Batch", "Twin", "batches", "ranking_loss", "scale_of"]
+__all__ = ["Batch", "Twin", "batches", "load_model", "ranking_loss", "scale_of"]
 
 
 @dataclass(frozen=True)

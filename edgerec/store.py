@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.codecs import CODECS, Codec
+from edgerec.codecs import Codec
 from edgerec.container import Container, write_container
 from edgerec.device_model import DeviceModel, Head, Table
 from edgerec.errors import BundleError, EdgerecError
@@ -37,9 +37,9 @@ def save_model(model: DeviceModel, path: str | Path) -> int:
 
 
 def load_model(
-    path: str | Path, codecs: Mapping[str, type[Codec]] = CODECS, *, verify: bool = True
+    path: str | Path, codecs: Mapping[str, type[Codec]] | None = None, *, verify: bool = True
 ) -> DeviceModel:
-    """Read a model that ``save_model`` wrote.
+    """Read a model that ``save_model`` wrote; its codecs are the installed ones by default.
 
     Raises:
         BundleError: the file is damaged, or not a saved model.
@@ -49,6 +49,10 @@ def load_model(
         raise BundleError(f"{path}: expected a device model, got a {container.kind}")
     if verify:
         container.verify()
+    if codecs is None:
+        from edgerec.host import host  # it loads plugins, which import this module
+
+        codecs = host().codecs
     return read_model(container, container.meta, read_items(container), codecs)
 
 
@@ -139,7 +143,7 @@ def read_model(
     container: Container,
     meta: Mapping[str, Any],
     items: Items,
-    codecs: Mapping[str, type[Codec]] = CODECS,
+    codecs: Mapping[str, type[Codec]],
     prefix: str = "",
 ) -> DeviceModel:
     """Read a model out of a container; its arrays stay in the mapped file.

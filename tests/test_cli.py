@@ -130,7 +130,7 @@ BUILD = ("build", "m.model", "--data", "d.dataset", "-o", "x")
             "unknown target 'coreml'; known: numpy",
             (*BUILD, "--target", "coreml", "--compress", "quantize"),
         ),
-        ("unknown compressor 'zip'; known: prune", (*BUILD, "--compress", "zip")),
+        ("unknown compressor 'zip'; known: distill", (*BUILD, "--compress", "zip")),
         (
             "target numpy: device browser has no such runtime, only onnx",
             (*BUILD, "--target", "numpy", "--device", "browser", "--compress", "quantize"),

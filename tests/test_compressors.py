@@ -67,10 +67,10 @@ def test_the_affine_codec_is_the_textbook_map(model: DeviceModel) -> None:
     table = Table.encode(matrix, Int8(symmetric=False))
     for row in range(5):
         low, high = float(matrix[row].min()), float(matrix[row].max())
-        expected = quantize(matrix[row], low, high, -128, 127)
+        expected = quantize(matrix[row], low, high, -127, 127)
         assert np.abs(table.arrays["codes"][row] - expected).max() <= 1
-        back = dequantize(expected, low, high, -128, 127)
-        assert np.allclose(table.decode(np.array([row]))[0], back, atol=(high - low) / 255)
+        back = dequantize(expected, low, high, -127, 127)
+        assert np.allclose(table.decode(np.array([row]))[0], back, atol=(high - low) / 254)
 
 
 def test_signed_gradient_worked_example() -> None:
@@ -148,7 +148,7 @@ def test_gradients_need_data(model: DeviceModel) -> None:
         ("quantize:codec=int2", "quantize.codec: expected one of int8, int4, fp16; got 'int2'"),
         ("quantize:bits=8", "quantize: unknown option bits; options: codec, symmetric, range"),
         ("quantize:codec", "expected name:option=value,..., got 'codec'"),
-        ("shrink", "unknown compressor 'shrink'; known: prune, quantize"),
+        ("shrink", "unknown compressor 'shrink'; known: distill, lowrank, prune, quantize"),
     ],
 )
 def test_bad_options(model: DeviceModel, spec: str, message: str) -> None:

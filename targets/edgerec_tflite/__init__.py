@@ -21,6 +21,9 @@ from edgerec.plugin import (
 #: Codecs with a scan that reads the codes as they are (fp16 is widened on loading).
 CODECS = ("fp32", "fp16", "int8", "int4")
 
+#: A FlatBuffer's offsets are signed 32-bit; the catalogue's tables need nearly all of it.
+MAX_TABLE_BYTES = 2**31 - 2**20
+
 #: Runtimes by the distribution that brings them, the faster first, and their modules.
 RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 
@@ -32,12 +35,17 @@ class TFLiteTarget(Target):
     name: ClassVar[str] = "tflite"
 
     def refuse(self, model: DeviceModel, device: Device | None) -> list[str]:
-        """Codecs without a kernel."""
+        """Codecs without a kernel, and files beyond what the format can hold."""
         reasons = [
             f"table {name!r}: no TFLite op scans codec {table.codec.name!r}"
             for name, table in model.tables.items()
             if table.codec.name not in CODECS
         ]
+        if model.table_bytes > MAX_TABLE_BYTES:
+            reasons.append(
+                f"the tables have {model.table_bytes:,} bytes, a .tflite file holds "
+                f"{MAX_TABLE_BYTES:,}; use a smaller codec or fewer items"
+            )
         if model.needs_user_vector:
             reasons.append("the encoder reads user_vector")
         return reasons

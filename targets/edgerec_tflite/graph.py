@@ -16,7 +16,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-__all__ = ["Graph", "Tensor"]
+__all__ = ["Graph", "Tensor", "buffers"]
 
 Shape = tuple[int, ...]
 
@@ -217,6 +217,13 @@ class _Buffer(schema.BufferT):  # type: ignore[misc]  # the schema is untyped
         if offset is not None:
             schema.BufferAddData(builder, offset)
         return schema.BufferEnd(builder)
+
+
+def buffers(data: bytes) -> list[NDArray[np.uint8]]:
+    """Read the buffers of a file, in place."""
+    model = schema.Model.GetRootAs(data, 0)
+    found = (model.Buffers(i) for i in range(model.BuffersLength()))
+    return [buffer.DataAsNumpy() for buffer in found if not buffer.DataIsNone()]
 
 
 def _operator_code(kind: str) -> Any:

@@ -17,6 +17,8 @@ again in float.
 
 from __future__ import annotations
 
+import numpy as np
+
 from edgerec.plugin import (
     MASKED,
     DeviceModel,
@@ -26,19 +28,19 @@ from edgerec.plugin import (
     TargetError,
     candidate_factor,
 )
-from edgerec_tflite.graph import Graph, Tensor
+from edgerec_tflite.graph import Graph, Tensor, buffers
 
 __all__ = ["lower"]
 
 #: Room for ops, names and shapes.
-OVERHEAD = 64 * 1024
+OVERHEAD = 32 * 1024
 
 
 def lower(model: DeviceModel, signature: Signature) -> bytes:
     """Return the bytes of a ``.tflite`` file with the signature ``serving_default``.
 
     Raises:
-        TargetError: the file is larger than its tables account for.
+        TargetError: the file does not hold the tables as their codecs wrote them.
     """
     writer = Writer(model)
     history = writer.graph.input("history", (model.history_length,), "int32")
@@ -47,14 +49,32 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
     data = writer.graph.build(
         {"history": history, "weights": weights}, {"ids": ids, "scores": scores}, "edgerec"
     )
-    small = sum(c.nbytes for c in model.constants.values())
-    small += 0 if writer.factor is None else writer.factor.nbytes
-    limit = 1.02 * model.table_bytes + small + OVERHEAD
+    allowed = sum(c.nbytes for c in model.constants.values()) + OVERHEAD
+    allowed += 0 if writer.factor is None else writer.factor.nbytes
+    check(data, model, allowed)
+    return data
+
+
+def check(data: bytes, model: DeviceModel, allowed: int) -> None:
+    """Read the file back: each array of a table that is used is there, byte for byte.
+
+    The limit on the size rules a second copy of a large one out.
+
+    Raises:
+        TargetError: one is missing, or the file is larger than the tables and ``allowed``.
+    """
+    stored = buffers(data)
+    used = {op.inputs[0] for op in model.encoder if op.kind == "Gather"} | {model.head.table}
+    for name in sorted(used):
+        for key, array in model.tables[name].arrays.items():
+            raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            if not any(np.array_equal(raw, buffer) for buffer in stored):
+                raise TargetError(f"tflite: the file does not hold table {name!r}: {key}")
+    limit = 1.02 * model.table_bytes + allowed
     if len(data) > limit:
         raise TargetError(
             f"tflite: the file has {len(data):,} bytes, at most {limit:,.0f} expected"
         )
-    return data
 
 
 class Writer:

@@ -1,0 +1,67 @@
+r"""The student: the same recommender, ``width`` columns wide.
+
+Where the teacher only adds up rows, the student has its encoder and its tables projected
+on their leading right singular vectors, the best start of that rank (Eckart & Young,
+1936). A deeper teacher f gets a linear student with one past table, its impulse response
+p_j = f({j}) projected the same way: user = Σ w_j p_j.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from edgerec.plugin import F32, DeviceModel, Fp32, Op, Reference, Table, normalize
+
+__all__ = ["student_of"]
+
+LINEAR = (
+    Op("Gather", ("past", "history"), "rows"),
+    Op("Mul", ("rows", "weights"), "weighted"),
+    Op("ReduceSum", ("weighted",), "user"),
+)
+
+
+def student_of(model: DeviceModel, width: int) -> DeviceModel:
+    """Return the student before training, in fp32."""
+    tables = {name: table.decode() for name, table in model.tables.items()}
+    linear, head = model.is_linear, model.head.table
+    if not linear:
+        tables = {"past": impulse_response(model), head: tables[head]}
+        if head == "past":
+            tables = {"past": tables["past"], "candidates": tables[head]}
+    wide = {name: matrix for name, matrix in tables.items() if matrix.shape[1] > 1}
+    basis = leading_vectors(wide.values(), width, directions=model.head.kind == "cosine")
+    tables |= {name: matrix @ basis for name, matrix in wide.items()}
+    return model.replace(
+        tables={name: Table.encode(matrix, Fp32()) for name, matrix in tables.items()},
+        encoder=model.encoder if linear else LINEAR,
+        constants=model.constants if linear else {},
+    )
+
+
+def impulse_response(model: DeviceModel, step: int = 4096) -> F32:
+    """User vector of each item alone in a history, float32[n, d]."""
+    rows = np.arange(len(model.items), dtype=np.int32)[:, None]
+    oracle = Reference(model)
+    parts = [
+        oracle.encode(rows[start : start + step], np.ones_like(rows[start : start + step], "f4"))
+        for start in range(0, len(rows), step)
+    ]
+    return np.concatenate(parts)
+
+
+def leading_vectors(matrices: Iterable[F32], width: int, *, directions: bool = False) -> F32:
+    """Leading right singular vectors of the stacked matrices, float32[d, width].
+
+    Each matrix is put at length 1, so that none outweighs another; with ``directions``
+    each row is, for a cosine head sees nothing else.
+    """
+    stacked = np.concatenate(
+        [normalize(m) if directions else m / max(float(np.linalg.norm(m)), 1e-12) for m in matrices]
+    ).astype(np.float64)
+    # Eigenvectors of XᵀX, in rising order; d by d however many items there are.
+    _, vectors = np.linalg.eigh(stacked.T @ stacked)
+    leading = vectors[:, ::-1][:, :width]
+    return np.ascontiguousarray(leading * np.where(leading.sum(axis=0) < 0, -1, 1), np.float32)

@@ -1,0 +1,115 @@
+r"""lowrank: factorise the item tables and keep only the narrow factor.
+
+By truncated SVD X ≈ A B, with A float[n, r] and B float[r, d], B Bᵀ = I. For a model that
+adds up item rows and scores by a dot product, past rows P and candidates X share B, and
+
+    score = (Σ w_j p_j) · x_i ≈ (Σ w_j P_j Bᵀ) B Bᵀ (X_i Bᵀ)ᵀ = (Σ w_j a_j) · a'_i
+
+so B vanishes: what is left is the same model with narrower tables. A dense layer after
+the history takes B into its weights, x W ≈ a (B W), and so does the one before the score.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from edgerec.plugin import (
+    F32,
+    CompressError,
+    Compressor,
+    Context,
+    DeviceModel,
+    Fp16,
+    Fp32,
+    Int4,
+    Int8,
+    OptionError,
+    hookimpl,
+    normalize,
+)
+from edgerec_lowrank.basis import leading_basis, rank_for_energy, stack
+from edgerec_lowrank.rewrite import groups_of, narrow
+
+
+@dataclass(frozen=True)
+class LowRank(Compressor):
+    """Narrow every wide table to r columns, the best r for the table (Eckart & Young, 1936).
+
+    Tables that meet in a sum or in the score share one basis, that of the tables stacked.
+    Codecs are kept, so the step may come before or after quantize.
+    """
+
+    name: ClassVar[str] = "lowrank"
+
+    rank: int | None = field(
+        default=None, metadata={"help": "columns to keep; by default as many as energy needs"}
+    )
+    energy: float | None = field(
+        default=None, metadata={"help": "share of Σσ² to keep instead, 0.9 by default"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.rank is not None and self.energy is not None:
+            raise OptionError("lowrank.energy: give rank or energy, not both")
+        if self.rank is not None and self.rank < 2:
+            raise OptionError(f"lowrank.rank: expected at least 2, got {self.rank}")
+        if self.energy is not None and not 0 < self.energy < 1:
+            raise OptionError(
+                f"lowrank.energy: expected a number between 0 and 1, got {self.energy}"
+            )
+
+    def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
+        """Find a basis for each group of tables and rewrite the encoder around it."""
+        if model.needs_user_vector:
+            raise CompressError(
+                "lowrank: the encoder reads a user_vector, which would have to be narrowed "
+                "with the tables; train without user embeddings"
+            )
+        groups = groups_of(model)
+        bases = {}
+        for number, group in enumerate(sorted(set(groups.values())), 1):
+            basis = self._basis(model, [t for t, g in groups.items() if g == group])
+            if len(basis) < basis.shape[1]:
+                bases[group] = basis
+            context.progress(number, len(set(groups.values())), "singular vectors")
+        after = narrow(model, groups, bases)
+        before_bytes, after_bytes = _bytes(model), _bytes(after)
+        if after_bytes >= before_bytes:
+            asked = f"energy {self.energy or 0.9:g}" if self.rank is None else f"rank {self.rank}"
+            raise CompressError(
+                f"lowrank: would not shrink the model at {asked}: {after_bytes:,} bytes, "
+                f"{before_bytes:,} now; the widest table has "
+                f"{max(t.shape[1] for t in model.tables.values())} columns"
+            )
+        return after
+
+    def bytes_after(self, model: DeviceModel) -> int | None:
+        """Table bytes after this step, where a rank is given and codecs are dense."""
+        dense = all(isinstance(t.codec, (Fp32, Fp16, Int8, Int4)) for t in model.tables.values())
+        if self.rank is None or not dense:
+            return None
+        return sum(
+            t.codec.nbytes(t.shape[0], min(t.shape[1], self.rank)) for t in model.tables.values()
+        )
+
+    def _basis(self, model: DeviceModel, tables: list[str]) -> F32:
+        """Right singular vectors of the stacked tables, float32[r, d]."""
+        matrices = {name: model.tables[name].decode() for name in tables}
+        if model.head.kind == "cosine" and model.head.table in matrices:
+            # The head only sees directions, so each candidate counts the same.
+            matrices[model.head.table] = normalize(matrices[model.head.table])
+        vectors, values = leading_basis(stack(matrices.values()))
+        rank = self.rank or rank_for_energy(values, self.energy or 0.9)
+        return vectors[:rank]
+
+
+def _bytes(model: DeviceModel) -> int:
+    """Tables and dense layers: a basis may end up in either."""
+    return model.table_bytes + sum(c.nbytes for c in model.constants.values())
+
+
+@hookimpl
+def edgerec_compressors() -> list[type[Compressor]]:
+    """Provide lowrank."""
+    return [LowRank]
