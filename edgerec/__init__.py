@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgerec.data import Dataset
     from edgerec.device import Budget, Device, load_device
     from edgerec.device_model import DeviceModel
+    from edgerec.planner import plan
     from edgerec.quality import evaluate
     from edgerec.recipe import Recipe, build, compress
     from edgerec.score import Scorer
@@ -45,6 +46,7 @@ __all__ = [
     "load",
     "load_device",
     "load_model",
+    "plan",
     "save_model",
     "train",
 ]
@@ -66,6 +68,7 @@ _HOMES = {
     "load": "sources",
     "load_device": "device",
     "load_model": "store",
+    "plan": "planner",
     "save_model": "store",
     "train": "training",
 }

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table as RichTable
 
 from edgerec import __version__
 from edgerec.errors import EdgerecError, OptionError
@@ -36,8 +35,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 def run() -> None:
     """Run the command line; a user's mistake is one message and exit code 2."""
-    arguments = sys.argv[1:]
-    debug = "--debug" in arguments
+    debug = "--debug" in (arguments := sys.argv[1:])
     try:
         app([a for a in arguments if a != "--debug"], prog_name="edgerec")
     except EdgerecError as error:
@@ -191,15 +189,21 @@ def build(
     ] = None,
     device: Annotated[str | None, typer.Option(help="a profile's name, or its .toml")] = None,
     top_k: Annotated[int, typer.Option(help="most recommendations that can be asked for")] = 50,
+    trials: Annotated[int, typer.Option(help="chains to try, where none is given")] = 30,
+    storage: Annotated[str | None, typer.Option(help="study's URL, for many machines")] = None,
+    seed: Annotated[int, typer.Option(help="of every random choice")] = 0,
     users: Annotated[int, typer.Option(help="test users to measure on; 0 for all")] = 1000,
     as_json: AsJson = False,
 ) -> None:
     """Compress a model, export it, and measure each bundle against the device's budget.
 
+    With a device and no chain it searches for the best chain inside the budget.
+
     Example: `edgerec build shop.model --data shop.dataset --device pixel-6a
     --compress quantize:codec=int8 -o dist`
     """
     from edgerec.options import parse_spec
+    from edgerec.planner import plan
     from edgerec.recipe import Recipe, find_device, load_recipe
     from edgerec.recipe import build as run_build
     from edgerec.sources import load
@@ -217,11 +221,27 @@ def build(
             top_k,
         )
     )
-    loaded = load_model(model)
+    loaded, dataset = load_model(model), load(source)
     with progress_bar("building", err) as progress:
-        built = run_build(
-            loaded, load(source), chosen, output, users=users or None, progress=progress
-        )
+        if chosen.device is not None and not chosen.compress:
+            found = plan(
+                loaded,
+                dataset,
+                chosen.device,
+                folder=output,
+                targets=chosen.targets or None,
+                trials=trials,
+                storage=storage,
+                seed=seed,
+                users=users or None,
+                top_k=chosen.top_k,
+                progress=progress,
+            )
+            built = list(found.built)
+        else:
+            built = run_build(
+                loaded, dataset, chosen, output, users=users or None, seed=seed, progress=progress
+            )
     if as_json:
         out.print_json(json.dumps([{**b.figures, "path": str(b.path)} for b in built]))
         return
@@ -336,39 +356,13 @@ def plugins(
     Example: `edgerec plugins --json`
     """
     from edgerec.host import Host, host
-    from edgerec.options import describe
+    from edgerec.report import plugin_rows, print_rows
 
-    loaded = Host(strict=True) if strict else host()
-    rows: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "kind": kind,
-            "plugin": p.name,
-            "distribution": p.distribution,
-            "version": p.version,
-            "state": p.state,
-            "reason": p.error,
-        }
-        for p in loaded.plugins
-        for kind, names in (p.provides or {"plugin": (p.name,)}).items()
-        for name in names
-    ]
+    rows = plugin_rows(Host(strict=True) if strict else host())
     if as_json:
-        kinds: dict[str, Any] = {"compressor": loaded.compressors, "target": loaded.targets}
-        for row in rows:
-            provided = kinds.get(str(row["kind"]), {}).get(row["name"])
-            row["options"] = [] if provided is None else describe(provided)
         out.print_json(json.dumps(rows))
-        return
-    table = RichTable("name", "kind", "distribution", "version", "state", "reason")
-    for row in rows:
-        table.add_row(
-            *(
-                str(row[c] or "")
-                for c in ("name", "kind", "distribution", "version", "state", "reason")
-            )
-        )
-    out.print(table)
+    else:
+        print_rows(rows, ("name", "kind", "distribution", "version", "state", "reason"), out)
 
 
 @app.command()
@@ -378,22 +372,10 @@ def devices(as_json: AsJson = False) -> None:
     Example: `edgerec devices`
     """
     from edgerec.host import host
+    from edgerec.report import print_devices
 
     known = [host().devices[name] for name in sorted(host().devices)]
     if as_json:
         out.print_json(json.dumps([dataclasses.asdict(d) for d in known]))
         return
-    table = RichTable("name", "what", "targets", "file ≤", "memory ≤", "p95 ≤", "quality ≥")
-    for device in known:
-        budget = device.budget
-        limits = [
-            f"{limit:,}{unit}" if limit is not None else "–"
-            for limit, unit in (
-                (budget.max_bundle_bytes, " B"),
-                (budget.max_peak_rss_bytes, " B"),
-                (budget.max_p95_ms, " ms"),
-                (budget.min_quality, ""),
-            )
-        ]
-        table.add_row(device.name, device.description, ", ".join(device.targets) or "any", *limits)
-    out.print(table)
+    print_devices(known, out)

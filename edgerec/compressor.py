@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -64,9 +64,26 @@ class Compressor(abc.ABC):
             CompressError: the method cannot be applied; the message says why.
         """
 
+    @classmethod
+    def search_space(cls) -> Mapping[str, tuple[Any, ...]] | None:
+        """Option values that a planner may try: plain values, a tuple an option.
+
+        An empty mapping tries the defaults; none keeps the compressor out of the search.
+        """
+        return None
+
+    def outline(self, model: DeviceModel) -> DeviceModel | None:
+        """The result's shape without its work; none where only running it can tell.
+
+        Items, tables, widths and codecs as they will be, with any contents: a planner
+        computes a chain's bytes from it and never runs one that cannot fit.
+        """
+        return None
+
     def bytes_after(self, model: DeviceModel) -> int | None:
         """Table bytes after this step, computed without running it; none if unknown."""
-        return None
+        shape = self.outline(model)
+        return None if shape is None else shape.table_bytes
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,9 @@ def build(
         host().target(name)
     total = 2 + len(names)
     progress(0, total, "compressing")
-    small, steps = run_chain(model, chain, Context(dataset, seed))
+    # No compressor sees what its result is measured on.
+    unseen = replace(dataset, test=None)
+    small, steps = run_chain(model, chain, Context(unseen, seed))
     progress(1, total, "evaluating")
     chosen = evaluation_users(dataset, users, seed)
     before = evaluate(model, dataset, users=chosen)

@@ -1,15 +1,19 @@
-"""Print what was built."""
+"""Tables for people: what was built, and which devices there are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from edgerec.device import Device
+from edgerec.host import Host
+from edgerec.options import describe
 from edgerec.recipe import Built
 
-__all__ = ["print_built"]
+__all__ = ["plugin_rows", "print_built", "print_devices", "print_rows"]
 
 
 def print_built(built: Sequence[Built], table_bytes: int, console: Console) -> None:
@@ -47,3 +51,52 @@ def print_built(built: Sequence[Built], table_bytes: int, console: Console) -> N
     console.print(table)
     for bundle in built:
         console.print(f"{bundle.path}", highlight=False)
+
+
+def print_devices(devices: Sequence[Device], console: Console) -> None:
+    """Print a row a device profile."""
+    table = Table("name", "what", "targets", "file ≤", "memory ≤", "p95 ≤", "quality ≥")
+    for device in devices:
+        budget = device.budget
+        limits = [
+            f"{limit:,}{unit}" if limit is not None else "–"
+            for limit, unit in (
+                (budget.max_bundle_bytes, " B"),
+                (budget.max_peak_rss_bytes, " B"),
+                (budget.max_p95_ms, " ms"),
+                (budget.min_quality, ""),
+            )
+        ]
+        table.add_row(device.name, device.description, ", ".join(device.targets) or "any", *limits)
+    console.print(table)
+
+
+def plugin_rows(host: Host) -> list[dict[str, Any]]:
+    """List what each plugin provides, with its options, and the plugins that are broken."""
+    kinds: dict[str, Mapping[str, Any]] = {"compressor": host.compressors, "target": host.targets}
+    rows = []
+    for plugin in host.plugins:
+        for kind, names in (plugin.provides or {"plugin": (plugin.name,)}).items():
+            for name in names:
+                provided = kinds.get(kind, {}).get(name)
+                rows.append(
+                    {
+                        "name": name,
+                        "kind": kind,
+                        "plugin": plugin.name,
+                        "distribution": plugin.distribution,
+                        "version": plugin.version,
+                        "state": plugin.state,
+                        "reason": plugin.error,
+                        "options": [] if provided is None else describe(provided),
+                    }
+                )
+    return rows
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], console: Console) -> None:
+    """Print some columns of rows as a table."""
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(str(row[column] or "") for column in columns))
+    console.print(table)

@@ -165,6 +165,9 @@ def check_compressor(
     )
     assert not same_content(model, after), "the compressor had no effect"
     assert same_content(after, compressor.compress(model, context)), "two runs differ"
+    outline = compressor.outline(model)
+    if outline is not None:
+        assert len(outline.items) == len(after.items), "outline has another number of items"
     computed = compressor.bytes_after(model)
     assert computed in (None, after.table_bytes), (
         f"bytes_after said {computed}, the step gave {after.table_bytes}"

@@ -119,6 +119,23 @@ def test_an_impossible_budget_writes_nothing(folder: Path) -> None:
     assert list((folder / "tiny").iterdir()) == []
 
 
+def test_a_device_without_a_chain_is_planned_for(folder: Path) -> None:
+    (folder / "small.toml").write_text(
+        '[device]\nname = "small"\ntargets = ["numpy"]\nmax_bundle_bytes = 12_000\n'
+    )
+    done = edgerec(
+        *("build", "m.model", "--data", "d.dataset", "--device", "small.toml"),
+        *("--trials", "6", "-o", "planned"),
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (folder / "planned" / "numpy.edgerec").stat().st_size <= 12_000
+    report = json.loads((folder / "planned" / "report.json").read_text())
+    assert report["chosen"]["chain"]
+    assert (folder / "planned" / "pareto.png").exists()
+    assert (folder / "planned" / "pareto.html").exists()
+
+
 BUILD = ("build", "m.model", "--data", "d.dataset", "-o", "x")
 
 

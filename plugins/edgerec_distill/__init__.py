@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from edgerec.plugin import CompressError, Compressor, Context, DeviceModel, OptionError, hookimpl
 
@@ -79,12 +80,18 @@ class Distill(Compressor):
         tail = {"long_tail_before": before, "long_tail_after": after, "head_share": HEAD_SHARE}
         return taught.replace(metadata={**model.metadata, "distill": tail})
 
-    def bytes_after(self, model: DeviceModel) -> int:
-        """Table bytes of the student."""
-        if not model.is_linear:
-            return 2 * 4 * len(model.items) * self.width
-        widths = (min(table.shape[1], self.width) for table in model.tables.values())
-        return 4 * len(model.items) * sum(widths)
+    @classmethod
+    def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
+        """Widths of the student."""
+        return {"width": (16, 32, 48)}
+
+    def outline(self, model: DeviceModel) -> DeviceModel | None:
+        """The student before it is taught."""
+        from edgerec_distill.student import student_of
+
+        if self.width >= model.width or model.needs_user_vector:
+            return None
+        return student_of(model, self.width)
 
 
 @hookimpl

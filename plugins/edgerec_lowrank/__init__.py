@@ -11,8 +11,9 @@ the history takes B into its weights, x W ≈ a (B W), and so does the one befor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from edgerec.plugin import (
     F32,
@@ -20,10 +21,6 @@ from edgerec.plugin import (
     Compressor,
     Context,
     DeviceModel,
-    Fp16,
-    Fp32,
-    Int4,
-    Int8,
     OptionError,
     hookimpl,
     normalize,
@@ -84,14 +81,17 @@ class LowRank(Compressor):
             )
         return after
 
-    def bytes_after(self, model: DeviceModel) -> int | None:
-        """Table bytes after this step, where a rank is given and codecs are dense."""
-        dense = all(isinstance(t.codec, (Fp32, Fp16, Int8, Int4)) for t in model.tables.values())
-        if self.rank is None or not dense:
+    @classmethod
+    def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
+        """Ranks."""
+        return {"rank": (16, 32, 48)}
+
+    def outline(self, model: DeviceModel) -> DeviceModel | None:
+        """Factorising is quick enough to be its own outline; none where it does not work."""
+        try:
+            return self.compress(model, Context())
+        except CompressError:
             return None
-        return sum(
-            t.codec.nbytes(t.shape[0], min(t.shape[1], self.rank)) for t in model.tables.values()
-        )
 
     def _basis(self, model: DeviceModel, tables: list[str]) -> F32:
         """Right singular vectors of the stacked tables, float32[r, d]."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
+
+import numpy as np
 
 from edgerec.plugin import (
     F32,
@@ -75,6 +78,23 @@ class Prune(Compressor):
                 )
             pruned[name] = sparse
         return model.replace(tables=pruned)
+
+    @classmethod
+    def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
+        """Shares of each structure, by what needs no gradients and by what does."""
+        return {
+            "share": (0.1, 0.2, 0.3, 0.5, 0.8),
+            "structure": ("items", "dimensions", "weights"),
+            "importance": ("magnitude", "fisher"),
+        }
+
+    def outline(self, model: DeviceModel) -> DeviceModel | None:
+        """Rows or columns fewer; how many numbers a sparse table keeps only a run tells."""
+        if self.structure == "items":
+            return model.take(np.arange(len(model.items) - round(self.share * len(model.items))))
+        if self.structure == "dimensions" and model.is_linear:
+            return self._drop_dimensions(model, np.arange(model.width, dtype=np.float32))
+        return None
 
     def _drop_dimensions(self, model: DeviceModel, importance: F32) -> DeviceModel:
         from edgerec_prune.importance import keep_largest

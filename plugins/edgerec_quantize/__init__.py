@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from edgerec.plugin import (
     Codec,
@@ -47,14 +48,14 @@ class Quantize(Compressor):
         narrow = [name for name in model.tables if name not in wide]
         return model.with_codec(self._codec(), wide).with_codec(Fp16(), narrow)
 
-    def bytes_after(self, model: DeviceModel) -> int:
-        """Table bytes after this step."""
-        return sum(
-            table.codec.holding(self._codec() if table.shape[1] > 1 else Fp16()).nbytes(
-                *table.shape
-            )
-            for table in model.tables.values()
-        )
+    @classmethod
+    def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
+        """Every codec."""
+        return {"codec": ("fp16", "int8", "int4")}
+
+    def outline(self, model: DeviceModel) -> DeviceModel:
+        """Quantizing is quick enough to be its own outline."""
+        return self.compress(model, Context())
 
     def _codec(self) -> Codec:
         if self.codec == "fp16":

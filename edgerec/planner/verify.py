@@ -1,0 +1,227 @@
+"""Choose among the chains, build, verify the written files, and report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgerec.atomic import write_text
+from edgerec.data import Dataset
+from edgerec.device import Budget
+from edgerec.errors import BudgetError, EdgerecError, TargetError
+from edgerec.planner.pareto import Tried, draw
+from edgerec.planner.search import Search, try_chain
+from edgerec.recipe import Built, Recipe, build
+
+__all__ = ["Attempt", "Final"]
+
+Progress = Callable[[int, int, str], None]
+
+ATTEMPTS = 5  # chains built and measured before giving up
+NEAREST = 3  # chains over budget that are run, in order to name a budget that works
+SAME = 3  # decimals of quality that count: less is the noise of a sample of users
+
+
+@dataclass
+class Attempt:
+    """A chain that was built: what its files measured, or why there are none."""
+
+    tried: Tried
+    built: Sequence[Built] = ()
+    violations: dict[str, list[str]] = field(default_factory=dict)
+    error: str | None = None
+
+
+class Final:
+    """Chooses among the chains, builds, verifies, and reports."""
+
+    def __init__(
+        self, search: Search, dataset: Dataset, folder: Path, top_k: int, progress: Progress
+    ) -> None:
+        self.search, self.dataset, self.folder = search, dataset, folder
+        self.device, self.budget = search.device, search.device.budget
+        self.top_k, self.progress = top_k, progress
+        self.attempts: list[Attempt] = []
+
+    def choose(self, tried: Sequence[Tried]) -> Attempt:
+        """Build the best chain that keeps the budget, also once it is written.
+
+        Raises:
+            BudgetError, TargetError: there is none.
+        """
+        least = self.budget.min_quality or 0.0
+        good = [t for t in tried if t.quality is not None and t.quality >= least]
+        good = [t for t in good if t.fits(self.budget.max_bundle_bytes)]
+        good.sort(key=lambda t: (-round(t.quality or 0, SAME), t.bundle_bytes))
+        if not good:
+            raise self._nothing_fits(tried)
+        overhead = 0
+        while good and len(self.attempts) < ATTEMPTS:
+            attempt = self._build(good.pop(0))
+            if attempt.error is None and not attempt.violations:
+                return attempt
+            # What a target adds to the tables is known only now: first those with room for it.
+            sizes = [b.figures["bundle_bytes"] for b in attempt.built]
+            overhead = max([overhead, *(s - (attempt.tried.bundle_bytes or 0) for s in sizes)])
+            limit = self.budget.max_bundle_bytes or math.inf
+            good.sort(key=lambda t: (t.bundle_bytes or 0) + overhead > limit)
+        broken = [a for a in self.attempts if a.violations]
+        if not broken:
+            raise TargetError(
+                f"{self.device.name}: no chain could be built: {self.attempts[0].error}"
+            )
+        nearest = min(broken, key=self._excess)
+        said = "; ".join(f"{t}: {'; '.join(v)}" for t, v in nearest.violations.items())
+        raise BudgetError(
+            f"{self.device.name}: {len(self.attempts)} chains were built and none keeps the "
+            f"budget. The nearest, {nearest.tried.label}: {said}. {self._works([nearest])}"
+        )
+
+    def _build(self, tried: Tried) -> Attempt:
+        """Build a chain aside, and put its bundles in place if they keep the budget."""
+        self.progress(len(self.attempts), ATTEMPTS, f"building {tried.label}")
+        search, attempt = self.search, Attempt(tried)
+        self.attempts.append(attempt)
+        # Measured without limits: a figure over a limit is needed here, not an exception.
+        device = dataclasses.replace(self.device, budget=Budget())
+        recipe = Recipe(tried.chain, search.targets, device, self.top_k)
+        with tempfile.TemporaryDirectory(prefix=".plan-", dir=self.folder) as draft:
+            try:
+                built = build(
+                    search.model, self.dataset, recipe, draft, users=search.limit, seed=search.seed
+                )
+            except EdgerecError as error:
+                attempt.error = str(error)
+                return attempt
+            broken = {b.target: self.budget.violations(b.figures) for b in built}
+            good = [b for b in built if not broken[b.target]]
+            if not good or (search.targets and len(good) < len(built)):
+                attempt.built = built
+                attempt.violations = {target: v for target, v in broken.items() if v}
+                return attempt
+            for one in good:
+                path = one.path.replace(self.folder / one.path.name)
+                attempt.built = [*attempt.built, dataclasses.replace(one, path=path)]
+        return attempt
+
+    def _nothing_fits(self, tried: Sequence[Tried]) -> EdgerecError:
+        """Say which limit binds, and build the nearest chains to tell a budget that works."""
+        limit, least = self.budget.max_bundle_bytes, self.budget.min_quality
+        sized = [t for t in tried if t.bundle_bytes and (t.too_large or t.quality is not None)]
+        if not sized:
+            reasons = "; ".join(dict.fromkeys(t.reason for t in tried if t.reason))
+            return TargetError(f"{self.device.name}: no chain works: {reasons}")
+        sized.sort(key=lambda t: t.bundle_bytes or 0)
+        fitting = [t for t in sized if t.quality is not None and t.fits(limit)]
+        nearest = []
+        if fitting:
+            best = max(fitting, key=lambda t: t.quality or 0)
+            nearest.append(best)
+            binding = (
+                f"budget.min_quality: the best chain that fits, {best.label}, keeps "
+                f"{best.quality:.4f}, the limit is {least:g}"
+            )
+        else:
+            binding = (
+                f"budget.max_bundle_bytes: the smallest chain, {sized[0].label}, takes at least "
+                f"{sized[0].bundle_bytes:,}, the limit is {limit or 0:,}"
+            )
+        runs = 0
+        for one in sized:
+            if one.quality is None and least is not None and one.chain and runs < NEAREST:
+                runs += 1
+                one = try_chain(one.number, one.chain, self.search, over_budget=True)
+            kept = 1.0 if not one.chain else one.quality
+            if least is None or (kept is not None and kept >= least):
+                nearest.append(one)
+                break
+        built = [a for a in (self._build(t) for t in nearest) if a.violations]
+        return BudgetError(f"{self.device.name}: {binding}. {self._works(built)}")
+
+    def _works(self, attempts: Sequence[Attempt]) -> str:
+        """Name the limits that built chains would have kept, from what was measured."""
+        offers = []
+        for attempt in attempts:
+            one = min(
+                (b for b in attempt.built if b.target in attempt.violations),
+                key=lambda b: _excess(self.budget, b.figures),
+            )
+            relaxed = [
+                _relaxed(name, one.figures[name.split("_", 1)[1]])
+                for name, excess in _excesses(self.budget, one.figures).items()
+                if excess > 0
+            ]
+            offers.append(f"{', '.join(relaxed)} ({attempt.tried.label}, {one.target})")
+        if not offers:
+            return "No nearer budget is known; search with more trials"
+        return f"Nearest budget that works: {'; or '.join(offers)}"
+
+    def _excess(self, attempt: Attempt) -> float:
+        return min(_excess(self.budget, b.figures) for b in attempt.built)
+
+    def write(
+        self, tried: Sequence[Tried], chosen: Attempt | None, error: str | None = None
+    ) -> Path:
+        """Write report.json and the pictures."""
+        report = {
+            "device": asdict(self.device),
+            "error": error,
+            "uncompressed": {
+                "table_bytes": self.search.model.table_bytes,
+                "ndcg_validation": self.search.before.ndcg,
+            },
+            "chosen": None if chosen is None else _summary(chosen.tried),
+            "bundles": [] if chosen is None else _figures(chosen.built),
+            "attempts": [
+                {
+                    "chain": a.tried.label,
+                    "violations": a.violations,
+                    "error": a.error,
+                    "bundles": _figures(a.built),
+                }
+                for a in self.attempts
+            ],
+            "trials": [_summary(t) for t in tried],
+        }
+        path = self.folder / "report.json"
+        write_text(path, json.dumps(report, indent=2) + "\n")
+        draw(tried, self.device, None if chosen is None else chosen.tried, self.folder)
+        return path
+
+
+def _summary(tried: Tried) -> dict[str, Any]:
+    return {"label": tried.label} | asdict(tried)
+
+
+def _figures(built: Sequence[Built]) -> list[dict[str, Any]]:
+    return [{"path": b.path.name, **b.figures} for b in built]
+
+
+def _excesses(budget: Budget, figures: Mapping[str, Any]) -> dict[str, float]:
+    """By how large a share of itself each limit is broken; negative: it is kept."""
+    found = {}
+    for name, limit in asdict(budget).items():
+        if limit is not None:
+            bound, figure = name.split("_", 1)
+            share = figures[figure] / limit - 1
+            found[name] = share if bound == "max" else -share
+    return found
+
+
+def _excess(budget: Budget, figures: Mapping[str, Any]) -> float:
+    return max(_excesses(budget, figures).values(), default=0.0)
+
+
+def _relaxed(name: str, measured: float) -> str:
+    """A limit that a measured figure keeps, rounded to the safe side."""
+    if name == "min_quality":
+        return f"{name} = {math.floor(measured * 1e4) / 1e4:g}"
+    if name == "max_p95_ms":
+        return f"{name} = {math.ceil(measured * 10) / 10:g}"
+    return f"{name} = {measured:,.0f}"
