@@ -88,8 +88,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         inner = next(a for a in arguments if a is not type(None))
         return _convert(inner, value, where)
     if origin is typing.Literal:
-        if value in arguments:
-            return value
+        for choice in arguments:
+            if value == choice or (isinstance(value, str) and value == str(choice)):
+                return choice
         choices = ", ".join(map(str, arguments))
         raise OptionError(f"{where}: expected one of {choices}; got {value!r}")
     if origin is tuple:

@@ -147,7 +147,7 @@ def train(
     graph = Graph(dataset.train, len(dataset.items))
     gnn = FAMILIES[options.model](graph.n_users, graph.n_items, **options.arguments())
     gnn.start(spectral_start(graph, options.dim, options.seed), graph, options.popularity)
-    optimizer = torch.optim.Adam(gnn.parameters(), options.learning_rate)
+    optimizer = torch.optim.Adam(gnn.parameters(), options.learning_rate, fused=True)
     done = load_state(checkpoint, gnn, optimizer, options) if checkpoint else 0
     for epoch in range(done, options.epochs):
         loss = _epoch(gnn, graph, optimizer, epoch, options)
@@ -226,25 +226,27 @@ def learning_curve(done: float, warm_up: float = 0.05) -> float:
 
 
 def _split(users: Tensor, batch: int | None) -> tuple[Tensor, ...]:
-    return torch.split(users, batch or min(400, max(32, len(users) // 75)))
+    """Batches of one size but for a user: a small last one would be a step of mere noise."""
+    size = batch or min(400, max(32, len(users) // 75))
+    return torch.tensor_split(users, -(-len(users) // size))
 
 
-def spectral_start(graph: Graph, dim: int, seed: int, rounds: int = 6) -> Tensor:
-    """Leading right singular vectors of D_u^-½ R D_i^-½ as item vectors, float[n, dim].
+def spectral_start(graph: Graph, dim: int, seed: int, rounds: int = 8) -> Tensor:
+    """Leading right singular vectors of D_u^-½ R D_i^-0.4 as item vectors, float[n, dim].
 
-    Randomized subspace iteration: Halko, Martinsson, Tropp, SIAM Review 2011. Rows are
-    scaled to a mean length of 1. Starting here saves most of the epochs.
+    Randomized subspace iteration: Halko, Martinsson, Tropp, SIAM Review 2011. Columns are
+    scaled by the root of their singular values, and rows to a mean length of 1. Starting
+    here saves most of the epochs; the exponent was chosen on a validation split.
     """
     generator = torch.Generator().manual_seed(seed)
     width = min(dim + 16, graph.n_items)
+    by_item = graph.item_degree[:, None] ** -0.4
     basis = torch.randn(graph.n_items, width, generator=generator)
-    users = torch.zeros(graph.n_users, width)
     for _ in range(rounds):
         basis, _ = torch.linalg.qr(basis)
-        twice = graph.symmetric(graph.symmetric(torch.cat([users, basis])))
-        basis = twice[graph.n_users :]
-    left, values, _ = torch.linalg.svd(basis, full_matrices=False)
+        basis = graph.back_and_forth(basis * by_item, 0.5) * by_item
+    left, squares, _ = torch.linalg.svd(basis, full_matrices=False)
     vectors = torch.zeros(graph.n_items, dim)
     kept = min(dim, width)
-    vectors[:, :kept] = left[:, :kept] * values[:kept] ** 0.25
+    vectors[:, :kept] = left[:, :kept] * squares[:kept] ** 0.25
     return vectors / vectors.norm(dim=1).mean().clamp(min=1e-12)

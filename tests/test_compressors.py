@@ -148,7 +148,7 @@ def test_gradients_need_data(model: DeviceModel) -> None:
         ("quantize:codec=int2", "quantize.codec: expected one of int8, int4, fp16; got 'int2'"),
         ("quantize:bits=8", "quantize: unknown option bits; options: codec, symmetric, range"),
         ("quantize:codec", "expected name:option=value,..., got 'codec'"),
-        ("shrink", "unknown compressor 'shrink'; known: distill, lowrank, prune, quantize"),
+        ("shrink", "unknown compressor 'shrink'; known: distill, lowrank, pq, prune, quantize"),
     ],
 )
 def test_bad_options(model: DeviceModel, spec: str, message: str) -> None:
