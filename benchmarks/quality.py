@@ -142,12 +142,15 @@ def main() -> None:
     parser.add_argument("--beauty", help="Beauty.txt")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    written = RESULTS / "quality.json"
+    rows: list[dict[str, Any]] = json.loads(written.read_text("utf-8")) if written.exists() else []
     for data, options in datasets(arguments):
+        # A data set that is measured again replaces its rows; the others' stay.
+        rows = [r for r in rows if r["dataset"] != data.name]
         for seed in range(arguments.seeds):
             rows += run(data, seed, options)
             # Written after each seed, so that an interrupted run keeps what it has.
-            write_text(RESULTS / "quality.json", json.dumps(rows, indent=1) + "\n")
+            write_text(written, json.dumps(rows, indent=1) + "\n")
             write_text(RESULTS / "quality.md", table(rows))
     console.print(table(rows), markup=False)
 

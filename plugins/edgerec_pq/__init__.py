@@ -58,28 +58,19 @@ class ProductQuantize(Compressor):
             raise OptionError(f"pq.bytes: expected more than 0, got {self.bytes:g}")
         if self.subspaces is not None and self.subspaces < 1:
             raise OptionError(f"pq.subspaces: expected at least 1, got {self.subspaces}")
+        if not self.learning_rate > 0:
+            raise OptionError(f"pq.learning_rate: expected more than 0, got {self.learning_rate:g}")
         for name in ("epochs", "distill"):
             if getattr(self, name) < 0:
                 raise OptionError(f"pq.{name}: expected 0 or more, got {getattr(self, name)}")
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
         """Rotate, learn codebooks, train."""
-        from edgerec_pq.kmeans import rotation, unit
-
         codecs = self._codecs(model)
         if self.rotate and model.is_linear:
-            rows = np.concatenate([t.decode() for t in model.tables.values() if t.shape[1] > 1])
-            first = next(codecs[n] for n, t in model.tables.items() if t.shape[1] > 1)
-            turn = rotation(unit(rows) if self.norm else rows, first.subspaces, 2**self.bits)
-            model = model.replace(
-                tables={
-                    name: table
-                    if table.shape[1] == 1
-                    else Table.encode(table.decode() @ turn, Fp32())
-                    for name, table in model.tables.items()
-                }
-            )
+            model = self._turned(model, codecs)
         if self.epochs:
+            context.require_dataset("pq")
             from edgerec_pq.tuning import tune
 
             return tune(model, codecs, self, context)
@@ -104,6 +95,17 @@ class ProductQuantize(Compressor):
             empty = {key: np.zeros(shape, dtype) for key, (dtype, shape) in layout.items()}
             tables[name] = Table(codecs[name], table.shape, empty)
         return model.replace(tables=tables)
+
+    def _turned(self, model: DeviceModel, codecs: Mapping[str, PQ]) -> DeviceModel:
+        """The model in the basis that suits the codebooks."""
+        from edgerec_pq.kmeans import rotation, unit
+
+        wide = {name: t.decode() for name, t in model.tables.items() if t.shape[1] > 1}
+        rows = np.concatenate(list(wide.values()))
+        subspaces = codecs[next(iter(wide))].subspaces
+        turn = rotation(unit(rows) if self.norm else rows, subspaces, 2**self.bits)
+        turned = {name: Table.encode(rows @ turn, Fp32()) for name, rows in wide.items()}
+        return model.replace(tables={**model.tables, **turned})
 
     def _codecs(self, model: DeviceModel) -> dict[str, PQ]:
         """The codec of each table: as many subspaces as are asked for, or as fit the bytes.

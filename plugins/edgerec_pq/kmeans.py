@@ -32,7 +32,8 @@ def columns(d: int, subspaces: int) -> NDArray[np.int64]:
 
 def unit(matrix: F32) -> F32:
     """Rows scaled to length 1; zeros stay."""
-    return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
+    rows: F32 = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
+    return rows
 
 
 def lookup(codes: NDArray[np.integer[Any]], codebook: F32) -> F32:
@@ -98,13 +99,11 @@ def _balanced_axes(matrix: F32, subspaces: int) -> F32:
     room = np.bincount(columns(matrix.shape[1], subspaces))
     dealt: list[list[int]] = [[] for _ in room]
     product = np.zeros(subspaces)
+    # Logs are measured from the smallest variance, so that each axis dealt adds to a product.
+    gains = np.log(np.maximum(variances / max(variances[0], 1e-9 * variances[-1], 1e-30), 1))
     for axis in np.argsort(-variances, kind="stable"):
-        m = int(
-            np.where(
-                [len(d) < r for d, r in zip(dealt, room, strict=True)], product, np.inf
-            ).argmin()
-        )
+        full = [len(d) == r for d, r in zip(dealt, room, strict=True)]
+        m = int(np.where(full, np.inf, product).argmin())
         dealt[m].append(int(axis))
-        # Variances below the largest have negative logs: they are measured from the smallest.
-        product[m] += np.log(max(variances[axis] / max(variances[0], 1e-12), 1) + 1e-9)
+        product[m] += gains[axis]
     return np.ascontiguousarray(axes[:, np.concatenate(dealt).astype(int)], np.float32)
