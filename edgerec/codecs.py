@@ -5,9 +5,8 @@ arrays, ``decode`` turns chosen rows back into float32, and ``nbytes`` is the ex
 of those arrays, known before anything is encoded, so that a search can compute bytes
 instead of trying.
 
-The integer ones are linear in the row: a row decodes to ``scale * codes + offset``,
-so a target may scan the codes with an integer kernel and apply the
-scales to the scores.
+The integer ones are linear in the row: a row decodes to ``scale * codes + offset``, so a
+target may scan the codes with an integer kernel and apply the scales to the scores.
 """
 
 from __future__ import annotations
