@@ -40,7 +40,7 @@ def print_built(built: Sequence[Built], table_bytes: int, console: Console) -> N
         f = bundle.figures
         table.add_row(
             bundle.target,
-            f"{f['runtime']} {f['runtime_version']}",
+            f["runtime"],
             f"{f['bundle_bytes']:,}",
             f"{f['quality']:.1%}",
             f"{f['overlap']:.3f}",
