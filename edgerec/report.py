@@ -35,7 +35,8 @@ def print_built(built: Sequence[Built], table_bytes: int, console: Console) -> N
         "p95 ms",
         "peak MB",
     ):
-        table.add_column(name, justify="left" if name in ("target", "runtime") else "right")
+        is_name = name in ("target", "runtime")
+        table.add_column(name, justify="left" if is_name else "right", no_wrap=is_name)
     for bundle in built:
         f = bundle.figures
         table.add_row(
