@@ -1,46 +1,13 @@
-"""What targets share when they lower a model: one view of the linear codecs."""
+"""What targets share when they lower a model."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
-from edgerec.codecs import F32, unpack4
-from edgerec.device_model import DeviceModel, Table
+from edgerec.codecs import F32
+from edgerec.device_model import DeviceModel
 
-__all__ = ["Integers", "candidate_factor", "integers_of"]
-
-
-@dataclass(frozen=True)
-class Integers:
-    """A table of the form ``x = scale · codes + offset``, row by row.
-
-    A scan is then ``scores = scale · (codes @ u) + offset · sum(u)``.
-
-    Args:
-        codes: int8[n, d], the codec's own integers.
-        scale: float32[n].
-        offset: float32[n], or none where the codec is symmetric.
-    """
-
-    codes: NDArray[np.int8]
-    scale: F32
-    offset: F32 | None
-
-
-def integers_of(table: Table) -> Integers | None:
-    """Integers of an int8 or int4 table; none for any other codec."""
-    if table.codec.name not in ("int8", "int4"):
-        return None
-    codes = table.arrays["codes"]
-    offset = table.arrays.get("offset")
-    return Integers(
-        unpack4(codes) if table.codec.name == "int4" else codes,
-        table.arrays["scale"].astype(np.float32),
-        None if offset is None else offset.astype(np.float32),
-    )
+__all__ = ["candidate_factor"]
 
 
 def candidate_factor(model: DeviceModel) -> F32 | None:

@@ -19,7 +19,7 @@ from edgerec.errors import (
 )
 from edgerec.hookspecs import hookimpl
 from edgerec.items import Items
-from edgerec.lowering import Integers, candidate_factor, integers_of
+from edgerec.lowering import candidate_factor
 from edgerec.ops import MASKED, Op
 from edgerec.reference import Reference, normalize, run_encoder, sigmoid, top_k
 from edgerec.store import model_payload
@@ -44,7 +44,6 @@ __all__ = [
     "Head",
     "Int4",
     "Int8",
-    "Integers",
     "Items",
     "ModelError",
     "Op",
@@ -60,7 +59,6 @@ __all__ = [
     "candidate_factor",
     "device_from",
     "hookimpl",
-    "integers_of",
     "model_payload",
     "normalize",
     "run_encoder",

@@ -28,6 +28,7 @@ from edgerec.plugin import (
     OptionError,
     Table,
     hookimpl,
+    normalize,
 )
 from edgerec_pq.codec import PQ
 
@@ -98,12 +99,12 @@ class ProductQuantize(Compressor):
 
     def _turned(self, model: DeviceModel, codecs: Mapping[str, PQ]) -> DeviceModel:
         """The model in the basis that suits the codebooks."""
-        from edgerec_pq.kmeans import rotation, unit
+        from edgerec_pq.kmeans import rotation
 
         wide = {name: t.decode() for name, t in model.tables.items() if t.shape[1] > 1}
         rows = np.concatenate(list(wide.values()))
         subspaces = codecs[next(iter(wide))].subspaces
-        turn = rotation(unit(rows) if self.norm else rows, subspaces, 2**self.bits)
+        turn = rotation(normalize(rows) if self.norm else rows, subspaces, 2**self.bits)
         turned = {name: Table.encode(rows @ turn, Fp32()) for name, rows in wide.items()}
         return model.replace(tables={**model.tables, **turned})
 

@@ -19,8 +19,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, Arrays, Codec, CodecError
-from edgerec_pq.kmeans import learn_codebook, lookup, nearest, unit
+from edgerec.plugin import F32, Arrays, Codec, CodecError, normalize
+from edgerec_pq.kmeans import learn_codebook, lookup, nearest
 
 __all__ = ["PQ"]
 
@@ -44,7 +44,7 @@ class PQ(Codec):
         if not self.norm:
             codebook = learn_codebook(matrix, self.subspaces, 2**self.bits)
             return self.write(nearest(matrix, codebook, self.subspaces), codebook, None)
-        rows = unit(matrix)
+        rows = normalize(matrix)
         codebook = learn_codebook(rows, self.subspaces, 2**self.bits)
         codes = nearest(rows, codebook, self.subspaces)
         # Codewords are means, which are short; the length makes up for it.

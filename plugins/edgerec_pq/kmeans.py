@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgerec.plugin import F32
 
-__all__ = ["columns", "learn_codebook", "lookup", "nearest", "rotation", "unit"]
+__all__ = ["columns", "learn_codebook", "lookup", "nearest", "rotation"]
 
 #: Rounds of k-means, and of rotating.
 ROUNDS = 15
@@ -28,12 +28,6 @@ def columns(d: int, subspaces: int) -> NDArray[np.int64]:
     """int64[d], the subspace of each column."""
     parts = np.array_split(np.arange(d), subspaces)
     return np.repeat(np.arange(subspaces), [len(part) for part in parts])
-
-
-def unit(matrix: F32) -> F32:
-    """Rows scaled to length 1; zeros stay."""
-    rows: F32 = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
-    return rows
 
 
 def lookup(codes: NDArray[np.integer[Any]], codebook: F32) -> F32:

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgerec.learn import Twin
-from edgerec.plugin import Context, DeviceModel, Table
+from edgerec.plugin import Context, DeviceModel, Table, normalize
 from edgerec_pq.codec import PQ
-from edgerec_pq.kmeans import columns, learn_codebook, lookup, nearest, unit
+from edgerec_pq.kmeans import columns, learn_codebook, lookup, nearest
 from edgerec_pq.losses import example_losses, list_losses
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class CodedTwin(Twin):
             rows = model.tables[name].decode()
             length = np.linalg.norm(rows, axis=1, keepdims=True)
             if codec.norm:
-                rows = unit(rows)
+                rows = normalize(rows)
             codebook = learn_codebook(rows, codec.subspaces, 2**codec.bits)
             codes = nearest(rows, codebook, codec.subspaces)
             if codec.norm:
