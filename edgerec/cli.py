@@ -350,15 +350,27 @@ def bench(
 def plugins(
     as_json: AsJson = False,
     strict: Annotated[bool, typer.Option(help="exit with 2 if one is broken")] = False,
+    matrix: Annotated[
+        bool, typer.Option(help="what each target can do, tried: target, op and codec")
+    ] = False,
 ) -> None:
     """List plugins: what each provides, its distribution, version and state.
 
-    Example: `edgerec plugins --json`
+    Example: `edgerec plugins --matrix`
     """
     from edgerec.host import Host, host
     from edgerec.report import plugin_rows, print_rows
 
-    rows = plugin_rows(Host(strict=True) if strict else host())
+    installed = Host(strict=True) if strict else host()
+    if matrix:
+        from edgerec.matrix import capabilities, markdown
+
+        with progress_bar("trying", err) as progress:
+            found = capabilities(installed, progress=progress)
+        text = json.dumps([dataclasses.asdict(c) for c in found]) if as_json else markdown(found)
+        print(text)  # as it is: rich would wrap a table that goes into a file
+        return
+    rows = plugin_rows(installed)
     if as_json:
         out.print_json(json.dumps(rows))
     else:

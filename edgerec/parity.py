@@ -58,6 +58,10 @@ def measure_parity(
     for rows in histories:
         history, weights = pad_history(rows, model.history_length, model.normalization)
         ids, scores = runner(history, weights)
+        if ids.shape != scores.shape:
+            raise TargetError(
+                f"the artefact returned {ids.shape} ids and {scores.shape} scores: not a pair each"
+            )
         logits = oracle.logits(oracle.encode(history[None], weights[None]))[0]
         if len(np.unique(ids)) != len(ids) or np.any((ids < 0) | (ids >= len(model.items))):
             raise TargetError("the artefact returned a row twice, or one outside the catalogue")

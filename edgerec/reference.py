@@ -160,7 +160,9 @@ def apply_op(op: Op, x: list[F32]) -> F32:
             exp = np.exp(x[0] - x[0].max(axis=-2, keepdims=True))
             return exp / exp.sum(axis=-2, keepdims=True)
         case "Concat":
-            return np.concatenate(x, axis=-1)
+            # A constant has no batch axis; give it one.
+            batch = np.broadcast_shapes(*(a.shape[:-1] for a in x))
+            return np.concatenate([np.broadcast_to(a, (*batch, a.shape[-1])) for a in x], axis=-1)
         case "LpNormalization":
             return normalize(x[0])
     raise ModelError(f"encoder: no numpy rule for op {op.kind!r}")

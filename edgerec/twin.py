@@ -107,7 +107,9 @@ def _apply(op: Op, x: list[Tensor]) -> Tensor:
         case "Softmax":
             return x[0].softmax(-2)
         case "Concat":
-            return torch.cat(x, -1)
+            # A constant has no batch axis; give it one.
+            batch = np.broadcast_shapes(*(a.shape[:-1] for a in x))
+            return torch.cat([a.expand(*batch, a.shape[-1]) for a in x], -1)
         case "LpNormalization":
             return F.normalize(x[0], dim=-1)
     raise ModelError(f"encoder: no torch rule for op {op.kind!r}")
