@@ -12,7 +12,6 @@ their latents now and then, and stay where they are at the end.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -21,11 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgerec.learn import Twin
+from edgerec.learn import Twin, fine_tune
 from edgerec.plugin import Context, DeviceModel, Table, normalize
 from edgerec_pq.codec import PQ
 from edgerec_pq.kmeans import columns, learn_codebook, lookup, nearest
-from edgerec_pq.losses import example_losses, list_losses
 
 if TYPE_CHECKING:
     from edgerec_pq import ProductQuantize
@@ -115,24 +113,21 @@ def tune(
 ) -> DeviceModel:
     """Train codewords, assignments, lengths and weights for the ranking; write the model."""
     twin = CodedTwin(model, codecs)
-    wide = [twin.tables[name] for name in twin.codecs]
-    others = [p for p in twin.parameters() if not any(p is w for w in wide)]
-    rate = options.learning_rate
-    optimizer = torch.optim.Adam([{"params": wide}, {"params": others}], rate)
-    losses = list_losses if model.is_linear else example_losses
     done = 0
-    for epoch in range(options.epochs):
-        total = 0.0
-        for number, (loss, of) in enumerate(losses(twin, options.distill, context, epoch), 1):
-            progress = (epoch + number / of) / options.epochs
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            for group in optimizer.param_groups:
-                group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * progress))
-            optimizer.step()
-            done += 1
-            if done % REASSIGN == 0 and progress < SETTLED:
-                twin.reassign()
-            total += float(loss.detach())
-        context.progress(epoch + 1, options.epochs, f"pq, loss {total / max(number, 1):.4f}")
+
+    def reassign(progress: float) -> None:
+        nonlocal done
+        done += 1
+        if done % REASSIGN == 0 and progress < SETTLED:
+            twin.reassign()
+
+    fine_tune(
+        twin,
+        context,
+        who="pq",
+        epochs=options.epochs,
+        learning_rate=options.learning_rate,
+        distill=options.distill,
+        after_step=reassign,
+    )
     return twin.written(codecs)

@@ -1,0 +1,174 @@
+r"""Fine-tune a model on the interactions that it was trained on, as it will be written.
+
+A compressor makes a twin that sees its tables as the codec will write them (codewords, rounded
+numbers, zeros), and ``fine_tune`` trains what the twin has for the ranking, and for the order of
+the model before compression:
+
+    L = L_rank + distill · L_soft                            (``edgerec.ranking``)
+
+by Adam, with a step size that falls to nothing along a cosine.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from edgerec.compressor import Context
+from edgerec.data import Dataset
+from edgerec.device_model import DeviceModel
+from edgerec.errors import CompressError
+from edgerec.ranking import (
+    NEVER,
+    batches,
+    example_scores,
+    list_loss,
+    lists,
+    rows_of,
+    scale_of,
+    scores_of,
+    soft_loss,
+)
+from edgerec.twin import Twin
+
+__all__ = ["fine_tune"]
+
+#: Users a step of a linear model and of any other, and items that are scored beside theirs.
+USERS, EXAMPLES, SAMPLE = 400, 256, 16384
+
+#: τ of the ranking loss.
+TEMPERATURE = 0.15
+
+
+def fine_tune(
+    twin: Twin,
+    context: Context,
+    *,
+    who: str,
+    epochs: int,
+    learning_rate: float,
+    distill: float = 0.0,
+    temperature: float = TEMPERATURE,
+    teacher: DeviceModel | None = None,
+    parameters: Iterable[Any] | None = None,
+    after_step: Callable[[float], None] | None = None,
+) -> float:
+    """Train a twin in place; the same seed gives the same result.
+
+    Args:
+        twin: the model as it will be written; its ``table`` may quantize, its parameters are
+            what is trained.
+        context: the interactions, the seed, and the progress that is told after each epoch.
+        who: the compressor's name, for messages.
+        epochs: passes over the users.
+        learning_rate: Adam's step at the start, for groups without an ``lr`` of their own.
+        distill: weight of the teacher's order; 0 leaves the ranking loss alone.
+        temperature: T of that order. A lower one is about the top of the list alone.
+        teacher: a model of the same catalogue, ``twin.model`` by default.
+        parameters: parameters, or groups of them as ``torch.optim`` takes them; all of the
+            twin's by default.
+        after_step: called with the share of training that is done, from 0 to 1.
+
+    Returns:
+        The mean loss of the last epoch.
+
+    Raises:
+        CompressError: there is no dataset, no user has two items, or the teacher is of
+            another catalogue.
+    """
+    dataset = context.require_dataset(who)
+    given = twin.model if teacher is None else teacher
+    if len(given.items) != len(twin.model.items):
+        raise CompressError(
+            f"{who}: the teacher has {len(given.items)} items, the model {len(twin.model.items)}; "
+            "take the same rows of both"
+        )
+    linear = twin.model.is_linear and given.is_linear
+    losses = (_ListLosses if linear else _ExampleLosses)(twin, given, dataset, distill, temperature)
+    optimizer = torch.optim.Adam(
+        twin.parameters() if parameters is None else parameters, learning_rate
+    )
+    rates = [group["lr"] for group in optimizer.param_groups]
+    mean = 0.0
+    for epoch in range(epochs):
+        # A seed an epoch, which gives the same order of users whatever came before.
+        seed = context.seed * 100_003 + epoch
+        found: list[float] = []
+        for loss, steps in losses(seed):
+            done = (epoch + len(found) / steps) / epochs
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done))
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            optimizer.step()
+            found.append(float(loss.detach()))
+            if after_step is not None:
+                after_step((epoch + len(found) / steps) / epochs)
+        if not found:
+            raise CompressError(f"{who}: no user has two items that the model knows; cannot train")
+        mean = float(np.mean(found))
+        context.progress(epoch + 1, epochs, f"{who}, loss {mean:.4f}")
+    return mean
+
+
+class _Losses(abc.ABC):
+    """Calling it goes once through the users: each step's loss, and how many steps there are."""
+
+    def __init__(
+        self, twin: Twin, given: DeviceModel, dataset: Dataset, distill: float, temperature: float
+    ) -> None:
+        self.twin, self.dataset = twin, dataset
+        self.distill, self.temperature = distill, temperature
+        self.scale, self.given, self.given_scale = (
+            scale_of(twin.model),
+            Twin(given),
+            scale_of(given),
+        )
+
+    @abc.abstractmethod
+    def __call__(self, seed: int) -> Iterator[tuple[Tensor, int]]:
+        """Losses of one epoch."""
+
+
+class _ListLosses(_Losses):
+    """Of a model that adds up rows: every item of each history left out in turn."""
+
+    def __call__(self, seed: int) -> Iterator[tuple[Tensor, int]]:
+        generator = torch.Generator().manual_seed(seed)
+        n = len(self.twin.model.items)
+        with torch.no_grad():
+            given = rows_of(self.given, self.given_scale)
+        parts = lists(self.twin.model, self.dataset, size=USERS, seed=seed)
+        for users in parts:
+            sample = torch.randperm(n, generator=generator)[:SAMPLE]
+            rows = rows_of(self.twin, self.scale)
+            user, scores = scores_of(rows, users, sample)
+            loss = list_loss(rows, users, user, scores, TEMPERATURE)
+            if self.distill:
+                with torch.no_grad():
+                    target = scores_of(given, users, sample)[1]
+                loss = loss + self.distill * soft_loss(target, scores, self.temperature)
+            yield loss, len(parts)
+
+
+class _ExampleLosses(_Losses):
+    """Of any other: one item of each history left out, over the whole catalogue."""
+
+    def __call__(self, seed: int) -> Iterator[tuple[Tensor, int]]:
+        steps = -(-int((np.diff(self.dataset.train.indptr) > 1).sum()) // EXAMPLES)
+        for batch in batches(self.twin.model, self.dataset, size=EXAMPLES, seed=seed):
+            scores = example_scores(self.twin, batch, self.scale)
+            loss = F.cross_entropy(scores / TEMPERATURE, batch.target)
+            if self.distill:
+                with torch.no_grad():
+                    target = example_scores(self.given, batch, self.given_scale).clamp(min=NEVER)
+                soft = soft_loss(target, scores.clamp(min=NEVER), self.temperature)
+                loss = loss + self.distill * soft
+            yield loss, steps

@@ -1,0 +1,221 @@
+r"""Ranking losses of a DeviceModel's twin, and the training examples they take.
+
+With û = u / |u|, q_j a candidate row over the median length of all and τ a temperature,
+``ranking_loss`` is the softmax cross-entropy of one left-out item over the whole catalogue.
+
+``list_loss`` is for encoders that only add up past rows p_i. There the user without item i is
+u - p_i, so one pass over a history trains on each of its items:
+
+    L_rank = mean over (u, i) of softplus(logsumexp_j(û · q_j / τ) - (û\i) · q_i / τ)
+
+over sampled items j that the user does not have (a sampled softmax: Wu et al., TOIS 2024).
+
+``soft_loss`` keeps the order of a teacher, by the same scores at a temperature T of its own:
+
+    L_soft = H(softmax_j(û · q_j / T of the teacher), softmax_j(û · q_j / T))
+
+(Hinton, Vinyals & Dean, 2015; Tang & Wang, "Ranking Distillation", KDD 2018).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from edgerec.data import Dataset
+from edgerec.device_model import DeviceModel
+from edgerec.quality import match_rows, pad_batch
+from edgerec.twin import Twin
+
+__all__ = [
+    "NEVER",
+    "Batch",
+    "Lists",
+    "Rows",
+    "batches",
+    "example_scores",
+    "list_loss",
+    "lists",
+    "ranking_loss",
+    "rows_of",
+    "scale_of",
+    "scores_of",
+    "soft_loss",
+]
+
+#: What stands for minus infinity where a softmax must stay differentiable.
+NEVER = -1e4
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Training examples: a history each, and the item that was left out of it.
+
+    Args:
+        history: int64[B, H'], -1 for padding.
+        weights: float[B, H'].
+        target: int64[B].
+    """
+
+    history: Tensor
+    weights: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Whole histories, one after the other.
+
+    Args:
+        items: int64[edges], rows of the model.
+        counts: int64[B], how many of them each user has, two or more.
+    """
+
+    items: Tensor
+    counts: Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What an encoder that adds up rows comes to.
+
+    Args:
+        past: float[n, d], what each item adds to a user.
+        candidates: float[n, d], rows to score, of median length 1.
+    """
+
+    past: Tensor
+    candidates: Tensor
+
+
+def histories(model: DeviceModel, dataset: Dataset) -> list[NDArray[np.int32]]:
+    """Each user's training items, as rows of the model; those it does not have are left out."""
+    to_model, _ = match_rows(model, dataset)
+    known = [to_model[rows] for rows in dataset.train.lists()]
+    return [rows[rows >= 0] for rows in known]
+
+
+def batches(
+    model: DeviceModel, dataset: Dataset, *, size: int = 256, seed: int = 0
+) -> Iterator[Batch]:
+    """Go once through the users in random order, one item of each left out as the target.
+
+    Users with fewer than two items that the model knows are passed over: nothing of their
+    history would be left.
+    """
+    rng = np.random.default_rng(seed)
+    known = histories(model, dataset)
+    order = rng.permutation([u for u, rows in enumerate(known) if len(rows) > 1])
+    for start in range(0, len(order), size):
+        left, targets = [], []
+        for user in order[start : start + size]:
+            rows = known[user]
+            place = int(rng.integers(len(rows)))
+            left.append(np.delete(rows, place))
+            targets.append(int(rows[place]))
+        history, weights = pad_batch(left, model)
+        yield Batch(
+            torch.from_numpy(history.astype(np.int64)),
+            torch.from_numpy(weights),
+            torch.tensor(targets),
+        )
+
+
+def lists(model: DeviceModel, dataset: Dataset, *, size: int = 400, seed: int = 0) -> list[Lists]:
+    """Split the users into near-equal batches at random, their whole histories in each.
+
+    The same users as in ``batches``.
+    """
+    rng = np.random.default_rng(seed)
+    known = [rows for rows in histories(model, dataset) if len(rows) > 1]
+    if not known:
+        return []
+    parts = np.array_split(rng.permutation(len(known)), -(-len(known) // size))
+    return [
+        Lists(
+            torch.from_numpy(np.concatenate([known[u] for u in part]).astype(np.int64)),
+            torch.tensor([len(known[u]) for u in part]),
+        )
+        for part in parts
+    ]
+
+
+def scale_of(model: DeviceModel) -> float:
+    """Median length of the candidate rows; scores are divided by it to have one scale."""
+    norms = np.linalg.norm(model.tables[model.head.table].decode(), axis=1)
+    return max(float(np.median(norms[norms > 0], axis=0)) if (norms > 0).any() else 1.0, 1e-12)
+
+
+def rows_of(twin: Twin, scale: float) -> Rows:
+    """Past and candidate rows of a linear model (``DeviceModel.is_linear``)."""
+    each = torch.arange(len(twin.model.items))[:, None]
+    candidates = twin.table(twin.model.head.table)
+    cosine = twin.model.head.kind == "cosine"
+    candidates = F.normalize(candidates, dim=1) if cosine else candidates / scale
+    return Rows(twin(each, torch.ones(each.shape)), candidates)
+
+
+def scores_of(rows: Rows, users: Lists, sample: Tensor) -> tuple[Tensor, Tensor]:
+    """User vectors float[B, d], and scores float[B, |S|] of sampled items; seen ones NEVER."""
+    offsets = F.pad(users.counts.cumsum(0), (1, 0))
+    user = F.embedding_bag(users.items, rows.past, offsets, mode="sum", include_last_offset=True)
+    scores = F.normalize(user, dim=1) @ F.embedding(sample, rows.candidates).T
+    seen = torch.zeros(len(users.counts), len(rows.candidates), dtype=torch.bool)
+    seen[torch.repeat_interleave(users.counts), users.items] = True
+    return user, scores.masked_fill_(seen[:, sample], NEVER)
+
+
+def list_loss(
+    rows: Rows,
+    users: Lists,
+    user: Tensor,
+    scores: Tensor,
+    temperature: float = 0.15,
+    user_weight: float = 0.2,
+) -> Tensor:
+    """L_rank of ``scores_of``; a user with c items counts as c^(1 - user_weight) of them."""
+    owner = torch.repeat_interleave(users.counts)
+    without = F.normalize(user[owner] - F.embedding(users.items, rows.past), dim=1)
+    positive = (without * F.embedding(users.items, rows.candidates)).sum(1) / temperature
+    rest = torch.logsumexp(scores / temperature, 1)
+    rest = rest + math.log(len(rows.candidates) / scores.shape[1])
+    weight = users.counts.float().pow(-user_weight)[owner]
+    return (F.softplus(rest[owner] - positive) * (weight / weight.sum())).sum()
+
+
+def soft_loss(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
+    """L_soft of scores float[B, |S|], less its least value, the teacher's own entropy."""
+    target = (teacher / temperature).log_softmax(1)
+    found = (student / temperature).log_softmax(1)
+    return F.kl_div(found, target, reduction="batchmean", log_target=True)
+
+
+def ranking_loss(twin: Twin, batch: Batch, scale: float, temperature: float = 0.1) -> Tensor:
+    """Full softmax cross-entropy of the left-out items, over the whole catalogue.
+
+    User vectors are scaled to unit length and rows by ``scale``, so that a temperature
+    means the same for every model.
+    """
+    logits = example_scores(twin, batch, scale) / temperature
+    return F.cross_entropy(logits, batch.target)
+
+
+def example_scores(twin: Twin, batch: Batch, scale: float) -> Tensor:
+    """Scores float[B, n] of unit users, over ``scale``; what was seen is -inf."""
+    user = F.normalize(twin(batch.history, batch.weights), dim=-1)
+    scores = twin.logits(user) / scale
+    seen = torch.zeros_like(scores, dtype=torch.bool)
+    seen.scatter_(1, batch.history.clamp(min=0), batch.weights > 0)
+    # Padding reads row 0; only what weighs something was seen.
+    padded = (batch.weights == 0) & (batch.history <= 0)
+    row_zero = ((batch.history == 0) & ~padded).any(1)
+    seen[:, 0] = row_zero
+    seen.scatter_(1, batch.target[:, None], False)
+    return scores.masked_fill(seen, float("-inf"))
