@@ -13,7 +13,7 @@ from edgerec.host import Host
 from edgerec.options import describe
 from edgerec.recipe import Built
 
-__all__ = ["plugin_rows", "print_built", "print_devices", "print_rows"]
+__all__ = ["plugin_rows", "print_built", "print_devices", "print_figures", "print_rows"]
 
 
 def print_built(built: Sequence[Built], table_bytes: int, console: Console) -> None:
@@ -52,6 +52,15 @@ def print_built(built: Sequence[Built], table_bytes: int, console: Console) -> N
     console.print(table)
     for bundle in built:
         console.print(f"{bundle.path}", highlight=False)
+
+
+def print_figures(figures: Mapping[str, Any], console: Console) -> None:
+    """Print a line a figure."""
+    for name, value in figures.items():
+        shown = f"{value:.3f}" if isinstance(value, float) else f"{value}"
+        if isinstance(value, int):
+            shown = f"{value:,}"
+        console.print(f"{name:20s} {shown}", highlight=False, markup=False)
 
 
 def print_devices(devices: Sequence[Device], console: Console) -> None:
