@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgerec.checkpoint import load_state, save_state
-from edgerec.codecs import Fp32
+from edgerec.codecs import F32, Fp32
 from edgerec.compressor import no_progress
 from edgerec.data import Dataset
 from edgerec.device_model import DeviceModel, Head, Table
@@ -53,6 +53,9 @@ class TrainOptions:
     layers: int | None = field(default=None, metadata={"help": "rounds of message passing"})
     tied: bool | None = field(
         default=None, metadata={"help": "historygcn: one table for past and candidate rows"}
+    )
+    user_embedding: bool | None = field(
+        default=None, metadata={"help": "lightgcn: a trained vector a user, beside the history"}
     )
     epochs: int = field(default=8, metadata={"help": "passes over the users"})
     learning_rate: float = field(default=0.01, metadata={"help": "Adam's step at its highest"})
@@ -83,7 +86,7 @@ class TrainOptions:
         Raises:
             OptionError: an option that the family does not have.
         """
-        given = {name: getattr(self, name) for name in ("layers", "tied")}
+        given = {name: getattr(self, name) for name in ("layers", "tied", "user_embedding")}
         given = {name: value for name, value in given.items() if value is not None}
         taken = inspect.signature(FAMILIES[self.model]).parameters
         if unknown := sorted(set(given) - set(taken)):
@@ -99,6 +102,12 @@ class Trained:
     graph: Graph
     dataset: Dataset
     options: TrainOptions
+
+    @property
+    def user_vectors(self) -> F32 | None:
+        """float32[U, d], the users' own trained vectors; none for a model of histories alone."""
+        users = self.gnn.users
+        return None if users is None else users.detach().numpy()
 
     def to_device_model(self) -> DeviceModel:
         """Compile the graph away: item tables, and an encoder of histories."""
@@ -198,13 +207,15 @@ def _loss(
         kept = torch.bincount(place[~target], minlength=len(users)).clamp(min=1)
         weight = (kept.float() ** -gnn.normalization)[place] * ~target
     pooled = [bag(past, item, offsets, weight) for past in tables.past]
-    user = F.normalize(gnn.user(pooled), dim=1)
+    own = None if gnn.users is None else F.embedding(users, gnn.users)
+    user = F.normalize(gnn.user(pooled, own), dim=1)
     # F.embedding, not indexing: on CPU its backward is many times faster.
     if gnn.linear:
         left_out = F.embedding(place, pooled[0]) - weight[:, None] * F.embedding(
             item, tables.past[0]
         )
-        without = F.normalize(gnn.user([left_out]), dim=1)
+        own = None if own is None else F.embedding(place, own)
+        without = F.normalize(gnn.user([left_out], own), dim=1)
     else:
         item, place = item[target], place[target]
         without = F.embedding(place, user)

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from edgerec.data import Dataset
-from edgerec.errors import OptionError
+from edgerec.errors import ModelError, OptionError
 from edgerec.graph import Graph
+from edgerec.metrics import tied_overlap
 from edgerec.models import FAMILIES, GNN, LightGCN
-from edgerec.quality import evaluate, pad_batch
+from edgerec.quality import evaluate, evaluation_users, pad_batch
 from edgerec.reference import Reference
 from edgerec.training import Trained, TrainOptions, spectral_start, train
 
@@ -146,3 +147,25 @@ def test_histories_of_a_batch_are_the_users_own(dataset: Dataset) -> None:
         own = items[offsets[row] : offsets[row + 1]]
         assert sorted(own.tolist()) == sorted(dataset.train.of(user).tolist())
         assert set(place[offsets[row] : offsets[row + 1]].tolist()) == {row}
+
+
+def test_a_transductive_model_needs_its_users_vectors(dataset: Dataset) -> None:
+    trained = train(dataset, model="lightgcn", layers=2, user_embedding=True, epochs=6, batch=32)
+    model, vectors = trained.to_device_model(), trained.user_vectors
+    assert vectors is not None
+    assert vectors.shape == (len(dataset.users), 64)
+    with pytest.raises(ModelError, match="reads a user_vector"):
+        evaluate(model, dataset)
+    found = evaluate(model, dataset, user_vectors=vectors)
+    # They are the users' own: another's, made long, lead astray.
+    swapped = evaluate(model, dataset, user_vectors=20 * vectors[::-1].copy())
+    assert swapped.ndcg < found.ndcg
+    # What is evaluated from the tables is what message passing over the whole graph gives.
+    with torch.no_grad():
+        users, items = trained.gnn(trained.graph)
+    scores = (users @ items.T).numpy()
+    for user, mine in zip(evaluation_users(dataset), found.lists, strict=True):
+        logits = scores[user].copy()
+        logits[dataset.train.of(int(user))] = -np.inf
+        assert tied_overlap(mine[mine >= 0][:10].astype(np.int32), logits, 10) == 1.0
+    assert train(dataset, model="lightgcn", epochs=1).user_vectors is None

@@ -63,8 +63,8 @@ class GNN(nn.Module, abc.ABC):
     #: float[n, d], item vectors before any message passing.
     items: nn.Parameter
 
-    #: Whether users have trained vectors of their own.
-    user_embedding: bool
+    #: float[U, d], vectors of the users' own; none in a model of histories alone.
+    users: nn.Parameter | None
 
     #: γ: candidate rows are of length degree^γ. None leaves their own length.
     popularity: float | None = None

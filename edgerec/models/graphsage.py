@@ -56,8 +56,8 @@ class GraphSAGE(GNN):
     def __init__(self, n_users: int, n_items: int, dim: int = 64, layers: int = 2) -> None:
         super().__init__()
         self.n_users, self.n_items, self.dim, self.layers = n_users, n_items, dim, layers
-        self.user_embedding = False
         self.items = nn.Parameter(torch.randn(n_items, dim) * 0.1)
+        self.users = None
         self.to_user = nn.ModuleList(FusedSAGEConv(dim, dim) for _ in range(layers))
         self.to_item = nn.ModuleList(FusedSAGEConv(dim, dim) for _ in range(layers))
 

@@ -52,8 +52,8 @@ class HistoryGCN(GNN):
     def __init__(self, n_users: int, n_items: int, dim: int = 64, tied: bool = True) -> None:
         super().__init__()
         self.n_users, self.n_items, self.dim, self.tied = n_users, n_items, dim, tied
-        self.user_embedding = False
         self.items = nn.Parameter(torch.randn(n_items, dim) * 0.1)
+        self.users = None
         self.past_items = None if tied else nn.Parameter(self.items.detach().clone())
         self.past_weight = nn.Parameter(torch.zeros(n_items))
         self.candidate_weight = nn.Parameter(torch.zeros(n_items))
