@@ -161,6 +161,10 @@ class Bundle:
         """Copy a payload part's bytes."""
         return self.container.read(f"payload/{part}")
 
+    def extract(self, part: str, path: str | Path) -> None:
+        """Copy a payload part into a file of its own, for a runtime that maps files."""
+        self.container.extract(f"payload/{part}", path)
+
     def array(self, part: str) -> NDArray[Any]:
         """A payload part as a read-only array in the mapped file."""
         return self.container.array(f"payload/{part}")

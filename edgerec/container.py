@@ -37,6 +37,7 @@ __all__ = ["Container", "write_container"]
 MAGIC = b"EDGEREC1"
 ALIGN = 64
 MAX_HEADER = 16 * 2**20
+PIECE = 2**20
 DTYPES = ("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<i8", "<f2", "<f4", "<f8")
 
 
@@ -144,6 +145,14 @@ class Container:
         with self.path.open("rb") as file:
             file.seek(entry["offset"])
             return file.read(entry["size"])
+
+    def extract(self, name: str, path: str | Path) -> None:
+        """Copy a section's bytes into a file, a piece at a time."""
+        entry = self._entry(name)
+        with self.path.open("rb") as source, Path(path).open("wb") as copy:
+            source.seek(entry["offset"])
+            for left in range(entry["size"], 0, -PIECE):
+                copy.write(source.read(min(left, PIECE)))
 
     def verify(self) -> None:
         """Check every section against its digest.

@@ -1,0 +1,67 @@
+"""executorch target: a ``.pte`` program for ExecuTorch, the successor of PyTorch Mobile."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edgerec.plugin import (
+    Bundle,
+    Device,
+    DeviceModel,
+    Payload,
+    Runner,
+    RuntimeMissingError,
+    Signature,
+    Target,
+    hookimpl,
+)
+
+#: Codecs with a scan that reads the codes as they are.
+CODECS = ("fp32", "fp16", "int8", "int4")
+
+
+@dataclass(frozen=True)
+class ExecuTorchTarget(Target):
+    """ExecuTorch; int8, int4 and fp16 tables are scanned by the XNNPACK delegate."""
+
+    name: ClassVar[str] = "executorch"
+
+    def refuse(self, model: DeviceModel, device: Device | None) -> list[str]:
+        """Codecs without a kernel."""
+        reasons = [
+            f"table {name!r}: no ExecuTorch kernel scans codec {table.codec.name!r}"
+            for name, table in model.tables.items()
+            if table.codec.name not in CODECS
+        ]
+        if model.needs_user_vector:
+            reasons.append("the encoder reads user_vector")
+        return reasons
+
+    def lower(self, model: DeviceModel, signature: Signature) -> Payload:
+        """Export a module that holds the codec's own arrays, and store each of them once."""
+        from edgerec_executorch.lower import lower
+
+        return {"model.pte": lower(model, signature)}
+
+    def runtimes(self) -> list[str]:
+        """executorch, where it is installed."""
+        return ["executorch"] if importlib.util.find_spec("executorch") else []
+
+    def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Runner:
+        """Open the program in ExecuTorch's runtime."""
+        if runtime not in (None, "executorch") or not self.runtimes():
+            raise RuntimeMissingError(
+                f"executorch: no runtime {runtime or 'executorch'!r} here; pip install "
+                "'edgerec[executorch]', in an environment of its own (it needs numpy 2)"
+            )
+        from edgerec_executorch.run import load
+
+        return load(bundle, threads)
+
+
+@hookimpl
+def edgerec_targets() -> list[type[Target]]:
+    """Provide the executorch target."""
+    return [ExecuTorchTarget]

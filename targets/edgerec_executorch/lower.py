@@ -1,0 +1,228 @@
+"""Lower a DeviceModel to an ExecuTorch program.
+
+A table is stored once and read twice, by ``index_select`` and by the scan:
+
+=====  =================  ===========================================================
+codec  stored as          scan
+=====  =================  ===========================================================
+fp32   float[n, d]        ``mm``, where the table lies in the mapped file
+fp16   half[n, d]         XNNPACK half float product of u / Σ|u|, which can't overflow
+int8   int8[n, d]         XNNPACK product with u rounded to 8 bits, times row scales
+int4   uint8[n, d / 2],   the same without the scales, part by part: XNNPACK wants
+       the codes + 8      float scales, the codec's are half; ones do for all parts
+=====  =================  ===========================================================
+
+All but fp32 only propose; the proposed rows are scored again in float. XNNPACK packs what
+it scans into memory of its own when the program is loaded; the mapped pages can go then.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgerec.plugin import (
+    MASKED,
+    DeviceModel,
+    Op,
+    Signature,
+    Table,
+    TargetError,
+    candidate_factor,
+)
+from edgerec_executorch.pte import share
+
+__all__ = ["lower"]
+
+#: Room for instructions, names and the delegate's ones.
+OVERHEAD = 128 * 1024
+
+#: Rows of an int4 table that are scanned at a time, at least, and parts of it, at most.
+PART, PARTS = 16384, 64
+
+#: Q: ops that mark what XNNPACK is to do in integers.
+Q = torch.ops.quantized_decomposed
+
+
+def lower(model: DeviceModel, signature: Signature) -> bytes:
+    """Return the bytes of a ``.pte`` file.
+
+    Raises:
+        TargetError: the file is larger than its tables account for.
+    """
+    module = Artefact(model, signature).eval()
+    data = share(_export(module))
+    small = sum(b.nbytes for name, b in module.named_buffers() if name.startswith("small"))
+    limit = 1.02 * model.table_bytes + small + OVERHEAD
+    if len(data) > limit:
+        raise TargetError(f"executorch: {len(data):,} bytes, at most {limit:,.0f} expected")
+    return data
+
+
+def _export(module: Artefact) -> bytes:
+    """Export the module, with its linear products handed to XNNPACK."""
+    from executorch.backends.xnnpack.partition.config.gemm_configs import LinearConfig
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+
+    length = module.model.history_length
+    example = (torch.zeros(length, dtype=torch.int32), torch.ones(length))
+    program = to_edge_transform_and_lower(
+        torch.export.export(module, example),
+        partitioner=[XnnpackPartitioner(configs=[LinearConfig])],
+        compile_config=EdgeCompileConfig(_check_ir_validity=False),
+    )
+    return bytes(program.to_executorch().buffer)
+
+
+class Artefact(nn.Module):
+    """history int32[H], weights float[H] to ids int32[R], scores float[R]."""
+
+    def __init__(self, model: DeviceModel, signature: Signature) -> None:
+        super().__init__()
+        self.model, self.signature = model, signature
+        for name, table in model.tables.items():
+            for key, array in table.arrays.items():
+                # With 8 added, a 4-bit code is what XNNPACK reads.
+                stored = array ^ np.uint8(0x88) if array.dtype == np.uint8 else array
+                self.register_buffer(f"table_{name}_{key}", torch.from_numpy(np.array(stored)))
+        for name, constant in model.constants.items():
+            self.register_buffer(f"small_{name}", torch.from_numpy(np.array(constant)))
+        factor = candidate_factor(model)
+        self.small_factor: Tensor | None
+        self.register_buffer("small_factor", None if factor is None else torch.from_numpy(factor))
+        self._prepare_scan(model.tables[model.head.table])
+
+    def _prepare_scan(self, table: Table) -> None:
+        """Add what the delegate reads; ``share`` finds the table's own bytes in it."""
+        if table.codec.name == "fp16":
+            self.register_buffer("scan_values", torch.from_numpy(np.array(table.arrays["values"])))
+        elif table.codec.name == "int8":
+            self.register_buffer("scan_codes_0", torch.from_numpy(np.array(table.arrays["codes"])))
+            self.register_buffer("scan_scale_0", torch.from_numpy(np.array(table.arrays["scale"])))
+            self._parts = 1
+        elif table.codec.name == "int4":
+            codes = table.arrays["codes"]
+            # Parts begin at multiples of 16 bytes.
+            height = -(-max(PART, len(codes) / PARTS) // 16) * 16
+            starts = range(0, len(codes), int(height))
+            for i, start in enumerate(starts):
+                part = torch.from_numpy(codes[start : start + int(height)].view(np.int8).copy())
+                halves = torch.stack([(part << 4) >> 4, part >> 4], 2).flatten(1)
+                self.register_buffer(f"scan_codes_{i}", halves)
+                self.register_buffer(f"scan_scale_{i}", torch.ones(len(part)))
+            self._parts = len(starts)
+
+    def forward(self, history: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode, scan, and for a rounded scan score what it proposes again in float."""
+        user = self._encode(history.clamp(min=0).long(), weights[:, None])
+        if self.model.head.kind == "cosine":
+            user = _normalize(user)
+        name = self.model.head.table
+        table = self.model.tables[name]
+        logits = self._scan(name, table, user)
+        if self.small_factor is not None:
+            logits = logits * self.small_factor
+        if table.codec.name != "fp32":
+            rows = torch.topk(logits, self.signature.proposed)[1]
+            exact = (self._rows(name, table, rows) @ user.reshape(-1, 1)).reshape(-1)
+            if self.small_factor is not None:
+                exact = exact * self.small_factor.index_select(0, rows)
+            scores, places = torch.topk(exact, self.signature.returned)
+            ids = rows.index_select(0, places)
+        else:
+            scores, ids = torch.topk(logits, self.signature.returned)
+        if self.model.head.kind == "sigmoid":
+            scores = scores.sigmoid()
+        return ids.int(), scores
+
+    def _encode(self, history: Tensor, weights: Tensor) -> Tensor:
+        values = {"weights": weights}
+        if any("mask" in op.inputs for op in self.model.encoder):
+            values["mask"] = (weights == 0).to(weights.dtype) * MASKED
+        values |= {name: self.get_buffer(f"small_{name}") for name in self.model.constants}
+        for op in self.model.encoder:
+            if op.kind == "Gather":
+                name = op.inputs[0]
+                values[op.output] = self._rows(name, self.model.tables[name], history)
+            else:
+                values[op.output] = _apply(op, [values[i] for i in op.inputs])
+        return values["user"]
+
+    def _rows(self, name: str, table: Table, rows: Tensor) -> Tensor:
+        """Read rows of a table as float[rows, d]."""
+        first = "codes" if "codes" in table.arrays else "values"
+        values = self.get_buffer(f"table_{name}_{first}").index_select(0, rows)
+        if table.codec.name == "int4":
+            values = torch.stack([values & 15, torch.bitwise_right_shift(values, 4)], 2).flatten(1).float() - 8
+        values = values.float()
+        for key in ("scale", "offset"):
+            if key in table.arrays:
+                part = self.get_buffer(f"table_{name}_{key}").index_select(0, rows)
+                part = part.float()[:, None]
+                values = values * part if key == "scale" else values + part
+        return values
+
+    def _scan(self, name: str, table: Table, user: Tensor) -> Tensor:
+        """Score all rows, float[n], up to a positive factor that all of them share."""
+        codec = table.codec.name
+        if codec == "fp32":
+            values: Tensor = self.get_buffer(f"table_{name}_values") @ user.reshape(-1, 1)
+            return values.reshape(-1)
+        if codec == "fp16":
+            small = user / user.abs().sum().clamp(min=1e-30)
+            return F.linear(small.half(), self.get_buffer("scan_values"))[0].float()
+        logits = torch.cat(list(self._products(user, -128 if codec == "int8" else -8)), 1)[0]
+        if codec == "int4":
+            logits = logits * self.get_buffer(f"table_{name}_scale").float()
+        if "offset" in table.arrays:
+            logits = logits + self.get_buffer(f"table_{name}_offset").float() * user.sum()
+        return logits
+
+    def _products(self, user: Tensor, lowest: int) -> Iterator[Tensor]:
+        """Integer products with each part of the codes, float[1, part]."""
+        byte = (-128, 127, torch.int8)
+        scale, zero = Q.choose_qparams.tensor(user, -128, 127, 1e-30, torch.int8)
+        rounded = Q.quantize_per_tensor.tensor(user, scale, zero, *byte)
+        rounded = Q.dequantize_per_tensor.tensor(rounded, scale, zero, *byte)
+        for i in range(self._parts):
+            codes, scales = self.get_buffer(f"scan_codes_{i}"), self.get_buffer(f"scan_scale_{i}")
+            zeros = torch.zeros(len(codes), dtype=torch.int64)
+            highest = -1 - lowest
+            row = (0, lowest, highest, torch.int8)
+            yield F.linear(rounded, Q.dequantize_per_channel(codes, scales, zeros, *row))
+
+
+def _normalize(x: Tensor) -> Tensor:
+    norm = (x * x).sum(1, keepdim=True).sqrt()
+    return x / norm.clamp(min=1e-12)
+
+
+def _apply(op: Op, x: list[Tensor]) -> Tensor:
+    match op.kind:
+        case "ReduceSum":
+            return x[0].sum(0, keepdim=True)
+        case "Mul":
+            return x[0] * x[1]
+        case "Add":
+            return x[0] + x[1]
+        case "MatMul":
+            return x[0] @ x[1]
+        case "Gemm":
+            return x[0] @ x[1] + x[2]
+        case "LeakyRelu":
+            return F.leaky_relu(x[0], op.alpha)
+        case "Softmax":
+            return x[0].softmax(0)
+        case "Concat":
+            return torch.cat(x, 1)
+        case "LpNormalization":
+            return _normalize(x[0])
+        case "Relu" | "Sigmoid" | "Tanh":
+            return getattr(torch, op.kind.lower())(x[0])
+    raise TargetError(f"executorch: no rule for op {op.kind!r}")

@@ -1,0 +1,81 @@
+"""The layout of a ``.pte`` file: store each run of bytes once.
+
+The exporter writes a table that both ops and a delegate read twice: among the constants,
+and as data that the delegate finds by name. Both are places in the file, so the second may
+be the first one's place::
+
+    offset  what
+         0  FlatBuffer of the program; from byte 8 on a header: "eh00", its own length,
+            uint64 size of the program, base of the segments, size of all segments
+      base  segments: the constants, the delegates' graphs, then named data, each at the
+            offset from the base that the program's list of segments tells
+"""
+
+from __future__ import annotations
+
+import struct
+
+from flatbuffers import encode
+from flatbuffers.number_types import Uint32Flags, Uint64Flags
+from flatbuffers.packer import uoffset
+from flatbuffers.table import Table
+
+from edgerec.plugin import TargetError
+
+__all__ = ["share"]
+
+#: Where the header's numbers lie: the base and the size of the segments.
+BASE, SIZE = 24, 32
+
+#: Fields of the schema's tables: in Program, in DataSegment, in NamedData.
+SEGMENTS, NAMED_DATA = 12, 18
+SEGMENT_OFFSET, SEGMENT_SIZE = 4, 6
+SEGMENT_INDEX = 6
+
+#: What XNNPACK wants of data's address.
+ALIGNMENT = 16
+
+
+def share(data: bytes) -> bytes:
+    """Drop named data that the file holds before it, and point its name there.
+
+    Raises:
+        TargetError: not a file of the layout above.
+    """
+    program = Table(data, encode.Get(uoffset, data, 0))
+    segments = _entries(program, SEGMENTS)
+    named = {t.GetSlot(SEGMENT_INDEX, 0, Uint32Flags) for t in _entries(program, NAMED_DATA)}
+    first = len(segments) - len(named)
+    if data[8:12] != b"eh00" or named != set(range(first, len(segments))):
+        raise TargetError("executorch: the exporter wrote a file of an unknown layout")
+    if not named:
+        return data
+    (base,) = struct.unpack_from("<Q", data, BASE)
+    out = bytearray(data[: base + _number(segments[first], SEGMENT_OFFSET)])
+    # Large ones first: a small one may be a part of one.
+    for segment in sorted(segments[first:], key=lambda s: -_number(s, SEGMENT_SIZE)):
+        start = base + _number(segment, SEGMENT_OFFSET)
+        content = data[start : start + _number(segment, SEGMENT_SIZE)]
+        place = out.find(content, base)
+        if place < 0 or place % ALIGNMENT:
+            out += bytes(-len(out) % ALIGNMENT)
+            place = len(out)
+            out += content
+        struct.pack_into("<Q", out, segment.Pos + segment.Offset(SEGMENT_OFFSET), place - base)
+    struct.pack_into("<Q", out, SIZE, len(out) - base)
+    return bytes(out)
+
+
+def _entries(owner: Table, field: int) -> list[Table]:
+    """Tables of a vector of tables."""
+    at = owner.Offset(field)
+    if not at:
+        return []
+    start = owner.Vector(at)
+    return [
+        Table(owner.Bytes, owner.Indirect(start + 4 * i)) for i in range(owner.VectorLen(at))
+    ]
+
+
+def _number(segment: Table, field: int) -> int:
+    return int(segment.GetSlot(field, 0, Uint64Flags))
