@@ -42,6 +42,9 @@ class Codec(abc.ABC):
 
     name: ClassVar[str]
 
+    #: Whether zeros are not written, so that a table grows when one of them changes.
+    leaves_zeros_out: ClassVar[bool] = False
+
     def fit(self, matrix: F32) -> Codec:
         """Return the codec with options that depend on the matrix filled in; itself mostly."""
         return self

@@ -31,6 +31,7 @@ from edgerec.compressor import no_progress
 from edgerec.data import Dataset
 from edgerec.device_model import DeviceModel, Head, Table
 from edgerec.errors import OptionError
+from edgerec.features import add_titles
 from edgerec.graph import Graph, bag
 from edgerec.models import FAMILIES, GNN
 
@@ -57,6 +58,9 @@ class TrainOptions:
     user_embedding: bool | None = field(
         default=None, metadata={"help": "lightgcn: a trained vector a user, beside the history"}
     )
+    features: str | None = field(
+        default=None, metadata={"help": "titles: item vectors also learn from their words"}
+    )
     epochs: int = field(default=8, metadata={"help": "passes over the users"})
     learning_rate: float = field(default=0.01, metadata={"help": "Adam's step at its highest"})
     batch: int | None = field(
@@ -72,6 +76,8 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if self.model not in FAMILIES:
             raise OptionError(f"model: expected one of {', '.join(FAMILIES)}; got {self.model!r}")
+        if self.features not in (None, "titles"):
+            raise OptionError(f"features: expected titles, or none; got {self.features!r}")
         for name in ("dim", "epochs", "batch", "negatives", "history_length", "layers"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -156,6 +162,8 @@ def train(
     graph = Graph(dataset.train, len(dataset.items))
     gnn = FAMILIES[options.model](graph.n_users, graph.n_items, **options.arguments())
     gnn.start(spectral_start(graph, options.dim, options.seed), graph, options.popularity)
+    if options.features:
+        add_titles(gnn, dataset.items)
     optimizer = torch.optim.Adam(gnn.parameters(), options.learning_rate, fused=True)
     done = load_state(checkpoint, gnn, optimizer, options) if checkpoint else 0
     for epoch in range(done, options.epochs):

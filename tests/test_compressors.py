@@ -159,7 +159,7 @@ def test_bad_options(model: DeviceModel, spec: str, message: str) -> None:
 
 
 def test_an_option_without_effect_is_an_error(model: DeviceModel) -> None:
-    with pytest.raises(CompressError, match="fp16 has no range"):
+    with pytest.raises(OptionError, match="fp16 has no range"):
         edgerec.compress(model, "quantize:codec=fp16,symmetric=true")
 
 

@@ -69,6 +69,15 @@ class GNN(nn.Module, abc.ABC):
     #: γ: candidate rows are of length degree^γ. None leaves their own length.
     popularity: float | None = None
 
+    def vectors(self) -> Tensor:
+        """Item vectors before any message passing, float[n, d].
+
+        A submodule ``text`` adds what the items' texts say (``edgerec.features``).
+        """
+        text = self._modules.get("text")
+        vectors: Tensor = self.items if text is None else text(self.items)
+        return vectors
+
     def start(self, vectors: Tensor, graph: Graph, popularity: float) -> None:
         """Start from given item vectors, float[n, d]; ``popularity`` is γ."""
         with torch.no_grad():

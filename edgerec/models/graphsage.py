@@ -130,7 +130,7 @@ class GraphSAGE(GNN):
         return list(self.to_user)
 
     def _start(self) -> Tensor:
-        return torch.cat([self.items.new_zeros(self.n_users, self.dim), self.items])
+        return torch.cat([self.items.new_zeros(self.n_users, self.dim), self.vectors()])
 
     def _layer(self, k: int, state: Tensor, edge_index: Tensor | Graph) -> Tensor:
         """One round in both directions; the edges hold both, so each conv sees its own rows."""

@@ -117,7 +117,7 @@ class HistoryGCN(GNN):
         return {name: getattr(self, name) for name in ("n_users", "n_items", "dim", "tied")}
 
     def _weighted(self, edge_index: Tensor | Graph) -> tuple[Tensor, Tensor]:
-        candidates = self._smooth(self.items, edge_index)
+        candidates = self._smooth(self.vectors(), edge_index)
         past = candidates
         if self.past_items is not None:
             past = self._smooth(self.past_items, edge_index)

@@ -1,4 +1,8 @@
-"""quantize: write item tables with fewer bits a number."""
+r"""quantize: write item tables with fewer bits a number.
+
+With ``epochs`` the numbers are trained while the model sees them rounded (quantization-aware
+training; Jacob et al., CVPR 2018), for the ranking and for the order that the model gave.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,24 @@ from typing import Any, ClassVar, Literal
 
 from edgerec.plugin import (
     Codec,
-    CompressError,
     Compressor,
     Context,
     DeviceModel,
     Fp16,
     Int4,
     Int8,
+    OptionError,
     hookimpl,
 )
+from edgerec_quantize.grouped import Int4Group
+
+#: T of the order that training keeps: low, for the top of the list is what is shown.
+TEMPERATURE = 0.05
 
 
 @dataclass(frozen=True)
 class Quantize(Compressor):
-    """Post-training quantization, row by row.
+    """Quantization row by row, after training or, with ``epochs``, aware of the rounding.
 
     Tables of one number an item (LightGCN's scales) become fp16 whatever the codec: a
     scale of its own would cost more than the number.
@@ -34,19 +42,60 @@ class Quantize(Compressor):
     )
     symmetric: bool | None = field(
         default=None,
-        metadata={"help": "range [-max, max], or [min, max]; by default int8 is, int4 is not"},
+        metadata={
+            "help": "range [-max, max], or [min, max]; the first by default, but for int4 by row"
+        },
     )
-
     range: Literal["minmax", "mse"] | None = field(
         default=None,
         metadata={"help": "a row's whole range (minmax), or the part of least squared error"},
     )
+    group: int | None = field(
+        default=None, metadata={"help": "int4: numbers that share a range; a whole row by default"}
+    )
+    epochs: int = field(default=0, metadata={"help": "training through the rounding; 0: none"})
+    distill: float = field(default=10.0, metadata={"help": "weight of the given model's order"})
+    learning_rate: float = field(default=0.003, metadata={"help": "of that training"})
+
+    def __post_init__(self) -> None:
+        if self.codec == "fp16":
+            if self.symmetric is not None or self.range is not None:
+                raise OptionError("quantize: fp16 has no range; leave symmetric and range out")
+            if self.epochs:
+                raise OptionError("quantize.epochs: fp16 loses nothing to be trained for; leave it")
+        if self.group is not None and (self.codec != "int4" or self.group < 2 or self.group % 2):
+            raise OptionError(
+                f"quantize.group: expected an even number, for int4; got {self.group} for "
+                f"{self.codec}"
+            )
+        for name in ("epochs", "distill"):
+            if getattr(self, name) < 0:
+                raise OptionError(f"quantize.{name}: expected 0 or more, got {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise OptionError(
+                f"quantize.learning_rate: expected more than 0, got {self.learning_rate:g}"
+            )
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
-        """Encode every table that is wider than the codec."""
-        wide = [name for name, table in model.tables.items() if table.shape[1] > 1]
-        narrow = [name for name in model.tables if name not in wide]
-        return model.with_codec(self._codec(), wide).with_codec(Fp16(), narrow)
+        """Encode every table that is wider than the codec; train it so if asked to."""
+        rounded = self._rounded(model)
+        if not self.epochs:
+            return rounded
+        context.require_dataset("quantize")
+        from edgerec.learn import CodecTwin, fine_tune
+
+        twin = CodecTwin(rounded, start=model)
+        fine_tune(
+            twin,
+            context,
+            who="quantize",
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            distill=self.distill,
+            temperature=TEMPERATURE,
+            teacher=model,
+        )
+        return twin.to_device_model()
 
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
@@ -54,20 +103,32 @@ class Quantize(Compressor):
         return {"codec": ("fp16", "int8", "int4")}
 
     def outline(self, model: DeviceModel) -> DeviceModel:
-        """Quantizing is quick enough to be its own outline."""
-        return self.compress(model, Context())
+        """Rounding is quick enough to be its own outline; training changes no size."""
+        return self._rounded(model)
+
+    def _rounded(self, model: DeviceModel) -> DeviceModel:
+        wide = [name for name, table in model.tables.items() if table.shape[1] > 1]
+        narrow = [name for name in model.tables if name not in wide]
+        return model.with_codec(self._codec(), wide).with_codec(Fp16(), narrow)
 
     def _codec(self) -> Codec:
+        part = self.range or "minmax"
         if self.codec == "fp16":
-            if self.symmetric is not None or self.range is not None:
-                raise CompressError("quantize: fp16 has no range; leave symmetric and range out")
             return Fp16()
         if self.codec == "int8":
-            return Int8(self.symmetric is not False, self.range or "minmax")
-        return Int4(self.symmetric is True, self.range or "minmax")
+            return Int8(self.symmetric is not False, part)
+        if self.group is not None:
+            return Int4Group(self.group, self.symmetric is not False, part)
+        return Int4(self.symmetric is True, part)
 
 
 @hookimpl
 def edgerec_compressors() -> list[type[Compressor]]:
     """Provide quantize."""
     return [Quantize]
+
+
+@hookimpl
+def edgerec_codecs() -> list[type[Codec]]:
+    """Provide int4 by group."""
+    return [Int4Group]
