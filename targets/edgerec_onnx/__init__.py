@@ -12,7 +12,6 @@ from edgerec.plugin import (
     DeviceModel,
     Payload,
     Runner,
-    RuntimeMissingError,
     Signature,
     Target,
     hookimpl,
@@ -53,10 +52,7 @@ class OnnxTarget(Target):
 
     def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Runner:
         """Open the graph in onnxruntime."""
-        if runtime not in (None, "onnxruntime") or not self.runtimes():
-            raise RuntimeMissingError(
-                f"onnx: no runtime {runtime or 'onnxruntime'!r} here; pip install onnxruntime"
-            )
+        self.choose_runtime(runtime, "pip install onnxruntime")
         from edgerec_onnx.run import load
 
         return load(bundle, threads)

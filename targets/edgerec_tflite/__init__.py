@@ -12,7 +12,6 @@ from edgerec.plugin import (
     DeviceModel,
     Payload,
     Runner,
-    RuntimeMissingError,
     Signature,
     Target,
     hookimpl,
@@ -62,15 +61,10 @@ class TFLiteTarget(Target):
 
     def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Runner:
         """Open the model in a runtime."""
-        installed = self.runtimes()
-        if not installed or runtime not in (None, *installed):
-            raise RuntimeMissingError(
-                f"tflite: no runtime {runtime or ' or '.join(RUNTIMES)!r} here; "
-                f"pip install {' or '.join(RUNTIMES)}"
-            )
+        chosen = self.choose_runtime(runtime, "pip install ai-edge-litert or tflite-runtime")
         from edgerec_tflite.run import load
 
-        return load(bundle, runtime or installed[0], threads)
+        return load(bundle, chosen, threads)
 
 
 @hookimpl
