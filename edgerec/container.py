@@ -131,6 +131,10 @@ class Container:
         """Size of a section in bytes."""
         return int(self._entry(name)["size"])
 
+    def place(self, name: str) -> int:
+        """Where a section starts in the file."""
+        return int(self._entry(name)["offset"])
+
     def array(self, name: str) -> NDArray[Any]:
         """Return a section as a read-only array that lies in the mapped file."""
         entry = self._entry(name)

@@ -1,4 +1,7 @@
-"""onnx target: one self-contained ONNX file for onnxruntime, phones and browsers alike."""
+"""onnx target: an ONNX graph, and tables as its external data, which onnxruntime maps.
+
+The same parts serve phones and browsers: external data is of the standard, and both take it.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ class OnnxTarget(Target):
         """Write the graph node by node, so that the bytes of a table are its codec's."""
         from edgerec_onnx.lower import lower
 
-        return {"model.onnx": lower(model, signature)}
+        return lower(model, signature)
 
     def runtimes(self) -> list[str]:
         """onnxruntime, where it is installed."""

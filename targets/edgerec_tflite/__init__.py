@@ -23,8 +23,13 @@ CODECS = ("fp32", "fp16", "int8", "int4")
 #: A FlatBuffer's offsets are signed 32-bit; the catalogue's tables need nearly all of it.
 MAX_TABLE_BYTES = 2**31 - 2**20
 
-#: Runtimes by the distribution that brings them, the faster first, and their modules.
-RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
+#: Runtimes by the distribution that brings them, and their modules. LiteRT's own kernels scan a
+#: table where it lies; XNNPACK's are faster on x86-64 and pack it into a second copy on loading.
+RUNTIMES = {
+    "ai-edge-litert": "ai_edge_litert",
+    "ai-edge-litert+xnnpack": "ai_edge_litert",
+    "tflite-runtime": "tflite_runtime",
+}
 
 
 @dataclass(frozen=True)
