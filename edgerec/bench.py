@@ -160,10 +160,10 @@ def run(
 
 #: Modules of runtimes, imported ahead so that their memory and time count as baseline.
 def _import_runtime(name: str) -> str:
-    module = name.replace("-", "_")
+    distribution = name.partition("+")[0]  # "ai-edge-litert+xnnpack": a way to run it
     try:
-        __import__(module)
-        return importlib.metadata.version(name)
+        __import__(distribution.replace("-", "_"))
+        return importlib.metadata.version(distribution)
     except (ImportError, importlib.metadata.PackageNotFoundError):
         return "unknown"
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -45,6 +45,9 @@ class Codec(abc.ABC):
     #: Whether zeros are not written, so that a table grows when one of them changes.
     leaves_zeros_out: ClassVar[bool] = False
 
+    #: Rows that a scan scores at a time: 1 MiB of floats at d = 64, which stays in the cache.
+    block: ClassVar[int] = 4096
+
     def fit(self, matrix: F32) -> Codec:
         """Return the codec with options that depend on the matrix filled in; itself mostly."""
         return self
@@ -67,6 +70,24 @@ class Codec(abc.ABC):
     @abc.abstractmethod
     def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
         """Decode the given rows to float32[len(rows), d]."""
+
+    def scorer(self, arrays: Arrays, user: F32) -> Callable[[slice], F32]:
+        """Return a function from a slice of rows to their dot products with float32[d].
+
+        A scan calls it block by block, so what depends on the user alone is done here, once.
+        By default a block is decoded; a codec that can do with less overrides it.
+        """
+        return lambda rows: self.decode(arrays, rows) @ user
+
+    def take(self, arrays: Arrays, rows: NDArray[Any]) -> tuple[Codec, dict[str, NDArray[Any]]]:
+        """Keep the given rows, in their order: the codec, its options fitted, and the arrays.
+
+        By default the rows are encoded again, which may lose something a second time; a codec
+        whose rows don't depend on each other takes them as they are.
+        """
+        matrix = self.decode(arrays, rows)
+        codec = self.fit(matrix)
+        return codec, codec.encode(matrix)
 
     @abc.abstractmethod
     def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -103,8 +124,16 @@ class Codec(abc.ABC):
                 )
 
 
+class _RowByRow(Codec):
+    """A codec all of whose arrays have an entry a row."""
+
+    def take(self, arrays: Arrays, rows: NDArray[Any]) -> tuple[Codec, dict[str, NDArray[Any]]]:
+        """Take the rows as they are written."""
+        return self, {name: array[rows] for name, array in arrays.items()}
+
+
 @dataclass(frozen=True)
-class Fp32(Codec):
+class Fp32(_RowByRow):
     """32-bit floats: 4 d bytes a row."""
 
     name: ClassVar[str] = "fp32"
@@ -123,7 +152,7 @@ class Fp32(Codec):
 
 
 @dataclass(frozen=True)
-class Fp16(Codec):
+class Fp16(_RowByRow):
     """IEEE 754 half floats: 2 d bytes a row."""
 
     name: ClassVar[str] = "fp16"
@@ -144,7 +173,7 @@ class Fp16(Codec):
 
 
 @dataclass(frozen=True)
-class Int8(Codec):
+class Int8(_RowByRow):
     """8-bit integers with a float32 scale a row: d + 4 bytes (d + 8 if affine).
 
     Symmetric: ``x ≈ scale · q``, q in [-127, 127], scale = max|x| / 127. Affine:
@@ -168,13 +197,18 @@ class Int8(Codec):
         """Dequantize rows."""
         return dequantize_rows(arrays["codes"][rows], arrays, rows)
 
+    def scorer(self, arrays: Arrays, user: F32) -> Callable[[slice], F32]:
+        """Widen codes, and apply scales to the scores."""
+        codes = arrays["codes"]
+        return _ranged(lambda rows: codes[rows].astype(np.float32) @ user, arrays, user)
+
     def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Codes, scales and, if affine, offsets."""
         return {"codes": ("|i1", (n, d))} | _ranges(n, self.symmetric, "<f4")
 
 
 @dataclass(frozen=True)
-class Int4(Codec):
+class Int4(_RowByRow):
     """4-bit integers, two a byte, with a float16 scale a row: d/2 + 2 bytes (+ 2 if affine).
 
     As ``Int8``, with q in [-7, 7] in both forms: tflite-runtime's 4-bit kernel goes wrong
@@ -196,6 +230,20 @@ class Int4(Codec):
     def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
         """Unpack and dequantize rows."""
         return dequantize_rows(unpack4(arrays["codes"][rows]), arrays, rows)
+
+    def scorer(self, arrays: Arrays, user: F32) -> Callable[[slice], F32]:
+        """Score the low and the high halves of the bytes, and apply scales to the scores."""
+        packed = arrays["codes"].view(np.int8)
+        # A low half moved up is 16 times its code, with its sign.
+        low, high = np.ascontiguousarray(user[0::2] / 16), np.ascontiguousarray(user[1::2])
+
+        def products(rows: slice) -> F32:
+            block = packed[rows]
+            scores: F32 = (block << 4).astype(np.float32) @ low
+            scores += (block >> 4).astype(np.float32) @ high
+            return scores
+
+        return _ranged(products, arrays, user)
 
     def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Packed codes, scales and, if affine, offsets."""
@@ -269,6 +317,20 @@ def dequantize_rows(codes: NDArray[Any], arrays: Arrays, rows: NDArray[Any] | sl
     if "offset" in arrays:
         values += arrays["offset"][rows].astype(np.float32)[:, None]
     return values
+
+
+def _ranged(products: Callable[[slice], F32], arrays: Arrays, user: F32) -> Callable[[slice], F32]:
+    """Apply rows' scales and offsets to their codes' products: u · (s q + o) = s (u · q) + o Σu."""
+    total = user.sum()
+
+    def score(rows: slice) -> F32:
+        scores = products(rows)
+        scores *= arrays["scale"][rows]
+        if "offset" in arrays:
+            scores += arrays["offset"][rows].astype(np.float32) * total
+        return scores
+
+    return score
 
 
 def pack4(codes: NDArray[np.int8]) -> NDArray[np.uint8]:

@@ -16,9 +16,6 @@ from edgerec.plugin import (
     top_k,
 )
 
-#: Rows decoded at a time: at d = 64 a block of floats is 1 MiB, which stays in the cache.
-BLOCK = 4096
-
 
 def load(bundle: Bundle) -> Runner:
     """Return a runner that scans the candidate table block by block."""
@@ -35,9 +32,10 @@ def load(bundle: Bundle) -> Runner:
         if model.head.kind == "cosine":
             user = normalize(user)
         logits = np.empty(table.shape[0], np.float32)
-        for start in range(0, table.shape[0], BLOCK):
-            block = slice(start, start + BLOCK)
-            np.matmul(table.decode(block), user, out=logits[block])
+        score = table.codec.scorer(table.arrays, user)
+        for start in range(0, len(logits), table.codec.block):
+            block = slice(start, start + table.codec.block)
+            logits[block] = score(block)
         if factor is not None:
             logits *= factor
         rows, scores = top_k(logits, returned)
