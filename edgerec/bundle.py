@@ -171,7 +171,11 @@ class Bundle:
         for part in self.payload:
             path = Path(folder) / part
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self.read(part))
+            self.copy(part, path)
+
+    def copy(self, part: str, path: str | Path) -> None:
+        """Copy a payload part to a file."""
+        self.container.copy(f"payload/{part}", path)
 
     def read(self, part: str) -> bytes:
         """Copy a payload part's bytes."""

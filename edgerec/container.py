@@ -150,6 +150,15 @@ class Container:
             file.seek(entry["offset"])
             return file.read(entry["size"])
 
+    def copy(self, name: str, path: str | Path) -> None:
+        """Copy a section to a file of its own, piece by piece."""
+        entry = self._entry(name)
+        start, end = entry["offset"], entry["offset"] + entry["size"]
+        with self.path.open("rb") as source, Path(path).open("wb") as file:
+            source.seek(start)
+            for at in range(start, end, CHUNK):
+                file.write(source.read(min(CHUNK, end - at)))
+
     def verify(self) -> None:
         """Check every section against its digest.
 
