@@ -171,7 +171,7 @@ class Bundle:
         for part in self.payload:
             path = Path(folder) / part
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self.read(part))
+            self.extract(part, path)
 
     def read(self, part: str) -> bytes:
         """Copy a payload part's bytes."""

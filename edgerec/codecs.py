@@ -30,6 +30,9 @@ Arrays = Mapping[str, NDArray[Any]]
 #: A row's range: all of it, or the part that gives the least squared error.
 Range = Literal["minmax", "mse"]
 
+#: Rows quantized at a time.
+BLOCK = 65536
+
 #: Parts of a row's range that are tried for the least squared error.
 SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 
@@ -258,7 +261,7 @@ def quantize_rows(
     matrix: F32,
     bits: int,
     symmetric: bool,
-    range: Range = "minmax",
+    range_: Range = "minmax",
     dtype: type[np.floating[Any]] = np.float32,
 ) -> tuple[NDArray[np.int8], NDArray[Any], NDArray[Any]]:
     """Quantize each row by its own range: (codes int8[n, d], scale[n], offset[n]).
@@ -267,8 +270,21 @@ def quantize_rows(
     what the codes were made for. An ``mse`` range is narrower where clipping the ends
     costs less than the finer steps save (Choukroun et al., ICCV Workshops 2019).
     """
+    # Block by block, for the sake of the floats in between: several times the matrix.
+    blocks = range(0, max(len(matrix), 1), BLOCK)
+    parts = [
+        _quantize_block(matrix[start : start + BLOCK], bits, symmetric, range_, dtype)
+        for start in blocks
+    ]
+    codes, scale, offset = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return codes, scale, offset
+
+
+def _quantize_block(
+    matrix: F32, bits: int, symmetric: bool, range_: Range, dtype: type[np.floating[Any]]
+) -> tuple[NDArray[np.int8], NDArray[Any], NDArray[Any]]:
     best = _quantize_part(matrix, bits, symmetric, 1.0, dtype)
-    if range == "mse":
+    if range_ == "mse":
         error = _square_error(matrix, *best)
         for part in SHRINK[1:]:
             other = _quantize_part(matrix, bits, symmetric, part, dtype)

@@ -24,6 +24,7 @@ def load(bundle: Bundle, threads: int) -> Runner:
     if bundle.codec != "int4":
         # Kernels read these tables as fast where they lie; packing would copy them.
         options.add_session_config_entry("session.disable_prepacking", "1")
+    options.enable_mem_pattern = False  # a pattern takes memory for two runs at once
     # External data is mapped by onnxruntime itself; what is handed over it copies.
     path = bundle.path.resolve()
     options.add_session_config_entry(FOLDER, str(path.parent))
