@@ -85,7 +85,7 @@ def answer(folder: Path) -> dict[str, NDArray[np.generic]]:
 
 def _packed(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     content = io.BytesIO()
-    np.savez(content, **arrays)  # type: ignore[arg-type]  # numpy types the names as one more flag
+    np.savez(content, **arrays)
     return content.getvalue()
 
 

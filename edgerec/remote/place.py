@@ -132,7 +132,7 @@ class Place(abc.ABC):
             raise RemoteError(f"{self.where}: {self._reason(done.returncode, said)}")
         printed = done.stdout.decode("utf-8", "replace").strip().splitlines()
         if not printed:
-            raise RemoteError(f"{self.where}: {module} printed nothing there: {said[-1]}")
+            raise RemoteError(f"{self.where}: {module} printed nothing; {said[-1]}")
         return printed[-1]
 
     def _reason(self, code: int, said: Sequence[str]) -> str:

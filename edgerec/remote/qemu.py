@@ -38,8 +38,8 @@ class Qemu(Place):
         except FileNotFoundError:
             raise RemoteError(
                 f"{where}: no sysroot in {self.folder}; make one: python -m "
-                f"edgerec.remote.sysroot {self.folder} RUNTIME..., with the packages that the "
-                "bundle runs on (ai-edge-litert, tflite-runtime, onnxruntime)"
+                f"edgerec.remote.sysroot {self.folder} RUNTIME..., with the package that the "
+                "bundle's runtime comes in, such as onnxruntime"
             ) from None
 
     def command(self, boot: Sequence[str]) -> list[str]:
@@ -60,5 +60,5 @@ class Qemu(Place):
         return {"model": f"qemu-user {self.manifest['qemu']}", "cpu": f"emulated {self.cpu}"}
 
     def explain(self, code: int, said: str) -> str:
-        """qemu says itself what is wrong, such as a processor it does not know."""
+        """Quote qemu, which says itself what is wrong, such as an unknown processor."""
         return said if said.startswith("qemu") else ""

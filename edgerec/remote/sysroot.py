@@ -45,7 +45,10 @@ QEMU = "qemu-user"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 #: glibc 2.36 runs wheels up to manylinux_2_36.
-PLATFORMS = [*(f"manylinux_2_{minor}_aarch64" for minor in range(36, 16, -1)), "manylinux2014_aarch64"]
+PLATFORMS = [
+    *(f"manylinux_2_{minor}_aarch64" for minor in range(36, 16, -1)),
+    "manylinux2014_aarch64",
+]
 
 #: What edgerec itself needs.
 BASE = ("numpy", "pluggy")
