@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgerec import __version__
-from edgerec.cli import build, bundles, prepare, show
+from edgerec.cli import bench, build, bundles, prepare, show
 from edgerec.cli.shared import err, out
 from edgerec.errors import EdgerecError
 
@@ -63,7 +63,7 @@ for command in (
     build.verify,
     bundles.inspect,
     bundles.score,
-    bundles.bench,
+    bench.bench,
     show.plugins,
     show.devices,
 ):

@@ -170,7 +170,7 @@ def verify(
     if as_json:
         out.print_json(json.dumps({"figures": figures, "broken": broken}))
     else:
-        print_figures(figures, out)
+        print_figures([chosen.name], [figures], out)
         out.print("\n".join(broken) or f"inside the budget of {chosen.name}", markup=False)
     if broken:
         raise typer.Exit(2)

@@ -1,4 +1,4 @@
-"""The commands for a file that is there: inspect, score, bench."""
+"""The commands for a file that is there: inspect, score."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from edgerec.cli.shared import AsJson, BundleFile, err, out
 
-__all__ = ["bench", "inspect", "score"]
+__all__ = ["inspect", "score"]
 
 
 def inspect(file: Annotated[Path, typer.Argument(help="a bundle, model or dataset")]) -> None:
@@ -67,34 +67,3 @@ def score(
     for place, item in enumerate(found, 1):
         shown = "" if found.fallback else f"  {item.score:.4f}"
         out.print(f"{place:3d}  {item.title}  ({item.id}){shown}", highlight=False, markup=False)
-
-
-def bench(
-    bundle: BundleFile,
-    source: Annotated[str | None, typer.Option("--data", help="dataset for real histories")] = None,
-    runtime: Annotated[str | None, typer.Option(help="which installed runtime")] = None,
-    threads: Annotated[int, typer.Option(help="for the runtime")] = 1,
-    users: Annotated[int, typer.Option(help="histories to run")] = 1000,
-    as_json: AsJson = False,
-) -> None:
-    """Measure a bundle on this machine, in a fresh process: bytes, latency, memory.
-
-    Example: `edgerec bench dist/tflite.edgerec --json`
-    """
-    from edgerec.bench import measure
-    from edgerec.report import print_figures
-
-    histories = None
-    if source is not None:
-        from edgerec.quality import evaluation_users
-        from edgerec.sources import load
-
-        dataset = load(source)
-        chosen = evaluation_users(dataset, users)
-        histories = [[dataset.items.ids[int(r)] for r in dataset.train.of(int(u))] for u in chosen]
-    figures = measure(bundle, histories, runtime=runtime, threads=threads)
-    del figures["lists"]
-    if as_json:
-        out.print_json(json.dumps(figures))
-        return
-    print_figures(figures, out)
