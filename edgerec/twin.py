@@ -111,17 +111,17 @@ class CodecTwin(Twin):
             for name, table in model.tables.items()
             if table.codec.leaves_zeros_out
         }
-        self._written: dict[str, tuple[int, Tensor]] = {}
+        self._written: dict[str, tuple[tuple[int, int], Tensor]] = {}
 
     def table(self, name: str) -> Tensor:
         """Rows as they will be read."""
         latent = self.tables[name]
-        # A parameter's version rises with every step, so each is encoded once a step.
-        version, written = self._written.get(name, (-1, latent))
-        if version != latent._version:
+        # Every step in place raises a parameter's version, so each is encoded once a step.
+        state = latent._version, latent.data_ptr()
+        if name not in self._written or self._written[name][0] != state:
             coded = self.model.tables[name].replace(latent.detach().numpy())
-            version, written = latent._version, torch.from_numpy(coded.decode())
-            self._written[name] = version, written
+            self._written[name] = state, torch.from_numpy(coded.decode())
+        written = self._written[name][1]
         through = latent - latent.detach()
         return written + (through * self._masks[name] if name in self._masks else through)
 

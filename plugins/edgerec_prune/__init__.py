@@ -24,7 +24,7 @@ from edgerec_prune.sparse import Sparse
 Importance = Literal["magnitude", "gradient", "abs_gradient", "taylor", "fisher"]
 
 #: T of the order that fine-tuning keeps: low, for the top of the list is what is shown.
-TEMPERATURE = 0.05
+TEMPERATURE = 0.1
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Prune(Compressor):
         metadata={"help": "what counts: |w|, Σg, Σ|g|, |Σ w·g| or Σg² over training histories"},
     )
     epochs: int = field(default=0, metadata={"help": "training of what is left; 0: none"})
-    distill: float = field(default=10.0, metadata={"help": "weight of the given model's order"})
+    distill: float = field(default=100.0, metadata={"help": "weight of the given model's order"})
     learning_rate: float = field(default=0.003, metadata={"help": "of that training"})
 
     def __post_init__(self) -> None:
@@ -90,11 +90,15 @@ class Prune(Compressor):
 
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
-        """Shares of each structure, by what needs no gradients and by what does."""
+        """Shares of each structure, by what needs no gradients and by what does, trained or not.
+
+        Units and layers are for encoders that few models have, and stay a person's choice.
+        """
         return {
             "share": (0.1, 0.2, 0.3, 0.5, 0.8),
             "structure": ("items", "dimensions", "weights"),
             "importance": ("magnitude", "fisher"),
+            "epochs": (0, 4),
         }
 
     def outline(self, model: DeviceModel) -> DeviceModel | None:

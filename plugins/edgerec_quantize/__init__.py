@@ -24,7 +24,7 @@ from edgerec.plugin import (
 from edgerec_quantize.grouped import Int4Group
 
 #: T of the order that training keeps: low, for the top of the list is what is shown.
-TEMPERATURE = 0.05
+TEMPERATURE = 0.1
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Quantize(Compressor):
         default=None, metadata={"help": "int4: numbers that share a range; a whole row by default"}
     )
     epochs: int = field(default=0, metadata={"help": "training through the rounding; 0: none"})
-    distill: float = field(default=10.0, metadata={"help": "weight of the given model's order"})
-    learning_rate: float = field(default=0.003, metadata={"help": "of that training"})
+    distill: float = field(default=100.0, metadata={"help": "weight of the given model's order"})
+    learning_rate: float = field(default=0.001, metadata={"help": "of that training"})
 
     def __post_init__(self) -> None:
         if self.codec == "fp16":
@@ -99,8 +99,8 @@ class Quantize(Compressor):
 
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
-        """Every codec."""
-        return {"codec": ("fp16", "int8", "int4")}
+        """Every codec, after training and trained for."""
+        return {"codec": ("fp16", "int8", "int4"), "epochs": (0, 4)}
 
     def outline(self, model: DeviceModel) -> DeviceModel:
         """Rounding is quick enough to be its own outline; training changes no size."""
