@@ -32,6 +32,7 @@ from edgerec.host import host
 from edgerec.items import Items
 from edgerec.ops import Op
 from edgerec.reference import Reference, pad_history
+from edgerec.target import reasons_against
 
 RESULTS = Path(__file__).parent / "results"
 CODECS: tuple[Codec, ...] = (Fp32(), Fp16(), Int8(), Int4())
@@ -76,7 +77,7 @@ def ours(model: DeviceModel) -> Iterator[dict[str, Any]]:
         for codec in CODECS:
             coded = model.with_codec(codec)
             for name, target in host().targets.items():
-                if target().refuse(coded, None):
+                if reasons_against(target(), coded, None):
                     continue
                 start = time.perf_counter()
                 bundle = edgerec.export(coded, name, path, top_k=20)

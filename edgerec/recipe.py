@@ -22,7 +22,7 @@ from edgerec.errors import BudgetError, OptionError, TargetError
 from edgerec.host import host
 from edgerec.options import parse_spec
 from edgerec.quality import Quality, evaluate, evaluation_users, quality_of
-from edgerec.target import export
+from edgerec.target import export, reasons_against
 
 __all__ = ["Built", "Recipe", "build", "compress", "find_device", "load_recipe", "verify"]
 
@@ -146,7 +146,7 @@ def build(
     Raises:
         BudgetError: a bundle is over budget; the message gives limits and figures.
         TargetError: a target refuses the model; for a recipe that names no targets, those
-            that refuse are left out, and all refusing is an error.
+            that refuse or lack a runtime here are left out, and all refusing is an error.
     """
     chain = [_compressor(name, options) for name, options in recipe.compress]
     names = (
@@ -165,7 +165,7 @@ def build(
     built, refused = [], []
     for number, name in enumerate(names, 2):
         progress(number, total, f"exporting to {name}")
-        reasons = host().target(name).refuse(small, recipe.device)
+        reasons = reasons_against(host().target(name), small, recipe.device)
         if reasons and not recipe.targets:
             refused.append(f"{name}: {'; '.join(reasons)}")
             continue

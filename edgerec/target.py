@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgerec.bundle import Bundle
     from edgerec.device import Device
 
-__all__ = ["Payload", "Runner", "Signature", "Target", "export"]
+__all__ = ["Payload", "Runner", "Signature", "Target", "export", "reasons_against"]
 
 #: What a target writes: named files or arrays, kept as sections of the bundle.
 Payload = Mapping[str, bytes | NDArray[Any]]
@@ -117,6 +117,18 @@ class Target(abc.ABC):
         """
 
 
+def reasons_against(target: Target, model: DeviceModel, device: Device | None) -> list[str]:
+    """Why a target can't be exported to here: its own reasons, or no runtime to prove it in."""
+    return target.refuse(model, device) or ([] if target.runtimes() else [_no_runtime(target)])
+
+
+def _no_runtime(target: Target) -> str:
+    return (
+        "none of its runtimes is installed, so what it writes could not be proven; "
+        f"pip install 'edgerec[{target.name}]'"
+    )
+
+
 def export(
     model: DeviceModel,
     target: str | Target,
@@ -152,10 +164,7 @@ def export(
     if reasons := chosen.refuse(model, device):
         raise TargetError(f"target {chosen.name} cannot take this model: {'; '.join(reasons)}")
     if not chosen.runtimes():
-        raise RuntimeMissingError(
-            f"{chosen.name}: none of its runtimes is installed, so what it writes could not be "
-            f"proven; pip install 'edgerec[{chosen.name}]'"
-        )
+        raise RuntimeMissingError(f"{chosen.name}: {_no_runtime(chosen)}")
     signature = Signature(len(model.items), model.history_length, top_k)
     payload = chosen.lower(model, signature)
     path = Path(path)

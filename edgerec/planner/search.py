@@ -18,6 +18,7 @@ from edgerec.host import host
 from edgerec.planner.pareto import Chain, Tried
 from edgerec.quality import evaluate, evaluation_users
 from edgerec.store import items_sections
+from edgerec.target import reasons_against
 
 __all__ = ["Search", "besides_tables", "key_of", "search_spaces", "try_chain"]
 
@@ -136,7 +137,9 @@ class Search:
     def _takers(self, model: DeviceModel) -> list[str]:
         """Targets that take a model; all that were asked for, where they were."""
         names = self.targets or self.device.targets or tuple(host().targets)
-        refusals = {name: host().target(name).refuse(model, self.device) for name in names}
+        refusals = {
+            name: reasons_against(host().target(name), model, self.device) for name in names
+        }
         refused = [f"{name}: {'; '.join(why)}" for name, why in refusals.items() if why]
         if refused and (self.targets or len(refused) == len(names)):
             raise TargetError(f"no target takes this model: {' | '.join(refused)}")

@@ -19,9 +19,11 @@ it scans into memory of its own when the program is loaded; the mapped pages can
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -41,8 +43,9 @@ __all__ = ["lower"]
 #: Room for instructions, names and the delegate's ones.
 OVERHEAD = 128 * 1024
 
-#: Rows of an int4 table that are scanned at a time, at least, and parts of it, at most.
-PART, PARTS = 16384, 64
+#: Rows of an int4 table that are scanned at a time, at least, and parts of it, at most:
+#: the ones of a part are the file's only surplus, but each part takes the exporter a while.
+PART, PARTS = 2048, 24
 
 #: Q: ops that mark what XNNPACK is to do in integers.
 Q = torch.ops.quantized_decomposed
@@ -65,18 +68,22 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
 
 def _export(module: Artefact) -> bytes:
     """Export the module, with its linear products handed to XNNPACK."""
-    from executorch.backends.xnnpack.partition.config.gemm_configs import LinearConfig
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
-
     length = module.model.history_length
     example = (torch.zeros(length, dtype=torch.int32), torch.ones(length))
-    program = to_edge_transform_and_lower(
-        torch.export.export(module, example),
-        partitioner=[XnnpackPartitioner(configs=[LinearConfig])],
-        compile_config=EdgeCompileConfig(_check_ir_validity=False),
-    )
-    return bytes(program.to_executorch().buffer)
+    with warnings.catch_warnings():
+        # torch, torchao and executorch warn of one another's deprecated parts.
+        warnings.simplefilter("ignore")
+        from executorch.backends.xnnpack.partition.config.gemm_configs import LinearConfig
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+
+        program = to_edge_transform_and_lower(
+            torch.export.export(module, example),
+            partitioner=[XnnpackPartitioner(configs=[LinearConfig])],
+            compile_config=EdgeCompileConfig(_check_ir_validity=False),
+        )
+        data: bytes = program.to_executorch().buffer
+    return data
 
 
 class Artefact(nn.Module):
@@ -89,29 +96,29 @@ class Artefact(nn.Module):
             for key, array in table.arrays.items():
                 # With 8 added, a 4-bit code is what XNNPACK reads.
                 stored = array ^ np.uint8(0x88) if array.dtype == np.uint8 else array
-                self.register_buffer(f"table_{name}_{key}", torch.from_numpy(np.array(stored)))
+                self.register_buffer(f"table_{name}_{key}", _tensor(stored))
         for name, constant in model.constants.items():
-            self.register_buffer(f"small_{name}", torch.from_numpy(np.array(constant)))
+            self.register_buffer(f"small_{name}", _tensor(constant))
         factor = candidate_factor(model)
         self.small_factor: Tensor | None
-        self.register_buffer("small_factor", None if factor is None else torch.from_numpy(factor))
+        self.register_buffer("small_factor", None if factor is None else _tensor(factor))
         self._prepare_scan(model.tables[model.head.table])
 
     def _prepare_scan(self, table: Table) -> None:
         """Add what the delegate reads; ``share`` finds the table's own bytes in it."""
         if table.codec.name == "fp16":
-            self.register_buffer("scan_values", torch.from_numpy(np.array(table.arrays["values"])))
+            self.register_buffer("scan_values", _tensor(table.arrays["values"]))
         elif table.codec.name == "int8":
-            self.register_buffer("scan_codes_0", torch.from_numpy(np.array(table.arrays["codes"])))
-            self.register_buffer("scan_scale_0", torch.from_numpy(np.array(table.arrays["scale"])))
+            self.register_buffer("scan_codes_0", _tensor(table.arrays["codes"]))
+            self.register_buffer("scan_scale_0", _tensor(table.arrays["scale"]))
             self._parts = 1
         elif table.codec.name == "int4":
             codes = table.arrays["codes"]
             # Parts begin at multiples of 16 bytes.
-            height = -(-max(PART, len(codes) / PARTS) // 16) * 16
-            starts = range(0, len(codes), int(height))
+            height = max(PART, 16 * -(-len(codes) // (16 * PARTS)))
+            starts = range(0, len(codes), height)
             for i, start in enumerate(starts):
-                part = torch.from_numpy(codes[start : start + int(height)].view(np.int8).copy())
+                part = _tensor(codes[start : start + height].view(np.int8))
                 halves = torch.stack([(part << 4) >> 4, part >> 4], 2).flatten(1)
                 self.register_buffer(f"scan_codes_{i}", halves)
                 self.register_buffer(f"scan_scale_{i}", torch.ones(len(part)))
@@ -158,7 +165,12 @@ class Artefact(nn.Module):
         first = "codes" if "codes" in table.arrays else "values"
         values = self.get_buffer(f"table_{name}_{first}").index_select(0, rows)
         if table.codec.name == "int4":
-            values = torch.stack([values & 15, torch.bitwise_right_shift(values, 4)], 2).flatten(1).float() - 8
+            values = (
+                torch.stack([values & 15, torch.bitwise_right_shift(values, 4)], 2)
+                .flatten(1)
+                .float()
+                - 8
+            )
         values = values.float()
         for key in ("scale", "offset"):
             if key in table.arrays:
@@ -175,8 +187,9 @@ class Artefact(nn.Module):
             return values.reshape(-1)
         if codec == "fp16":
             small = user / user.abs().sum().clamp(min=1e-30)
-            return F.linear(small.half(), self.get_buffer("scan_values"))[0].float()
-        logits = torch.cat(list(self._products(user, -128 if codec == "int8" else -8)), 1)[0]
+            return F.linear(small.half(), self.get_buffer("scan_values")).reshape(-1).float()
+        parts = list(self._products(user, -128 if codec == "int8" else -8))
+        logits = torch.cat(parts) if len(parts) > 1 else parts[0]
         if codec == "int4":
             logits = logits * self.get_buffer(f"table_{name}_scale").float()
         if "offset" in table.arrays:
@@ -184,7 +197,7 @@ class Artefact(nn.Module):
         return logits
 
     def _products(self, user: Tensor, lowest: int) -> Iterator[Tensor]:
-        """Integer products with each part of the codes, float[1, part]."""
+        """Integer products with each part of the codes, float[part]."""
         byte = (-128, 127, torch.int8)
         scale, zero = Q.choose_qparams.tensor(user, -128, 127, 1e-30, torch.int8)
         rounded = Q.quantize_per_tensor.tensor(user, scale, zero, *byte)
@@ -194,7 +207,15 @@ class Artefact(nn.Module):
             zeros = torch.zeros(len(codes), dtype=torch.int64)
             highest = -1 - lowest
             row = (0, lowest, highest, torch.int8)
-            yield F.linear(rounded, Q.dequantize_per_channel(codes, scales, zeros, *row))
+            weights = Q.dequantize_per_channel(codes, scales, zeros, *row)
+            yield F.linear(rounded, weights).reshape(-1)
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    with warnings.catch_warnings():
+        # Of a mapped file, which can't be written; nobody does.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def _normalize(x: Tensor) -> Tensor:

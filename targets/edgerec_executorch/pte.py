@@ -51,7 +51,8 @@ def share(data: bytes) -> bytes:
     if not named:
         return data
     (base,) = struct.unpack_from("<Q", data, BASE)
-    out = bytearray(data[: base + _number(segments[first], SEGMENT_OFFSET)])
+    ends = [_number(s, SEGMENT_OFFSET) + _number(s, SEGMENT_SIZE) for s in segments[:first]]
+    out = bytearray(data[: base + max(ends)])
     # Large ones first: a small one may be a part of one.
     for segment in sorted(segments[first:], key=lambda s: -_number(s, SEGMENT_SIZE)):
         start = base + _number(segment, SEGMENT_OFFSET)
@@ -72,9 +73,7 @@ def _entries(owner: Table, field: int) -> list[Table]:
     if not at:
         return []
     start = owner.Vector(at)
-    return [
-        Table(owner.Bytes, owner.Indirect(start + 4 * i)) for i in range(owner.VectorLen(at))
-    ]
+    return [Table(owner.Bytes, owner.Indirect(start + 4 * i)) for i in range(owner.VectorLen(at))]
 
 
 def _number(segment: Table, field: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,27 @@ import torch  # the runtime's library links to it
 from executorch.extension.pybindings import _portable_lib as runtime
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, Bundle, Runner
+from edgerec.plugin import F32, Bundle, OptionError, Runner
+
+#: Runners that are in use; they hold on to the pool of threads they were made with.
+_in_use: weakref.WeakSet[Runner] = weakref.WeakSet()
 
 
 def load(bundle: Bundle, threads: int) -> Runner:
-    """Return a runner of the bundle's program."""
-    runtime._unsafe_reset_threadpool(threads)
-    torch.set_num_threads(threads)
+    """Return a runner of the bundle's program.
+
+    Raises:
+        OptionError: other runners are in use with another number of threads.
+    """
+    pool = runtime._threadpool_get_thread_count()
+    if pool != threads:
+        if _in_use:
+            raise OptionError(
+                f"threads: ExecuTorch has one pool of threads for the whole process, {pool} now, "
+                f"got {threads}; open this bundle with threads={pool}"
+            )
+        runtime._unsafe_reset_threadpool(threads)
+        torch.set_num_threads(threads)
     # The runtime maps a file, but a whole one, not a part of a bundle.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "model.pte"
@@ -30,4 +45,5 @@ def load(bundle: Bundle, threads: int) -> Runner:
         ids, scores = method((torch.from_numpy(history), torch.from_numpy(weights)))
         return ids.numpy(), scores.numpy()
 
+    _in_use.add(run)
     return run
