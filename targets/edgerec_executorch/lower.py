@@ -18,6 +18,7 @@ it scans into memory of its own when the program is loaded; the mapped pages can
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 

@@ -18,6 +18,7 @@ All but fp32 only propose; the proposed rows are scored again in float.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -143,10 +144,9 @@ class Artefact(nn.Module):
         step = user.abs().max().clamp(min=1e-30) / 127
         rounded = (user[0] / step).round().to(torch.int8)[:, None]
         codes = self._buffer(f"table_{name}_codes")
+        product: Callable[[Tensor, Tensor], Tensor] = torch._int_mm
         if table.codec.name == "int4":
             step, product = step / 16, _halves
-        else:
-            product = torch._int_mm
         # Block by block: each number a row that is held at once is memory.
         logits = torch.empty(table.shape[0])
         for start in range(0, table.shape[0], BLOCK):
