@@ -116,6 +116,14 @@ class Target(abc.ABC):
             RuntimeMissingError: the runtime is not installed.
         """
 
+    def operators(self, bundle: Bundle) -> str:
+        """The operators that a bundle of this target runs, as a reduced build takes them.
+
+        Raises:
+            TargetError: the target has no such list.
+        """
+        raise TargetError(f"target {self.name}: it has no list of operators to build for")
+
 
 def reasons_against(target: Target, model: DeviceModel, device: Device | None) -> list[str]:
     """Why a target can't be exported to here: its own reasons, or no runtime to prove it in."""

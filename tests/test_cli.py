@@ -68,6 +68,11 @@ def test_inspect_bench_devices_plugins(folder: Path) -> None:
     inspected = json.loads(edgerec("inspect", "dist/numpy.edgerec", cwd=folder).stdout)
     assert inspected["target"] == "numpy"
     assert inspected["tables"]["items"]["codec"] == "int8"
+    fails(
+        folder,
+        "target numpy: it has no list of operators to build for",
+        *("inspect", "dist/numpy.edgerec", "--operators"),
+    )
     assert inspected["provenance"]["steps"][0]["compressor"] == "quantize"
     figures = json.loads(edgerec("bench", "dist/numpy.edgerec", "--json", cwd=folder).stdout)
     assert figures["p95_ms"] > 0

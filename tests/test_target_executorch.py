@@ -132,6 +132,16 @@ def test_padding_is_row_zero_of_no_weight(codec: Codec, tmp_path: Path) -> None:
 
 
 @needs_runtime
+def test_the_list_of_operators_is_one_that_the_runtime_has(tmp_path: Path) -> None:
+    from executorch.extension.pybindings import _portable_lib as runtime
+
+    bundle = export(coded(Int4(), 300), "executorch", tmp_path / "x.edgerec")
+    names = ExecuTorchTarget().operators(bundle).split(",")
+    assert {"aten::topk.values", "aten::index_select.out", "aten::mm.out"} <= set(names)
+    assert set(names) <= set(runtime._get_operator_names())
+
+
+@needs_runtime
 def test_a_small_catalogue_returns_all_of_it(tmp_path: Path) -> None:
     bundle = export(coded(Int8(), 40), "executorch", tmp_path / "x.edgerec")
     assert bundle.signature.returned == 40

@@ -14,12 +14,25 @@ from edgerec.cli.shared import AsJson, BundleFile, err, out
 __all__ = ["inspect", "score"]
 
 
-def inspect(file: Annotated[Path, typer.Argument(help="a bundle, model or dataset")]) -> None:
+def inspect(
+    file: Annotated[Path, typer.Argument(help="a bundle, model or dataset")],
+    operators: Annotated[
+        bool, typer.Option(help="print what a bundle needs of a reduced build of its runtime")
+    ] = False,
+) -> None:
     """Check a file's digests and print what it holds, as JSON.
 
-    Example: `edgerec inspect dist/tflite.edgerec`
+    Example: `edgerec inspect dist/onnx.edgerec --operators > required_operators.config`
     """
     from edgerec.container import Container
+
+    if operators:
+        from edgerec.bundle import Bundle
+        from edgerec.host import host
+
+        bundle = Bundle.open(file)
+        print(host().target(bundle.target).operators(bundle))  # as it is: rich would wrap it
+        return
 
     container = Container(file)
     container.verify()

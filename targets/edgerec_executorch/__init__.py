@@ -60,6 +60,12 @@ class ExecuTorchTarget(Target):
 
         return load(bundle, threads)
 
+    def operators(self, bundle: Bundle) -> str:
+        """Names for the ROOT_OPS of a selective build, comma-separated."""
+        from edgerec_executorch.pte import operators
+
+        return ",".join(operators(bundle.read("model.pte")))
+
 
 @hookimpl
 def edgerec_targets() -> list[type[Target]]:

@@ -22,13 +22,16 @@ from flatbuffers.table import Table
 
 from edgerec.plugin import TargetError
 
-__all__ = ["share"]
+__all__ = ["operators", "share"]
 
 #: Where the header's numbers lie: the base and the size of the segments.
 BASE, SIZE = 24, 32
 
-#: Fields of the schema's tables: in Program, in DataSegment, in NamedData.
-SEGMENTS, NAMED_DATA = 12, 18
+#: Fields of the schema's tables: in Program, in ExecutionPlan, in Operator, in DataSegment,
+#: in NamedData.
+PLANS, SEGMENTS, NAMED_DATA = 6, 12, 18
+OPERATORS = 16
+NAME, OVERLOAD = 4, 6
 SEGMENT_OFFSET, SEGMENT_SIZE = 4, 6
 SEGMENT_INDEX = 6
 
@@ -65,6 +68,17 @@ def share(data: bytes) -> bytes:
         struct.pack_into("<Q", out, segment.Pos + segment.Offset(SEGMENT_OFFSET), place - base)
     struct.pack_into("<Q", out, SIZE, len(out) - base)
     return bytes(out)
+
+
+def operators(data: bytes) -> list[str]:
+    """Names of the operators that a program runs outside its delegates, ``aten::mm.out``."""
+    found = set()
+    for plan in _entries(Table(data, encode.Get(uoffset, data, 0)), PLANS):
+        for operator in _entries(plan, OPERATORS):
+            parts = [operator.String(operator.Pos + operator.Offset(f)) for f in (NAME, OVERLOAD)]
+            name, overload = (part.decode("utf-8") for part in parts)
+            found.add(f"{name}.{overload}" if overload else name)
+    return sorted(found)
 
 
 def _entries(owner: Table, field: int) -> list[Table]:

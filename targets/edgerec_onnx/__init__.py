@@ -60,6 +60,12 @@ class OnnxTarget(Target):
 
         return load(bundle, threads)
 
+    def operators(self, bundle: Bundle) -> str:
+        """Lines of onnxruntime's ``required_operators_and_types.config``."""
+        from edgerec_onnx.operators import required_operators
+
+        return required_operators(bundle)
+
 
 @hookimpl
 def edgerec_targets() -> list[type[Target]]:

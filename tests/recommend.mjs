@@ -1,0 +1,21 @@
+// Run bundles in onnxruntime-web, its WebAssembly build, under Node: see test_web.py.
+// Arguments: a folder with onnxruntime-web, the module of examples/browser, a job as JSON.
+import fs from "node:fs";
+import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
+
+const [folder, module, job] = process.argv.slice(2);
+const { Scorer } = await import(pathToFileURL(module));
+const require = createRequire(`${folder}/package.json`);
+const ort = await import(pathToFileURL(require.resolve("onnxruntime-web")));
+ort.env.wasm.numThreads = 1;
+
+const { bundle, histories, ids } = JSON.parse(fs.readFileSync(job, "utf-8"));
+const content = fs.readFileSync(bundle);
+const scorer = await Scorer.open(content.buffer.slice(0, content.byteLength), ort);
+const runs = [];
+for (const history of histories) {
+  const { ids, scores } = await scorer.run(history);
+  runs.push([Array.from(ids), Array.from(scores)]);
+}
+console.log(JSON.stringify({ runs, items: await scorer.recommend(ids, 10) }));

@@ -1,0 +1,83 @@
+"""What is particular to onnx: a valid graph of the oldest op set, and what it needs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import GraphProto, ModelProto, NodeProto
+
+from edgerec.codecs import Codec, Fp16, Fp32, Int4, Int8
+from edgerec.target import Signature, export
+from edgerec.testing import example_models
+from edgerec_onnx import OnnxTarget
+from edgerec_onnx.graph import OPSET
+
+CODECS = [Fp32(), Fp16(), Int8(symmetric=False), Int4()]
+every_codec = pytest.mark.parametrize("codec", CODECS, ids=lambda c: c.name)
+every_model = pytest.mark.parametrize("name", ["sum", "two-tables", "dense", "attention"])
+
+
+def lowered(name: str, codec: Codec) -> ModelProto:
+    model = example_models(600, 16)[name]
+    coded = model.with_codec(codec, [n for n, t in model.tables.items() if t.shape[1] > 1])
+    content = OnnxTarget().lower(coded, Signature(600, model.history_length, 20))["model.onnx"]
+    assert isinstance(content, bytes)
+    return onnx.load_from_string(content)
+
+
+@every_codec
+@every_model
+def test_the_graph_is_valid_and_no_older_op_set_has_its_ops(name: str, codec: Codec) -> None:
+    model = lowered(name, codec)
+    onnx.checker.check_model(model, full_check=True)
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    assert versions.pop("") == OPSET == 13
+    assert versions == ({"com.microsoft": 1} if codec.name == "int4" else {})
+    # The oldest format that this op set came with: older runtimes read it too.
+    assert model.ir_version == onnx.helper.find_min_ir_version_for(
+        [e for e in model.opset_import if not e.domain]
+    )
+    for entry in model.opset_import:
+        entry.version -= not entry.domain
+    with pytest.raises((onnx.checker.ValidationError, onnx.shape_inference.InferenceError)):
+        onnx.checker.check_model(model, full_check=True)
+
+
+def nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """Nodes of a graph and of the loops in it."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from nodes(attribute.g)
+
+
+@every_codec
+def test_the_list_of_operators_is_one_that_a_reduced_build_takes(
+    codec: Codec, tmp_path: Path
+) -> None:
+    from onnxruntime.tools.reduced_build_config_parser import parse_config
+
+    model = example_models(600, 16)["attention"].with_codec(codec, ["items"])
+    bundle = export(model, "onnx", tmp_path / "x.edgerec")
+    # --operators prints what the target's own method gives.
+    command = [sys.executable, "-m", "edgerec", "inspect", str(bundle.path), "--operators"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert text == OnnxTarget().operators(bundle) + "\n"
+    config = tmp_path / "required_operators.config"
+    config.write_text(text)
+    operators, types = parse_config(str(config), True)
+    listed = {name for opsets in operators.values() for names in opsets.values() for name in names}
+    written = {node.op_type for node in nodes(lowered("attention", codec).graph)}
+    assert written <= listed
+    # What onnxruntime makes of a Transpose and a MatMul.
+    assert listed - written <= {"FusedMatMul"}
+    assert types is not None
+    gathered = {"fp32": "float", "fp16": "MLFloat16", "int8": "int8_t", "int4": "uint8_t"}
+    assert re.search(rf'Gather{{"inputs": {{"0": \[[^]]*"{gathered[codec.name]}"', text)

@@ -1,0 +1,70 @@
+"""onnx bundles give the oracle's lists in onnxruntime-web, the WebAssembly build.
+
+Needs Node and a folder in which ``npm install onnxruntime-web`` has run, named by the
+environment variable ONNXRUNTIME_WEB; .ci/run makes one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgerec.codecs import F32, Codec, Fp16, Fp32, Int4, Int8
+from edgerec.parity import MAX_SCORE_ERROR, MIN_OVERLAP, measure_parity, sample_histories
+from edgerec.score import Scorer
+from edgerec.target import export
+from edgerec.testing import example_models
+
+ROOT = Path(__file__).parents[1]
+NODE = shutil.which("node")
+FOLDER = os.environ.get("ONNXRUNTIME_WEB", "")
+
+pytestmark = [
+    pytest.mark.skipif(NODE is None, reason="node is not installed"),
+    pytest.mark.skipif(not FOLDER, reason="ONNXRUNTIME_WEB names no folder with onnxruntime-web"),
+]
+
+CODECS = [Fp32(), Fp16(), Int8(), Int8(symmetric=False), Int4(), Int4(symmetric=True)]
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=str)
+@pytest.mark.parametrize("name", ["sum", "dense", "attention"])
+def test_lists_are_the_oracles(name: str, codec: Codec, tmp_path: Path) -> None:
+    # More rows than a block of the half float scan has.
+    model = example_models(5000, 32)[name]
+    model = model.with_codec(codec, [n for n, t in model.tables.items() if t.shape[1] > 1])
+    bundle = export(model, "onnx", tmp_path / "x.edgerec", top_k=20)
+    histories = sample_histories(model, 100, seed=1)
+    past = [model.items.ids[row] for row in (3, 1, 4)]
+    job = tmp_path / "job.json"
+    rows = [history.tolist() for history in histories]
+    job.write_text(json.dumps({"bundle": str(bundle.path), "histories": rows, "ids": past}))
+    script, module = ROOT / "tests" / "recommend.mjs", ROOT / "examples" / "browser" / "edgerec.mjs"
+    done = subprocess.run(
+        [str(NODE), str(script), FOLDER, str(module), str(job)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    runs = iter(found["runs"])
+
+    def runner(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
+        ids, scores = next(runs)
+        return np.array(ids, np.int32), np.array(scores, np.float32)
+
+    parity = measure_parity(runner, model, histories)
+    assert parity.overlap >= MIN_OVERLAP, parity
+    assert parity.score_error <= MAX_SCORE_ERROR, parity
+    # The browser example's recommendations are those of the Python scorer.
+    expected = Scorer(bundle).recommend(past, 10)
+    assert [item["id"] for item in found["items"]] == [item.id for item in expected]
+    assert [item["title"] for item in found["items"]] == [item.title for item in expected]
