@@ -121,8 +121,8 @@ class Quantize(Compressor):
 
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
-        """Every codec, rounded as it comes or to spare the scores; training is up to a person."""
-        return {"codec": ("fp16", "int8", "int4"), "range": (None, "scores")}
+        """Integers, rounded as they come or to spare the scores; training is up to a person."""
+        return {"codec": ("int8", "int4"), "range": (None, "scores")}
 
     def outline(self, model: DeviceModel) -> DeviceModel:
         """Rounding is quick enough to be its own outline; training changes no size."""
