@@ -5,7 +5,7 @@ from edgerec.plugin import Compressor, Context, DeviceModel, hookimpl
 
 from edgerec.basis import leading_basis, stack
 from edgerec.bundle import Bundle
-from edgerec.codecs import F32, Arrays, Codec, Fp16, Fp32, Int4, Int8
+from edgerec.codecs import F32, Arrays, Codec, Fp16, Fp32, Int4, Int8, pack4, unpack4
 from edgerec.compressor import Compressor, Context
 from edgerec.device import Budget, Device, device_from
 from edgerec.device_model import DeviceModel, Head, Table
@@ -65,8 +65,10 @@ __all__ = [
     "long_tail_share",
     "model_payload",
     "normalize",
+    "pack4",
     "run_encoder",
     "sigmoid",
     "stack",
     "top_k",
+    "unpack4",
 ]

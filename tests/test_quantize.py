@@ -10,19 +10,23 @@ import pytest
 import torch
 
 import edgerec
-from edgerec.codecs import Int4
+from edgerec.codecs import F32, Codec, Int4, Int8
 from edgerec.compressor import Context
 from edgerec.data import Dataset
 from edgerec.device_model import DeviceModel, Table
 from edgerec.errors import CodecError, CompressError, OptionError
 from edgerec.host import host
 from edgerec.learn import CodecTwin, Twin, fine_tune
+from edgerec.quality import evaluate
+from edgerec.reference import Reference, pad_history
 from edgerec.target import export
 from edgerec.testing import check_codec, check_compressor, example_models
 from edgerec.training import train
 from edgerec_prune import Prune
 from edgerec_quantize import Quantize
 from edgerec_quantize.grouped import Int4Group
+from edgerec_quantize.rounding import RIDGE, round_for_scores, user_metric
+from edgerec_quantize.turning import rotation, turned
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +63,17 @@ def test_each_step_sees_its_own_numbers(model: DeviceModel) -> None:
     assert not torch.equal(before, twin.table("items"))
 
 
-@pytest.mark.parametrize("options", [{"epochs": 2}, {"codec": "int4", "epochs": 2}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"epochs": 2},
+        {"codec": "int4", "epochs": 2},
+        {"codec": "int4", "range": "scores"},
+        {"range": "scores"},
+        {"rotate": True},
+    ],
+    ids=str,
+)
 def test_contract(options: dict[str, Any], model: DeviceModel, dataset: Dataset) -> None:
     check_compressor(Quantize(**options), model, Context(dataset))
 
@@ -86,6 +100,79 @@ def test_training_a_sparse_table_leaves_it_sparse(model: DeviceModel, dataset: D
     assert tuned.table_bytes == plain.table_bytes
     assert not np.array_equal(tuned.tables["items"].decode(), plain.tables["items"].decode())
     assert not tuned.tables["items"].decode()[sparse.tables["items"].decode() == 0].any()
+
+
+def scores(model: DeviceModel) -> F32:
+    oracle = Reference(model)
+    history, weights = pad_history(np.array([3, 1, 4]), model.history_length, model.normalization)
+    return oracle.logits(oracle.encode(history[None], weights[None]))[0]
+
+
+def error(rounded: Table, matrix: F32, metric: F32) -> float:
+    off = rounded.decode() - matrix
+    return float(((off @ metric) * off).sum())
+
+
+@pytest.mark.parametrize("name", ["sum", "two-tables"])
+def test_turning_changes_no_score_and_suits_the_codec(name: str) -> None:
+    model = example_models()[name]
+    other = turned(model, Int4())
+    assert np.allclose(scores(other), scores(model), atol=1e-5)
+    turn = rotation(model.tables["items"].decode(), Int4())
+    assert np.allclose(turn @ turn.T, np.eye(16), atol=1e-5)
+    unit = np.eye(16, dtype=np.float32)
+    errors = [
+        error(Table.encode(rows, Int4()), rows, unit)
+        for rows in (t.tables["items"].decode() for t in (model, other))
+    ]
+    assert errors[1] < 0.95 * errors[0]
+
+
+def test_what_is_turned(model: DeviceModel, dataset: Dataset) -> None:
+    for options in ({"codec": "int4", "rotate": False}, {}):
+        rows = Quantize(**options).compress(model, Context()).tables["items"].decode()
+        assert np.abs(rows - model.tables["items"].decode()).max() < 0.2
+    with pytest.raises(CompressError, match=r"quantize.rotate: only models that add up dense"):
+        edgerec.compress(example_models()["dense"], Quantize("int4", rotate=True))
+    with pytest.raises(CompressError, match="had no effect"):
+        edgerec.compress(model, Quantize("int4"), Quantize("int4"))
+
+
+@pytest.mark.parametrize("codec", [Int4(), Int4(symmetric=True), Int8(), Int8(symmetric=False)])
+def test_rounding_spares_the_scores(codec: Codec) -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(200, 16)).astype(np.float32)
+    matrix[3] = 0
+    # Users of a few tastes: most of a row's error can be put where they do not look.
+    tastes = rng.normal(size=(4, 16))
+    users = (rng.normal(size=(300, 4)) @ tastes + 0.1 * rng.normal(size=(300, 16))).astype("f4")
+    metric = (users.T @ users / len(users)).astype(np.float32)
+    plain = Table.encode(matrix, codec)
+    spared = round_for_scores(plain, matrix, metric)
+    assert spared.codec == codec
+    assert spared.nbytes == plain.nbytes
+    assert error(spared, matrix, metric) < 0.6 * error(plain, matrix, metric)
+    assert not spared.decode()[3].any()
+    # With nothing to make up for, codes are the nearest, and only the ranges are better.
+    unit = np.eye(16, dtype=np.float32)
+    assert error(round_for_scores(plain, matrix, unit), matrix, unit) <= error(plain, matrix, unit)
+
+
+def test_the_metric_is_that_of_users(model: DeviceModel, dataset: Dataset) -> None:
+    metric = user_metric(model, Context(dataset))
+    assert np.isclose(np.trace(metric), model.width * (1 + RIDGE), rtol=1e-5)
+    assert np.linalg.eigvalsh(metric).min() > 0
+
+
+def test_sparing_scores_keeps_more_of_the_lists(model: DeviceModel, dataset: Dataset) -> None:
+    before = evaluate(model, dataset)
+    kept = [
+        evaluate(
+            edgerec.compress(model, Quantize("int4", **options), dataset=dataset), dataset
+        ).kept(before)[1]
+        for options in ({"rotate": False}, {"range": "scores"})
+    ]
+    assert kept[1] > kept[0]
 
 
 @pytest.mark.parametrize("codec", [Int4Group(4), Int4Group(8, False), Int4Group(8, range="mse")])
@@ -125,6 +212,9 @@ def test_groups_run_on_numpy_and_others_say_why_not(tmp_path: Path) -> None:
         ({"codec": "fp16", "epochs": 1}, r"quantize.epochs: fp16 loses nothing"),
         ({"codec": "int8", "group": 8}, "quantize.group: expected an even number, for int4; got 8"),
         ({"codec": "int4", "group": 3}, "quantize.group: expected an even number, for int4; got 3"),
+        ({"range": "scores", "epochs": 1}, "quantize.range: scores is for whole rows"),
+        ({"codec": "int4", "range": "scores", "group": 8}, "quantize.range: scores is for whole"),
+        ({"codec": "fp16", "rotate": True}, "quantize.rotate: fp16 suits rows as they are"),
         ({"epochs": -1}, "quantize.epochs: expected 0 or more, got -1"),
         ({"distill": -1.0}, "quantize.distill: expected 0 or more, got -1"),
         ({"learning_rate": 0.0}, "quantize.learning_rate: expected more than 0, got 0"),

@@ -1,6 +1,8 @@
 r"""quantize: write item tables with fewer bits a number.
 
-With ``epochs`` the numbers are trained while the model sees them rounded (quantization-aware
+For int4, a model that adds up rows is turned first, so that they are even (``turning``).
+``range=scores`` chooses ranges and codes for the users that there are (``rounding``). With
+``epochs`` the numbers are trained while the model sees them rounded (quantization-aware
 training; Jacob et al., CVPR 2018), for the ranking and for the order that the model gave.
 """
 
@@ -12,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from edgerec.plugin import (
     Codec,
+    CompressError,
     Compressor,
     Context,
     DeviceModel,
@@ -29,7 +32,7 @@ TEMPERATURE = 0.1
 
 @dataclass(frozen=True)
 class Quantize(Compressor):
-    """Quantization row by row, after training or, with ``epochs``, aware of the rounding.
+    """Quantization row by row or by group, after training or, with ``epochs``, aware of it.
 
     Tables of one number an item (LightGCN's scales) become fp16 whatever the codec: a
     scale of its own would cost more than the number.
@@ -46,12 +49,19 @@ class Quantize(Compressor):
             "help": "range [-max, max], or [min, max]; the first by default, but for int4 by row"
         },
     )
-    range: Literal["minmax", "mse"] | None = field(
+    range: Literal["minmax", "mse", "scores"] | None = field(
         default=None,
-        metadata={"help": "a row's whole range (minmax), or the part of least squared error"},
+        metadata={
+            "help": "a row's whole range (minmax), the part of least squared error (mse), or "
+            "ranges and codes that spare the scores of training histories (scores)"
+        },
     )
     group: int | None = field(
         default=None, metadata={"help": "int4: numbers that share a range; a whole row by default"}
+    )
+    rotate: bool | None = field(
+        default=None,
+        metadata={"help": "turn linear models to suit the codec, at no cost; int4 does by default"},
     )
     epochs: int = field(default=0, metadata={"help": "training through the rounding; 0: none"})
     distill: float = field(default=100.0, metadata={"help": "weight of the given model's order"})
@@ -61,12 +71,19 @@ class Quantize(Compressor):
         if self.codec == "fp16":
             if self.symmetric is not None or self.range is not None:
                 raise OptionError("quantize: fp16 has no range; leave symmetric and range out")
+            if self.rotate:
+                raise OptionError("quantize.rotate: fp16 suits rows as they are; leave it out")
             if self.epochs:
                 raise OptionError("quantize.epochs: fp16 loses nothing to be trained for; leave it")
         if self.group is not None and (self.codec != "int4" or self.group < 2 or self.group % 2):
             raise OptionError(
                 f"quantize.group: expected an even number, for int4; got {self.group} for "
                 f"{self.codec}"
+            )
+        if self.range == "scores" and (self.group is not None or self.epochs):
+            raise OptionError(
+                "quantize.range: scores is for whole rows, and training chooses codes by itself; "
+                "leave group and epochs out, or use minmax or mse"
             )
         for name in ("epochs", "distill"):
             if getattr(self, name) < 0:
@@ -78,7 +95,12 @@ class Quantize(Compressor):
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
         """Encode every table that is wider than the codec; train it so if asked to."""
+        model = self._turned(model)
         rounded = self._rounded(model)
+        if self.range == "scores":
+            from edgerec_quantize.rounding import spare_scores
+
+            return spare_scores(model, rounded, context)
         if not self.epochs:
             return rounded
         context.require_dataset("quantize")
@@ -99,12 +121,31 @@ class Quantize(Compressor):
 
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
-        """Every codec, after training and trained for."""
-        return {"codec": ("fp16", "int8", "int4"), "epochs": (0, 4)}
+        """Integers, rounded as they come or to spare the scores; training is up to a person."""
+        return {"codec": ("int8", "int4"), "range": (None, "scores")}
 
     def outline(self, model: DeviceModel) -> DeviceModel:
         """Rounding is quick enough to be its own outline; training changes no size."""
         return self._rounded(model)
+
+    def _turned(self, model: DeviceModel) -> DeviceModel:
+        """The model in a basis that suits the codec, where that changes no score."""
+        codec = self._codec()
+        wide = [table.codec for table in model.tables.values() if table.shape[1] > 1]
+        if self.rotate is False or (self.rotate is None and self.codec != "int4"):
+            return model
+        if not model.is_linear or any(given.leaves_zeros_out for given in wide):
+            if self.rotate:
+                raise CompressError(
+                    "quantize.rotate: only models that add up dense rows can be turned; leave it"
+                )
+            return model
+        # What has the codec already was turned for it, or is about to have no effect.
+        if all(given == codec for given in wide):
+            return model
+        from edgerec_quantize.turning import turned
+
+        return turned(model, codec)
 
     def _rounded(self, model: DeviceModel) -> DeviceModel:
         wide = [name for name, table in model.tables.items() if table.shape[1] > 1]
@@ -112,7 +153,7 @@ class Quantize(Compressor):
         return model.with_codec(self._codec(), wide).with_codec(Fp16(), narrow)
 
     def _codec(self) -> Codec:
-        part = self.range or "minmax"
+        part: Literal["minmax", "mse"] = "mse" if self.range == "mse" else "minmax"
         if self.codec == "fp16":
             return Fp16()
         if self.codec == "int8":
