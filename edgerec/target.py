@@ -180,6 +180,7 @@ def export(
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         draft = Path(folder) / path.name
         write_bundle(draft, model, chosen.name, signature, payload, provenance or {})
+        del payload  # a second copy of the tables, while runtimes make their own
         for runtime in chosen.runtimes():
             check_parity(Bundle.open(draft), chosen, model, runtime)
         draft.replace(path)

@@ -45,6 +45,9 @@ __all__ = ["lower"]
 #: on whole columns, and a row is in one place.
 TILE = 64
 
+#: Codecs whose scan only proposes.
+INEXACT = ("int8", "int4")
+
 #: Room for nodes, names and shapes.
 OVERHEAD = 64 * 1024
 
@@ -73,7 +76,7 @@ def lower(model: DeviceModel, signature: Signature) -> Payload:
     if factors is not None:
         logits = graph.add("Mul", logits, factors)
     returned = signature.returned
-    if table.codec.name in ("int8", "int4"):
+    if table.codec.name in INEXACT:
         _, rows = _best(graph, logits, signature.items, signature.proposed)
         values = _rows(graph, name, table, rows)
         exact = graph.add("MatMul", user, graph.add("Transpose", values, perm=[1, 0]))

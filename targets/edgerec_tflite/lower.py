@@ -32,6 +32,9 @@ from edgerec_tflite.graph import Graph, Tensor, buffers
 
 __all__ = ["lower"]
 
+#: Codecs whose scan only proposes.
+INEXACT = ("int8", "int4")
+
 #: Room for ops, names and shapes.
 OVERHEAD = 32 * 1024
 
@@ -123,7 +126,7 @@ class Writer:
         if self.factor is not None:
             factor = graph.constant(self.factor)
             logits = graph.op("MUL", [logits, factor], (1, n))
-        if table.codec.name in ("int8", "int4"):
+        if table.codec.name in INEXACT:
             proposed = signature.proposed
             _, rows = self._best(logits, proposed)
             exact = graph.fully_connected(user, self._rows(name, table, rows))

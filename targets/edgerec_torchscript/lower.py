@@ -17,8 +17,10 @@ All but fp32 only propose; the proposed rows are scored again in float.
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -37,6 +39,9 @@ from edgerec.plugin import (
 
 __all__ = ["lower"]
 
+#: Codecs whose scan only proposes.
+INEXACT = ("fp16", "int8", "int4")
+
 #: Room for the code and the names.
 OVERHEAD = 64 * 1024
 
@@ -54,7 +59,10 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
     Raises:
         TargetError: the file is larger than its tables account for.
     """
-    module = Artefact(model, signature).eval()
+    with warnings.catch_warnings():
+        # Tables that are read from a file can't be written to, and nothing here does.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        module = Artefact(model, signature).eval()
     example = (
         torch.zeros(model.history_length, dtype=torch.int32),
         torch.ones(model.history_length),
@@ -63,7 +71,11 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
         # PyTorch says on every call that TorchScript is deprecated; so do our docs, once.
         warnings.simplefilter("ignore", DeprecationWarning)
         traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]  # as torch leaves it
-        data: bytes = traced._save_to_buffer_for_lite_interpreter()
+        with tempfile.TemporaryDirectory() as folder:
+            # Through a file: a buffer in memory grows by doubling.
+            path = Path(folder) / "model.ptl"
+            traced._save_for_lite_interpreter(str(path))
+            data = path.read_bytes()
     small = sum(b.nbytes for name, b in module.named_buffers() if not name.startswith("table"))
     limit = 1.02 * model.table_bytes + small + OVERHEAD
     if len(data) > limit:
@@ -96,7 +108,7 @@ class Artefact(nn.Module):
         logits = self._scan(name, table, user)
         if self.factor is not None:
             logits = logits.mul_(self.factor)
-        if table.codec.name != "fp32":
+        if table.codec.name in INEXACT:
             _, rows = _best(logits, self.signature.items, self.signature.proposed)
             exact = (self._rows(name, table, rows) @ user[0]).contiguous()
             if self.factor is not None:
@@ -166,7 +178,8 @@ class Artefact(nn.Module):
 
 def _tensor(array: np.ndarray) -> Tensor:  # type: ignore[type-arg]  # of any dtype
     # Shifts of int8 keep the sign of a code; those of uint8 don't.
-    return torch.from_numpy(np.array(array.view(np.int8) if array.dtype == np.uint8 else array))
+    array = np.ascontiguousarray(array)
+    return torch.from_numpy(array.view(np.int8) if array.dtype == np.uint8 else array)
 
 
 def _halves(codes: Tensor, user: Tensor) -> Tensor:
