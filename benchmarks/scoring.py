@@ -42,6 +42,8 @@ PEERS = (
 )
 WIDTH = 64
 TOP = 20
+#: Seconds after which to give up on a process.
+TIMEOUT = 300
 #: A bundle of so few items shows what a runtime takes for itself.
 TINY = 1000
 
@@ -106,13 +108,17 @@ def codec_named(name: str) -> Codec:
 def in_a_process(*arguments: str) -> dict[str, Any]:
     """Run a module of ours; return the JSON that it prints last."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    done = subprocess.run(  # noqa: S603 (this interpreter, on our own modules)
-        [sys.executable, "-m", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | threads,
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 (this interpreter, on our own modules)
+            [sys.executable, "-m", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | threads,
+            timeout=TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not done within {TIMEOUT} s"}
     if done.returncode:
         return {"failed": (done.stderr.strip().splitlines() or [str(done.returncode)])[-1]}
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
@@ -170,6 +176,9 @@ def ours(model: DeviceModel, targets: list[str], codecs: list[str]) -> Iterator[
                     continue
                 path, tiny_path = Path(folder) / "x.edgerec", Path(folder) / "tiny.edgerec"
                 row |= exported(saved, codec, target, path)
+                if "failed" in row:
+                    yield row
+                    continue
                 exported(small, codec, target, tiny_path)
                 raw = Path(folder) / "raw.edgerec"
                 inexact = codec in ("int8", "int4") and target != "numpy"
