@@ -42,6 +42,8 @@ PEERS = (
 )
 WIDTH = 64
 TOP = 20
+#: Seconds after which to give up on a process.
+TIMEOUT = 300
 #: A bundle of so few items shows what a runtime takes for itself.
 TINY = 1000
 
@@ -57,7 +59,8 @@ LEGEND = """Made by `python -m benchmarks.scoring`; one thread, d = 64, random t
   peak with the same model of 1,000 items.
 - *overlap*: of the top 20 with that of the uncompressed table. Random tables have no structure
   that a codec could use: see quality.md for trained ones.
-- *export*: seconds, from a saved model to a proven bundle, and peak memory in MB.
+- *export*: seconds, from a saved float32 model to a proven bundle (without the learning of pq's
+  codebooks), and peak memory in MB.
 """
 
 #: Name and format of each column.
@@ -105,29 +108,38 @@ def codec_named(name: str) -> Codec:
 def in_a_process(*arguments: str) -> dict[str, Any]:
     """Run a module of ours; return the JSON that it prints last."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    done = subprocess.run(  # noqa: S603 (this interpreter, on our own modules)
-        [sys.executable, "-m", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | threads,
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 (this interpreter, on our own modules)
+            [sys.executable, "-m", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | threads,
+            timeout=TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not done within {TIMEOUT} s"}
     if done.returncode:
         return {"failed": (done.stderr.strip().splitlines() or [str(done.returncode)])[-1]}
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 
 
-def exported(saved: Path, target: str, path: Path, rescore: bool = True) -> dict[str, Any]:
-    """Export in a process of its own: its seconds and its peak memory."""
+def exported(
+    saved: Path, codec: str, target: str, path: Path, rescore: bool = True
+) -> dict[str, Any]:
+    """Quantize and export in a process of its own: its seconds and its peak memory."""
     options = [] if rescore else ["--raw"]
-    return in_a_process("benchmarks.scoring", "--export", str(saved), target, str(path), *options)
+    given = ("--export", str(saved), codec, target, str(path), *options)
+    return in_a_process("benchmarks.scoring", *given)
 
 
-def export_here(saved: str, target: str, path: str, raw: bool) -> dict[str, Any]:
+def export_here(saved: str, codec: str, target: str, path: str, raw: bool) -> dict[str, Any]:
     """Export; a raw artefact, which returns what an integer scan proposes, proves wrong."""
     start = time.perf_counter()
     model = load_model(saved)
+    if model.tables["items"].codec.name != codec:
+        model = model.with_codec(codec_named(codec))
     if raw:
         lowering = __import__(f"edgerec_{target}.lower", fromlist=["lower"])
         lowering.INEXACT = ()
@@ -153,8 +165,9 @@ def ours(model: DeviceModel, targets: list[str], codecs: list[str]) -> Iterator[
         for codec in codecs:
             coded = model if codec == "fp32" else model.with_codec(codec_named(codec))
             saved, small = Path(folder) / "model", Path(folder) / "tiny-model"
-            save_model(coded, saved)
-            save_model(tiny.with_codec(codec_named(codec)), small)
+            # Learning codebooks takes its time, once; the others are encoded on each export.
+            save_model(coded if codec == "pq" else model, saved)
+            save_model(tiny, small)
             data = coded.table_bytes + coded.items.ids.nbytes
             for target in targets:
                 row: dict[str, Any] = {"name": target, "codec": codec}
@@ -162,12 +175,15 @@ def ours(model: DeviceModel, targets: list[str], codecs: list[str]) -> Iterator[
                     yield row | {"refused": "; ".join(reasons)}
                     continue
                 path, tiny_path = Path(folder) / "x.edgerec", Path(folder) / "tiny.edgerec"
-                row |= exported(saved, target, path)
-                exported(small, target, tiny_path)
+                row |= exported(saved, codec, target, path)
+                if "failed" in row:
+                    yield row
+                    continue
+                exported(small, codec, target, tiny_path)
                 raw = Path(folder) / "raw.edgerec"
                 inexact = codec in ("int8", "int4") and target != "numpy"
                 if inexact:
-                    exported(saved, target, raw, rescore=False)
+                    exported(saved, codec, target, raw, rescore=False)
                 for runtime in host().target(target).runtimes():
                     figures = measure(path, histories, runtime=runtime)
                     own = measure(tiny_path, runtime=runtime)["peak_rss_bytes"]
@@ -252,7 +268,7 @@ def main() -> None:
     parser.add_argument("--targets", nargs="+", default=sorted(host().targets))
     parser.add_argument("--codecs", nargs="+", default=list(CODECS), choices=CODECS)
     parser.add_argument("--no-peers", action="store_true")
-    parser.add_argument("--export", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--export", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--raw", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.export:
