@@ -45,13 +45,17 @@ console = Console()
 def datasets(arguments: argparse.Namespace) -> Iterator[tuple[Dataset, dict[str, Any]]]:
     """Each data set with the training options that differ from the defaults."""
     if arguments.gowalla:
-        folder = Path(arguments.gowalla)
-        data = read_dataset(folder / "train.txt", test=folder / "test.txt")
-        yield named(data, "gowalla"), {"history_length": 1000}
+        yield gowalla(arguments.gowalla), {"history_length": 1000}
     yield edgerec.load("ml-100k").split_random(0.2), {"history_length": 1000}
     if arguments.beauty:
         data = read_dataset(arguments.beauty, format="train.txt").split_last()
         yield named(data, "beauty"), {"history_length": 1000}
+
+
+def gowalla(folder: str | Path) -> Dataset:
+    """Gowalla's standard split."""
+    data = read_dataset(Path(folder) / "train.txt", test=Path(folder) / "test.txt")
+    return named(data, "gowalla")
 
 
 def named(data: Dataset, name: str) -> Dataset:

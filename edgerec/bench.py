@@ -24,6 +24,7 @@ import numpy as np
 
 from edgerec.atomic import write_text
 from edgerec.errors import EdgerecError, TargetError
+from edgerec.machine import describe
 
 __all__ = ["measure", "peak_rss_bytes"]
 
@@ -49,8 +50,9 @@ def measure(
 
     Returns:
         bundle_bytes; import_ms, open_ms, first_ms, p50_ms and p95_ms; peak_rss_bytes and
-        baseline_rss_bytes (before the bundle is opened, runtime imported); lists, the ids
-        recommended for each history; and what was measured on.
+        baseline_rss_bytes (before the bundle is opened, runtime imported); floor_ms, to read
+        the candidate table's bytes from memory, and from_memory_ms, to recommend from memory,
+        both p50 by turns; lists, the ids recommended for each history; and what was measured on.
 
     Raises:
         TargetError: the process failed; the message is its own.
@@ -107,6 +109,7 @@ def run(
 ) -> dict[str, Any]:
     """Measure in this process; see ``measure``."""
     from edgerec.bundle import Bundle
+    from edgerec.floor import by_turns
     from edgerec.host import host
     from edgerec.score import Scorer
 
@@ -120,6 +123,7 @@ def run(
     start = time.perf_counter()
     scorer = Scorer.open(path, runtime, threads)
     open_ms = (time.perf_counter() - start) * 1e3
+    bundle = scorer.bundle  # mapped once: pages count in each mapping
     if histories is None:
         histories = _random_histories(bundle)
     k = min(k, bundle.signature.top_k)
@@ -136,14 +140,20 @@ def run(
         start = time.perf_counter()
         scorer.recommend(history, k)
         times.append((time.perf_counter() - start) * 1e3)
+    peak = peak_rss_bytes()
+    table = bundle.manifest["tables"][bundle.manifest["head"]["table"]]["bytes"]
+    reads, scans = by_turns(
+        int(table), lambda i: scorer.recommend(histories[i % len(histories)], k)
+    )
     return {
         "bundle": Path(path).name,
         "target": bundle.target,
         "runtime": chosen,
         "runtime_version": version,
-        "machine": platform.machine(),
-        "system": platform.platform(),
         "python": platform.python_version(),
+        "numpy": np.__version__,
+        **describe(),
+        "emulated": False,
         "bundle_bytes": bundle.nbytes,
         "items": len(bundle.items),
         "histories": len(histories),
@@ -153,17 +163,19 @@ def run(
         "p50_ms": float(np.percentile(times[1:], 50)),
         "p95_ms": float(np.percentile(times[1:], 95)),
         "baseline_rss_bytes": baseline,
-        "peak_rss_bytes": peak_rss_bytes(),
+        "peak_rss_bytes": peak,
+        "floor_ms": float(np.percentile(reads, 50)),
+        "from_memory_ms": float(np.percentile(scans, 50)),
         "lists": lists,
     }
 
 
 #: Modules of runtimes, imported ahead so that their memory and time count as baseline.
 def _import_runtime(name: str) -> str:
-    module = name.replace("-", "_")
+    distribution = name.partition("+")[0]  # "ai-edge-litert+xnnpack": a way to run it
     try:
-        __import__(module)
-        return importlib.metadata.version(name)
+        __import__(distribution.replace("-", "_"))
+        return importlib.metadata.version(distribution)
     except (ImportError, importlib.metadata.PackageNotFoundError):
         return "unknown"
 

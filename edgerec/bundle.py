@@ -157,6 +157,22 @@ class Bundle:
 
         return read_payload_model(self.container, self.items, host().codecs)
 
+    def place(self, part: str) -> int:
+        """Where a payload part starts in the file, for a runtime that maps it itself."""
+        return self.container.place(f"payload/{part}")
+
+    def unpack(self, folder: str | Path) -> None:
+        """Write each payload part to a file of its name, as apps on phones and in browsers take it.
+
+        Raises:
+            FileExistsError: the folder exists.
+        """
+        Path(folder).mkdir(parents=True)
+        for part in self.payload:
+            path = Path(folder) / part
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.extract(part, path)
+
     def read(self, part: str) -> bytes:
         """Copy a payload part's bytes."""
         return self.container.read(f"payload/{part}")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -30,6 +30,9 @@ Arrays = Mapping[str, NDArray[Any]]
 #: A row's range: all of it, or the part that gives the least squared error.
 Range = Literal["minmax", "mse"]
 
+#: Rows quantized at a time.
+BLOCK = 65536
+
 #: Parts of a row's range that are tried for the least squared error.
 SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 
@@ -41,6 +44,12 @@ class Codec(abc.ABC):
     """
 
     name: ClassVar[str]
+
+    #: Whether zeros are not written, so that a table grows when one of them changes.
+    leaves_zeros_out: ClassVar[bool] = False
+
+    #: Rows that a scan scores at a time: 1 MiB of floats at d = 64, which stays in the cache.
+    block: ClassVar[int] = 4096
 
     def fit(self, matrix: F32) -> Codec:
         """Return the codec with options that depend on the matrix filled in; itself mostly."""
@@ -64,6 +73,24 @@ class Codec(abc.ABC):
     @abc.abstractmethod
     def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
         """Decode the given rows to float32[len(rows), d]."""
+
+    def scorer(self, arrays: Arrays, user: F32) -> Callable[[slice], F32]:
+        """Return a function from a slice of rows to their dot products with float32[d].
+
+        A scan calls it block by block, so what depends on the user alone is done here, once.
+        By default a block is decoded; a codec that can do with less overrides it.
+        """
+        return lambda rows: self.decode(arrays, rows) @ user
+
+    def take(self, arrays: Arrays, rows: NDArray[Any]) -> tuple[Codec, dict[str, NDArray[Any]]]:
+        """Keep the given rows, in their order: the codec, its options fitted, and the arrays.
+
+        By default the rows are encoded again, which may lose something a second time; a codec
+        whose rows don't depend on each other takes them as they are.
+        """
+        matrix = self.decode(arrays, rows)
+        codec = self.fit(matrix)
+        return codec, codec.encode(matrix)
 
     @abc.abstractmethod
     def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -100,8 +127,16 @@ class Codec(abc.ABC):
                 )
 
 
+class _RowByRow(Codec):
+    """A codec all of whose arrays have an entry a row."""
+
+    def take(self, arrays: Arrays, rows: NDArray[Any]) -> tuple[Codec, dict[str, NDArray[Any]]]:
+        """Take the rows as they are written."""
+        return self, {name: array[rows] for name, array in arrays.items()}
+
+
 @dataclass(frozen=True)
-class Fp32(Codec):
+class Fp32(_RowByRow):
     """32-bit floats: 4 d bytes a row."""
 
     name: ClassVar[str] = "fp32"
@@ -120,7 +155,7 @@ class Fp32(Codec):
 
 
 @dataclass(frozen=True)
-class Fp16(Codec):
+class Fp16(_RowByRow):
     """IEEE 754 half floats: 2 d bytes a row."""
 
     name: ClassVar[str] = "fp16"
@@ -141,7 +176,7 @@ class Fp16(Codec):
 
 
 @dataclass(frozen=True)
-class Int8(Codec):
+class Int8(_RowByRow):
     """8-bit integers with a float32 scale a row: d + 4 bytes (d + 8 if affine).
 
     Symmetric: ``x ≈ scale · q``, q in [-127, 127], scale = max|x| / 127. Affine:
@@ -165,13 +200,18 @@ class Int8(Codec):
         """Dequantize rows."""
         return dequantize_rows(arrays["codes"][rows], arrays, rows)
 
+    def scorer(self, arrays: Arrays, user: F32) -> Callable[[slice], F32]:
+        """Widen codes, and apply scales to the scores."""
+        codes = arrays["codes"]
+        return _ranged(lambda rows: codes[rows].astype(np.float32) @ user, arrays, user)
+
     def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Codes, scales and, if affine, offsets."""
         return {"codes": ("|i1", (n, d))} | _ranges(n, self.symmetric, "<f4")
 
 
 @dataclass(frozen=True)
-class Int4(Codec):
+class Int4(_RowByRow):
     """4-bit integers, two a byte, with a float16 scale a row: d/2 + 2 bytes (+ 2 if affine).
 
     As ``Int8``, with q in [-7, 7] in both forms: tflite-runtime's 4-bit kernel goes wrong
@@ -194,6 +234,20 @@ class Int4(Codec):
         """Unpack and dequantize rows."""
         return dequantize_rows(unpack4(arrays["codes"][rows]), arrays, rows)
 
+    def scorer(self, arrays: Arrays, user: F32) -> Callable[[slice], F32]:
+        """Score the low and the high halves of the bytes, and apply scales to the scores."""
+        packed = arrays["codes"].view(np.int8)
+        # A low half moved up is 16 times its code, with its sign.
+        low, high = np.ascontiguousarray(user[0::2] / 16), np.ascontiguousarray(user[1::2])
+
+        def products(rows: slice) -> F32:
+            block = packed[rows]
+            scores: F32 = (block << 4).astype(np.float32) @ low
+            scores += (block >> 4).astype(np.float32) @ high
+            return scores
+
+        return _ranged(products, arrays, user)
+
     def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Packed codes, scales and, if affine, offsets."""
         return {"codes": ("|u1", (n, d // 2))} | _ranges(n, self.symmetric, "<f2")
@@ -207,7 +261,7 @@ def quantize_rows(
     matrix: F32,
     bits: int,
     symmetric: bool,
-    range: Range = "minmax",
+    range_: Range = "minmax",
     dtype: type[np.floating[Any]] = np.float32,
 ) -> tuple[NDArray[np.int8], NDArray[Any], NDArray[Any]]:
     """Quantize each row by its own range: (codes int8[n, d], scale[n], offset[n]).
@@ -216,8 +270,21 @@ def quantize_rows(
     what the codes were made for. An ``mse`` range is narrower where clipping the ends
     costs less than the finer steps save (Choukroun et al., ICCV Workshops 2019).
     """
+    # Block by block, for the sake of the floats in between: several times the matrix.
+    blocks = range(0, max(len(matrix), 1), BLOCK)
+    parts = [
+        _quantize_block(matrix[start : start + BLOCK], bits, symmetric, range_, dtype)
+        for start in blocks
+    ]
+    codes, scale, offset = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return codes, scale, offset
+
+
+def _quantize_block(
+    matrix: F32, bits: int, symmetric: bool, range_: Range, dtype: type[np.floating[Any]]
+) -> tuple[NDArray[np.int8], NDArray[Any], NDArray[Any]]:
     best = _quantize_part(matrix, bits, symmetric, 1.0, dtype)
-    if range == "mse":
+    if range_ == "mse":
         error = _square_error(matrix, *best)
         for part in SHRINK[1:]:
             other = _quantize_part(matrix, bits, symmetric, part, dtype)
@@ -266,6 +333,20 @@ def dequantize_rows(codes: NDArray[Any], arrays: Arrays, rows: NDArray[Any] | sl
     if "offset" in arrays:
         values += arrays["offset"][rows].astype(np.float32)[:, None]
     return values
+
+
+def _ranged(products: Callable[[slice], F32], arrays: Arrays, user: F32) -> Callable[[slice], F32]:
+    """Apply rows' scales and offsets to their codes' products: u · (s q + o) = s (u · q) + o Σu."""
+    total = user.sum()
+
+    def score(rows: slice) -> F32:
+        scores = products(rows)
+        scores *= arrays["scale"][rows]
+        if "offset" in arrays:
+            scores += arrays["offset"][rows].astype(np.float32) * total
+        return scores
+
+    return score
 
 
 def pack4(codes: NDArray[np.int8]) -> NDArray[np.uint8]:

@@ -131,6 +131,10 @@ class Container:
         """Size of a section in bytes."""
         return int(self._entry(name)["size"])
 
+    def place(self, name: str) -> int:
+        """Where a section starts in the file."""
+        return int(self._entry(name)["offset"])
+
     def array(self, name: str) -> NDArray[Any]:
         """Return a section as a read-only array that lies in the mapped file."""
         entry = self._entry(name)
@@ -162,9 +166,19 @@ class Container:
         """
         whole = memoryview(self._map)
         for name, entry in self._entries.items():
-            part = whole[entry["offset"] : entry["offset"] + entry["size"]]
-            if hashlib.sha256(part).hexdigest() != entry["sha256"]:
+            digest, end = hashlib.sha256(), entry["offset"] + entry["size"]
+            for start in range(entry["offset"], end, PIECE):
+                stop = min(start + PIECE, end)
+                digest.update(whole[start:stop])
+                self._release(start, stop)
+            if digest.hexdigest() != entry["sha256"]:
                 raise self._damaged(f"section {name!r} does not match its SHA-256")
+
+    def _release(self, start: int, stop: int) -> None:
+        """Let the system have the pages back: mapped pages that were read count as memory."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            start -= start % mmap.PAGESIZE
+            self._map.madvise(mmap.MADV_DONTNEED, start, stop - start)
 
     def _entry(self, name: str) -> dict[str, Any]:
         if name not in self._entries:

@@ -67,6 +67,11 @@ class Table:
         """Read rows as float32[len(rows), d]; all of them by default."""
         return self.codec.decode(self.arrays, rows)
 
+    def take(self, rows: NDArray[Any]) -> Table:
+        """Keep the given rows, in their order."""
+        codec, arrays = self.codec.take(self.arrays, rows)
+        return Table(codec, (len(rows), self.shape[1]), arrays)
+
     def replace(self, matrix: F32) -> Table:
         """Write another matrix with the same codec."""
         return Table.encode(matrix, self.codec)
@@ -221,6 +226,6 @@ class DeviceModel:
         popular = new_row[self.popular]
         return self.replace(
             items=self.items.take(rows),
-            tables={n: t.replace(t.decode(np.asarray(rows))) for n, t in self.tables.items()},
+            tables={n: t.take(np.asarray(rows)) for n, t in self.tables.items()},
             popular=popular[popular >= 0],
         )

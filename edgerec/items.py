@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -134,16 +135,17 @@ class Items:
     def find(self, item: object) -> int | None:
         """Row of an id, or none where the catalogue lacks it."""
         key = str(item).encode("utf-8")
+        order, raw = self._order, self.ids.raw
+        get = raw if order is None else lambda place: raw(order[place])
+        place = bisect.bisect_left(range(len(self)), key, key=get)
+        if place == len(self) or get(place) != key:
+            return None
+        return place if order is None else order[place]
 
-        low, high = 0, len(self)
-        while low < high:
-            middle = (low + high) // 2
-            row = middle if self.order is None else int(self.order[middle])
-            found = self.ids.raw(row)
-            if found == key:
-                return row
-            low, high = (middle + 1, high) if found < key else (low, middle)
-        return None
+    @functools.cached_property
+    def _order(self) -> memoryview | None:
+        # A memoryview is indexed several times faster than an array.
+        return None if self.order is None else np.ascontiguousarray(self.order, np.uint32).data
 
     def title(self, row: int) -> str:
         """Title of a row, or its id where the catalogue has no titles."""

@@ -7,6 +7,15 @@ plugins does not load torch.
 from edgerec.finetune import fine_tune
 from edgerec.ranking import Batch, batches, ranking_loss, scale_of
 from edgerec.store import load_model
-from edgerec.twin import Twin
+from edgerec.twin import CodecTwin, Twin
 
-__all__ = ["Batch", "Twin", "batches", "fine_tune", "load_model", "ranking_loss", "scale_of"]
+__all__ = [
+    "Batch",
+    "CodecTwin",
+    "Twin",
+    "batches",
+    "fine_tune",
+    "load_model",
+    "ranking_loss",
+    "scale_of",
+]

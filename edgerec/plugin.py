@@ -3,8 +3,9 @@
 from edgerec.plugin import Compressor, Context, DeviceModel, hookimpl
 """
 
+from edgerec.basis import leading_basis, stack
 from edgerec.bundle import Bundle
-from edgerec.codecs import F32, Arrays, Codec, Fp16, Fp32, Int4, Int8
+from edgerec.codecs import F32, Arrays, Codec, Fp16, Fp32, Int4, Int8, pack4, unpack4
 from edgerec.compressor import Compressor, Context
 from edgerec.device import Budget, Device, device_from
 from edgerec.device_model import DeviceModel, Head, Table
@@ -20,6 +21,7 @@ from edgerec.errors import (
 from edgerec.hookspecs import hookimpl
 from edgerec.items import Items
 from edgerec.lowering import candidate_factor
+from edgerec.metrics import long_tail_share
 from edgerec.ops import MASKED, Op
 from edgerec.reference import Reference, normalize, run_encoder, sigmoid, top_k
 from edgerec.store import model_payload
@@ -59,9 +61,14 @@ __all__ = [
     "candidate_factor",
     "device_from",
     "hookimpl",
+    "leading_basis",
+    "long_tail_share",
     "model_payload",
     "normalize",
+    "pack4",
     "run_encoder",
     "sigmoid",
+    "stack",
     "top_k",
+    "unpack4",
 ]

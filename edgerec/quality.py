@@ -61,19 +61,22 @@ def evaluate(
     dataset: Dataset,
     *,
     users: NDArray[Any] | None = None,
+    user_vectors: F32 | None = None,
     k: int = 20,
     progress: Callable[[int, int, str], None] = no_progress,
 ) -> Quality:
     """Rank all items for test users with the numpy oracle.
 
     The model may have fewer items than the dataset (a pruned vocabulary): ids are matched,
-    and held-out items that it lost count as missed.
+    and held-out items that it lost count as missed. A transductive model needs the vectors
+    of all of the dataset's users, float32[U, d].
 
     Raises:
         DataError: the dataset has nothing held out.
     """
     users = evaluation_users(dataset) if users is None else users
-    return quality_of(rank(model, dataset, users, k, progress), dataset, users, k)
+    lists = rank(model, dataset, users, k, progress, user_vectors)
+    return quality_of(lists, dataset, users, k)
 
 
 def quality_of(
@@ -104,6 +107,7 @@ def rank(
     users: NDArray[Any],
     k: int = 20,
     progress: Callable[[int, int, str], None] = no_progress,
+    user_vectors: F32 | None = None,
 ) -> NDArray[np.int32]:
     """Top k unseen rows *of the dataset* for each user, int32[len(users), k]; -1 for none."""
     oracle = Reference(model)
@@ -115,7 +119,8 @@ def rank(
         seen = [to_model[dataset.train.of(int(u))] for u in chunk]
         seen = [rows[rows >= 0] for rows in seen]
         history, weights = pad_batch(seen, model)
-        logits = oracle.logits(oracle.encode(history, weights))
+        own = None if user_vectors is None else user_vectors[chunk]
+        logits = oracle.logits(oracle.encode(history, weights, own))
         for row, rows in enumerate(seen):
             logits[row, rows] = -np.inf
         top = _top(logits, min(k, logits.shape[1]))

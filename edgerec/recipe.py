@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgerec.bench import measure
+from edgerec.bundle import Bundle
 from edgerec.compressor import Compressor, Context, Step, no_progress
 from edgerec.compressor import compress as run_chain
 from edgerec.data import Dataset
@@ -23,7 +24,7 @@ from edgerec.options import parse_spec
 from edgerec.quality import Quality, evaluate, evaluation_users, quality_of
 from edgerec.target import export, reasons_against
 
-__all__ = ["Built", "Recipe", "build", "compress", "find_device", "load_recipe"]
+__all__ = ["Built", "Recipe", "build", "compress", "find_device", "load_recipe", "verify"]
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def _build_one(
             device=recipe.device,
             provenance=provenance,
         )
-        figures = measure_quality(draft, before, dataset, users, model)
+        figures = measure_quality(draft, before, dataset, users)
         device = recipe.device
         if device is not None and (violations := device.budget.violations(figures)):
             raise BudgetError(
@@ -210,17 +211,63 @@ def _build_one(
     return Built(target, path, figures, steps)
 
 
+def verify(
+    path: str | Path,
+    device: Device,
+    *,
+    dataset: Dataset | None = None,
+    model: DeviceModel | None = None,
+    users: int | None = None,
+    runtime: str | None = None,
+) -> tuple[dict[str, Any], list[str]]:
+    """Check a bundle that lies there against a device's budget.
+
+    Args:
+        path: the bundle; its digests are checked first.
+        device: whose budget.
+        dataset: with held-out interactions; needed where the budget has ``min_quality``.
+        model: the uncompressed model that quality is a share of; needed there too.
+        users: how many test users; None for all.
+        runtime: which installed runtime; the target's best by default.
+
+    Returns:
+        What was measured in a fresh process, and the limits that it breaks.
+
+    Raises:
+        OptionError: the budget asks for quality, and the dataset or the model is missing.
+        BundleError: the file is damaged.
+        TargetError: it does not run.
+    """
+    bundle = Bundle.open(path)
+    wrong = []
+    if device.targets and bundle.target not in device.targets:
+        wrong.append(f"target: {bundle.target}; the device has {', '.join(device.targets)}")
+    if dataset is not None and model is not None:
+        chosen = evaluation_users(dataset, users)
+        before = evaluate(model, dataset, users=chosen)
+        figures = measure_quality(Path(path), before, dataset, chosen, runtime)
+    elif device.budget.min_quality is not None:
+        raise OptionError(
+            f"{device.name}: budget.min_quality is a share of the uncompressed model's quality; "
+            "give the dataset and that model"
+        )
+    else:
+        figures = measure(path, runtime=runtime)
+        del figures["lists"]
+    return figures, wrong + device.budget.violations(figures)
+
+
 def measure_quality(
     path: Path,
     before: Quality,
     dataset: Dataset,
     users: np.ndarray[Any, Any],
-    model: DeviceModel,
+    runtime: str | None = None,
 ) -> dict[str, Any]:
     """Measure a written bundle over test users: bench figures, quality, overlap."""
     ids = dataset.items.ids
     histories = [[ids[int(row)] for row in dataset.train.of(int(user))] for user in users]
-    figures = measure(path, histories, k=min(20, len(model.items)))
+    figures = measure(path, histories, runtime=runtime)
     lists = np.full((len(users), 20), -1, np.int32)
     for place, found in enumerate(figures.pop("lists")):
         lists[place, : len(found)] = [dataset.items.rows[item] for item in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,10 +123,11 @@ class Scorer:
             None if weights is None else np.array(list(rows.values()), np.float32),
         )
         ids, scores = self._run(padded, padded_weights)
-        fresh = [(int(i), float(s)) for i, s in zip(ids, scores, strict=True) if int(i) not in rows]
+        found = zip(ids.tolist(), scores.tolist(), strict=True)
+        fresh = itertools.islice(((row, s) for row, s in found if row not in rows), k)
         truncated = max(0, len(rows) - self.signature.history_length)
         return Recommendations(
-            [self._item(row, score) for row, score in fresh[:k]], unknown, truncated, False
+            [self._item(row, score) for row, score in fresh], unknown, truncated, False
         )
 
     def _popular(self, k: int, unknown: list[str]) -> Recommendations:

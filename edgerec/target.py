@@ -91,6 +91,23 @@ class Target(abc.ABC):
     def runtimes(self) -> list[str]:
         """Names of the installed runtimes that can run this target, best first."""
 
+    def choose_runtime(self, runtime: str | None, hint: str) -> str:
+        """Return the runtime to load in: the one asked for, or the best that is installed.
+
+        Args:
+            runtime: a name of ``runtimes()``, or none.
+            hint: what to do where there is none: ``pip install onnxruntime``.
+
+        Raises:
+            RuntimeMissingError: it is not installed, or none is.
+        """
+        installed = self.runtimes()
+        if not installed or runtime not in (None, *installed):
+            here = f", only {', '.join(installed)}" if installed else ""
+            asked = f"runtime {runtime!r}" if runtime else "runtime"
+            raise RuntimeMissingError(f"{self.name}: no {asked} here{here}; {hint}")
+        return runtime or installed[0]
+
     @abc.abstractmethod
     def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Runner:
         """Open a bundle of this target in a runtime, the best one by default.
@@ -163,6 +180,7 @@ def export(
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         draft = Path(folder) / path.name
         write_bundle(draft, model, chosen.name, signature, payload, provenance or {})
+        del payload  # a second copy of the tables, while runtimes make their own
         for runtime in chosen.runtimes():
             check_parity(Bundle.open(draft), chosen, model, runtime)
         draft.replace(path)

@@ -144,6 +144,15 @@ def check_codec(codec: Codec, width: int = 16) -> None:
     assert np.array_equal(table.decode(slice(10, 20)), whole[10:20]), "decode(slice) differs"
     error = np.linalg.norm(whole - matrix) / np.linalg.norm(matrix)
     assert error < 0.9, f"decode is {error:.0%} away from what was encoded"
+    user = rng.normal(size=width).astype(np.float32)
+    score = table.codec.scorer(table.arrays, user)
+    for part in (slice(0, 50), slice(10, 20)):
+        assert np.allclose(score(part), whole[part] @ user, rtol=1e-4, atol=1e-5), (
+            "scorer differs from the product with decoded rows"
+        )
+    taken = table.take(rows)
+    assert taken.shape == (len(rows), width), "take gave another shape"
+    assert taken.nbytes == taken.codec.nbytes(len(rows), width), "take gave other bytes"
     damaged = dict(table.arrays)
     damaged.pop(next(iter(damaged)))
     try:

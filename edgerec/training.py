@@ -26,11 +26,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgerec.checkpoint import load_state, save_state
-from edgerec.codecs import Fp32
+from edgerec.codecs import F32, Fp32
 from edgerec.compressor import no_progress
 from edgerec.data import Dataset
 from edgerec.device_model import DeviceModel, Head, Table
 from edgerec.errors import OptionError
+from edgerec.features import add_titles
 from edgerec.graph import Graph, bag
 from edgerec.models import FAMILIES, GNN
 
@@ -54,6 +55,12 @@ class TrainOptions:
     tied: bool | None = field(
         default=None, metadata={"help": "historygcn: one table for past and candidate rows"}
     )
+    user_embedding: bool | None = field(
+        default=None, metadata={"help": "lightgcn: a trained vector a user, beside the history"}
+    )
+    features: str | None = field(
+        default=None, metadata={"help": "titles: item vectors also learn from their words"}
+    )
     epochs: int = field(default=8, metadata={"help": "passes over the users"})
     learning_rate: float = field(default=0.01, metadata={"help": "Adam's step at its highest"})
     batch: int | None = field(
@@ -69,6 +76,8 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if self.model not in FAMILIES:
             raise OptionError(f"model: expected one of {', '.join(FAMILIES)}; got {self.model!r}")
+        if self.features not in (None, "titles"):
+            raise OptionError(f"features: expected titles, or none; got {self.features!r}")
         for name in ("dim", "epochs", "batch", "negatives", "history_length", "layers"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -83,7 +92,7 @@ class TrainOptions:
         Raises:
             OptionError: an option that the family does not have.
         """
-        given = {name: getattr(self, name) for name in ("layers", "tied")}
+        given = {name: getattr(self, name) for name in ("layers", "tied", "user_embedding")}
         given = {name: value for name, value in given.items() if value is not None}
         taken = inspect.signature(FAMILIES[self.model]).parameters
         if unknown := sorted(set(given) - set(taken)):
@@ -99,6 +108,12 @@ class Trained:
     graph: Graph
     dataset: Dataset
     options: TrainOptions
+
+    @property
+    def user_vectors(self) -> F32 | None:
+        """float32[U, d], the users' own trained vectors; none for a model of histories alone."""
+        users = self.gnn.users
+        return None if users is None else users.detach().numpy()
 
     def to_device_model(self) -> DeviceModel:
         """Compile the graph away: item tables, and an encoder of histories."""
@@ -147,6 +162,8 @@ def train(
     graph = Graph(dataset.train, len(dataset.items))
     gnn = FAMILIES[options.model](graph.n_users, graph.n_items, **options.arguments())
     gnn.start(spectral_start(graph, options.dim, options.seed), graph, options.popularity)
+    if options.features:
+        add_titles(gnn, dataset.items)
     optimizer = torch.optim.Adam(gnn.parameters(), options.learning_rate, fused=True)
     done = load_state(checkpoint, gnn, optimizer, options) if checkpoint else 0
     for epoch in range(done, options.epochs):
@@ -198,13 +215,15 @@ def _loss(
         kept = torch.bincount(place[~target], minlength=len(users)).clamp(min=1)
         weight = (kept.float() ** -gnn.normalization)[place] * ~target
     pooled = [bag(past, item, offsets, weight) for past in tables.past]
-    user = F.normalize(gnn.user(pooled), dim=1)
+    own = None if gnn.users is None else F.embedding(users, gnn.users)
+    user = F.normalize(gnn.user(pooled, own), dim=1)
     # F.embedding, not indexing: on CPU its backward is many times faster.
     if gnn.linear:
         left_out = F.embedding(place, pooled[0]) - weight[:, None] * F.embedding(
             item, tables.past[0]
         )
-        without = F.normalize(gnn.user([left_out]), dim=1)
+        own = None if own is None else F.embedding(place, own)
+        without = F.normalize(gnn.user([left_out], own), dim=1)
     else:
         item, place = item[target], place[target]
         without = F.embedding(place, user)

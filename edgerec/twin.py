@@ -1,7 +1,13 @@
-"""The torch interpreter of a DeviceModel: the differentiable twin of the numpy oracle.
+r"""The torch interpreter of a DeviceModel: the differentiable twin of the numpy oracle.
 
-Gradient pruning, quantization-aware training and distillation train it; its parameters
-are the model's own tables and constants, by the same names.
+Gradient pruning and distillation train it; its parameters are the model's own tables and
+constants, by the same names. ``CodecTwin`` shows a table of parameters x as its codec c
+writes it, so that what is trained is what is shipped,
+
+    table = decode_c(encode_c(x)) + (x - sg(x)),
+
+with sg the stop-gradient: x gets the gradient as if nothing had been rounded
+(straight-through; Bengio, Léonard & Courville, 2013; Jacob et al., CVPR 2018).
 """
 
 from __future__ import annotations
@@ -15,7 +21,7 @@ from edgerec.device_model import DeviceModel
 from edgerec.errors import ModelError
 from edgerec.ops import MASKED, Op
 
-__all__ = ["Twin"]
+__all__ = ["CodecTwin", "Twin"]
 
 
 class Twin(nn.Module):
@@ -82,6 +88,42 @@ class Twin(nn.Module):
             },
             constants={name: np.asarray(value, np.float32) for name, value in values.items()},
         )
+
+
+class CodecTwin(Twin):
+    """A twin that sees every table as the codec of the model's table writes it.
+
+    Its ``to_device_model`` encodes the same parameters once more, so the tables written are
+    the last that it saw, to the bit.
+
+    Args:
+        model: its codecs are what is trained for.
+        start: the model whose numbers to start from, ``model`` itself by default: the one
+            before it was quantized has the numbers that rounding lost.
+    """
+
+    def __init__(self, model: DeviceModel, start: DeviceModel | None = None) -> None:
+        super().__init__(model if start is None else start)
+        self.model = model
+        # Zeros that are not written stay: they get no gradient.
+        self._masks = {
+            name: self.tables[name].detach() != 0
+            for name, table in model.tables.items()
+            if table.codec.leaves_zeros_out
+        }
+        self._written: dict[str, tuple[tuple[int, int], Tensor]] = {}
+
+    def table(self, name: str) -> Tensor:
+        """Rows as they will be read."""
+        latent = self.tables[name]
+        # Every step in place raises a parameter's version, so each is encoded once a step.
+        state = latent._version, latent.data_ptr()
+        if name not in self._written or self._written[name][0] != state:
+            coded = self.model.tables[name].replace(latent.detach().numpy())
+            self._written[name] = state, torch.from_numpy(coded.decode())
+        written = self._written[name][1]
+        through = latent - latent.detach()
+        return written + (through * self._masks[name] if name in self._masks else through)
 
 
 def _apply(op: Op, x: list[Tensor]) -> Tensor:

@@ -77,3 +77,12 @@ def test_a_table_refuses_nan() -> None:
 def test_replace_keeps_the_codec() -> None:
     table = Table.encode(np.eye(4, dtype=np.float32), Int8())
     assert table.replace(2 * np.eye(4, dtype=np.float32)).codec == Int8()
+
+
+@pytest.mark.parametrize("codec", CORE_CODECS, ids=str)
+def test_rows_are_taken_as_they_are_written(codec: Codec) -> None:
+    table = Table.encode(np.random.default_rng(4).normal(size=(30, 16)).astype(np.float32), codec)
+    rows = np.array([29, 3, 3, 0])
+    taken = table.take(rows)
+    assert taken.shape == (4, 16)
+    assert all(np.array_equal(taken.arrays[k], a[rows]) for k, a in table.arrays.items())

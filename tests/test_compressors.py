@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from edgerec.compressor import Compressor, Context, compress
 from edgerec.data import Dataset
 from edgerec.device_model import DeviceModel, Table
 from edgerec.errors import CompressError, OptionError
+from edgerec.host import host
 from edgerec.quality import evaluate
 from edgerec.testing import check_codec, check_compressor
 from edgerec.training import train
@@ -157,5 +159,11 @@ def test_bad_options(model: DeviceModel, spec: str, message: str) -> None:
 
 
 def test_an_option_without_effect_is_an_error(model: DeviceModel) -> None:
-    with pytest.raises(CompressError, match="fp16 has no range"):
+    with pytest.raises(OptionError, match="fp16 has no range"):
         edgerec.compress(model, "quantize:codec=fp16,symmetric=true")
+
+
+def test_installed_compressors_can_be_asked() -> None:
+    for compressor in host().compressors.values():
+        offered = getattr(compressor, "search_space", lambda: None)()
+        assert offered is None or isinstance(offered, Mapping)

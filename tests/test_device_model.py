@@ -89,6 +89,16 @@ def test_loading_something_else_is_an_error(tmp_path: Path) -> None:
         load_model(tmp_path / "m.model")
 
 
+@pytest.mark.parametrize("n", [1, 60, 5000])
+@pytest.mark.parametrize("k", [1, 7, 134])
+def test_top_k_is_a_stable_sort(n: int, k: int) -> None:
+    for scores in (np.random.default_rng(0).normal(size=n), np.arange(n) % 3, np.zeros(n)):
+        rows, found = top_k(scores.astype(np.float32), k)
+        expected = np.argsort(-scores, kind="stable")[:k]
+        assert np.array_equal(rows, expected)
+        assert np.array_equal(found, scores[expected].astype(np.float32))
+
+
 def test_top_k_prefers_lower_rows_among_equals() -> None:
     rows, scores = top_k(np.array([1, 3, 2, 3, 2, 2], np.float32), 4)
     assert rows.tolist() == [1, 3, 2, 4]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import edgerec
+from edgerec.basis import leading_basis
 from edgerec.codecs import F32
 from edgerec.compressor import Compressor, Context
 from edgerec.data import Dataset
@@ -18,7 +19,7 @@ from edgerec.reference import Reference, pad_history
 from edgerec.testing import check_compressor, example_models
 from edgerec.training import train
 from edgerec_lowrank import LowRank
-from edgerec_lowrank.basis import factorize, leading_basis, rank_for_energy
+from edgerec_lowrank.basis import factorize, rank_for_energy
 from edgerec_lowrank.rewrite import groups_of
 from edgerec_quantize import Quantize
 

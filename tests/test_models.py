@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 import torch
 
 from edgerec.data import Dataset
-from edgerec.errors import OptionError
+from edgerec.errors import ModelError, OptionError
+from edgerec.features import TextFeatures, words
 from edgerec.graph import Graph
+from edgerec.items import Items
+from edgerec.metrics import tied_overlap
 from edgerec.models import FAMILIES, GNN, LightGCN
-from edgerec.quality import evaluate, pad_batch
+from edgerec.quality import evaluate, evaluation_users, pad_batch
 from edgerec.reference import Reference
 from edgerec.training import Trained, TrainOptions, spectral_start, train
 
@@ -58,6 +62,57 @@ def test_lowered_equals_pyg_forward(
     user = oracle.encode(history, weights, own)
     assert relative(user, users) < 1e-5
     assert relative(oracle.logits(user), users @ items.T) < 1e-5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_text_lowers_like_any_other(dataset: Dataset, family: str) -> None:
+    trained = train(dataset, model=family, features="titles", epochs=2, dim=8)
+    assert isinstance(trained.gnn.text, TextFeatures)
+    assert trained.gnn.text.words.abs().sum() > 0
+    with torch.no_grad():
+        users, items = (t.numpy() for t in trained.gnn(trained.graph.edge_index))
+    model = trained.to_device_model()
+    oracle = Reference(model)
+    user = oracle.encode(*pad_batch(list(dataset.train.lists()), model))
+    assert relative(oracle.logits(user), users @ items.T) < 1e-5
+    plain = train(dataset, model=family, epochs=2, dim=8).to_device_model()
+    assert model.table_bytes == plain.table_bytes
+    assert not np.array_equal(model.tables["items"].decode(), plain.tables["items"].decode())
+
+
+def test_text_features_worked_example() -> None:
+    text = TextFeatures(["The Red Fox", "the red, red hen", "the end"], 2)
+    with torch.no_grad():
+        text.words.fill_(1)
+    # "the" is everywhere and says nothing; "red" is in two of three, "fox" in one.
+    red, fox = math.log(3 / 2), math.log(3)
+    expected = (red + fox) / math.hypot(red, fox)
+    found = text(torch.zeros(3, 2)).detach()
+    assert torch.allclose(found[:, 0], torch.tensor([expected, expected, 1.0]))
+    assert words("Stupids, The (1996)") == ["stupids", "the", "1996"]
+
+
+def test_a_checkpoint_holds_the_words(dataset: Dataset, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"features": "titles", "epochs": 3, "dim": 8}
+    path = tmp_path / "training"
+
+    def stop(done: int, total: int, what: str) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, checkpoint=path, progress=stop, **options)
+    resumed = train(dataset, checkpoint=path, **options).to_device_model()
+    whole = train(dataset, **options).to_device_model()
+    assert np.array_equal(resumed.tables["items"].decode(), whole.tables["items"].decode())
+
+
+def test_text_needs_titles(dataset: Dataset) -> None:
+    bare = dataclasses.replace(dataset, items=Items.of(dataset.items.ids))
+    with pytest.raises(OptionError, match="features: the data set has no titles"):
+        train(bare, features="titles", epochs=1, dim=8)
+    with pytest.raises(OptionError, match="features: expected titles, or none; got 'genres'"):
+        train(dataset, features="genres")
 
 
 @pytest.mark.parametrize("family", ["historygcn", "lightgcn"])
@@ -146,3 +201,25 @@ def test_histories_of_a_batch_are_the_users_own(dataset: Dataset) -> None:
         own = items[offsets[row] : offsets[row + 1]]
         assert sorted(own.tolist()) == sorted(dataset.train.of(user).tolist())
         assert set(place[offsets[row] : offsets[row + 1]].tolist()) == {row}
+
+
+def test_a_transductive_model_needs_its_users_vectors(dataset: Dataset) -> None:
+    trained = train(dataset, model="lightgcn", layers=2, user_embedding=True, epochs=6, batch=32)
+    model, vectors = trained.to_device_model(), trained.user_vectors
+    assert vectors is not None
+    assert vectors.shape == (len(dataset.users), 64)
+    with pytest.raises(ModelError, match="reads a user_vector"):
+        evaluate(model, dataset)
+    found = evaluate(model, dataset, user_vectors=vectors)
+    # They are the users' own: another's, made long, lead astray.
+    swapped = evaluate(model, dataset, user_vectors=20 * vectors[::-1].copy())
+    assert swapped.ndcg < found.ndcg
+    # What is evaluated from the tables is what message passing over the whole graph gives.
+    with torch.no_grad():
+        users, items = trained.gnn(trained.graph)
+    scores = (users @ items.T).numpy()
+    for user, mine in zip(evaluation_users(dataset), found.lists, strict=True):
+        logits = scores[user].copy()
+        logits[dataset.train.of(int(user))] = -np.inf
+        assert tied_overlap(mine[mine >= 0][:10].astype(np.int32), logits, 10) == 1.0
+    assert train(dataset, model="lightgcn", epochs=1).user_vectors is None

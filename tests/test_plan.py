@@ -21,9 +21,8 @@ from edgerec.data import Dataset
 from edgerec.device import Budget, Device
 from edgerec.device_model import DeviceModel
 from edgerec.errors import BudgetError, OptionError, PluginError, TargetError
-from edgerec.host import Host, host
+from edgerec.host import host
 from edgerec.planner import Plan, plan, search, search_spaces, verify
-from edgerec.planner.pareto import Chain, Tried, front, label
 from edgerec.quality import evaluate
 from edgerec.training import train
 
@@ -353,18 +352,6 @@ def test_outputs(
     assert not list(tmp_path.glob(".*"))
 
 
-def test_the_front_has_no_chain_that_another_beats() -> None:
-    points = [(10, 0.5), (20, 0.9), (30, 0.8), (20, 0.7), (40, 0.9), (50, 1.0)]
-    tried = [Tried(n, (), size, quality=q) for n, (size, q) in enumerate(points)]
-    tried.append(Tried(9, (), 5, reason="broken"))
-    assert [t.number for t in front(tried)] == [0, 1, 5]
-
-
-def test_a_label_is_what_the_command_line_takes() -> None:
-    chain: Chain = (("drop", {"share": 0.5}), ("narrow", {}))
-    assert label(chain) == "drop:share=0.5 → narrow"
-
-
 def test_search_spaces_are_checked(
     offer: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -413,10 +400,3 @@ def test_bad_arguments(
     offer(Narrow)
     with pytest.raises(OptionError, match=message):
         plan(model, dataset, device(), folder=tmp_path, **options)
-
-
-def test_installed_compressors_can_be_asked() -> None:
-    assert isinstance(host(), Host)
-    for compressor in host().compressors.values():
-        offered = getattr(compressor, "search_space", lambda: None)()
-        assert offered is None or isinstance(offered, Mapping)

@@ -41,6 +41,20 @@ def test_codec_contract(codec: PQ) -> None:
     check_codec(codec)
 
 
+@pytest.mark.parametrize("codec", [PQ(), PQ(8, bits=4), PQ(6, norm=False)], ids=str)
+def test_scores_looked_up_two_bytes_at_a_time(codec: PQ, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgerec_pq.scan.MANY", 0)
+    check_codec(codec)
+
+
+def test_taken_rows_keep_the_codebooks() -> None:
+    table = Table.encode(RNG.normal(size=(300, 16)).astype(np.float32), PQ(4))
+    rows = np.array([299, 7, 7])
+    taken = table.take(rows)
+    assert np.array_equal(taken.arrays["codebook"], table.arrays["codebook"])
+    assert np.array_equal(taken.decode(), table.decode(rows))
+
+
 def test_bytes_worked_example() -> None:
     # 8 codes and a length each; 256 codewords of 64 halves, 256 levels.
     assert PQ(8).nbytes(1000, 64) == 1000 * 9 + 256 * 64 * 2 + 256 * 2

@@ -63,11 +63,20 @@ class GNN(nn.Module, abc.ABC):
     #: float[n, d], item vectors before any message passing.
     items: nn.Parameter
 
-    #: Whether users have trained vectors of their own.
-    user_embedding: bool
+    #: float[U, d], vectors of the users' own; none in a model of histories alone.
+    users: nn.Parameter | None
 
     #: γ: candidate rows are of length degree^γ. None leaves their own length.
     popularity: float | None = None
+
+    def vectors(self) -> Tensor:
+        """Item vectors before any message passing, float[n, d].
+
+        A submodule ``text`` adds what the items' texts say (``edgerec.features``).
+        """
+        text = self._modules.get("text")
+        vectors: Tensor = self.items if text is None else text(self.items)
+        return vectors
 
     def start(self, vectors: Tensor, graph: Graph, popularity: float) -> None:
         """Start from given item vectors, float[n, d]; ``popularity`` is γ."""

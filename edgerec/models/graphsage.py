@@ -56,8 +56,8 @@ class GraphSAGE(GNN):
     def __init__(self, n_users: int, n_items: int, dim: int = 64, layers: int = 2) -> None:
         super().__init__()
         self.n_users, self.n_items, self.dim, self.layers = n_users, n_items, dim, layers
-        self.user_embedding = False
         self.items = nn.Parameter(torch.randn(n_items, dim) * 0.1)
+        self.users = None
         self.to_user = nn.ModuleList(FusedSAGEConv(dim, dim) for _ in range(layers))
         self.to_item = nn.ModuleList(FusedSAGEConv(dim, dim) for _ in range(layers))
 
@@ -130,7 +130,7 @@ class GraphSAGE(GNN):
         return list(self.to_user)
 
     def _start(self) -> Tensor:
-        return torch.cat([self.items.new_zeros(self.n_users, self.dim), self.items])
+        return torch.cat([self.items.new_zeros(self.n_users, self.dim), self.vectors()])
 
     def _layer(self, k: int, state: Tensor, edge_index: Tensor | Graph) -> Tensor:
         """One round in both directions; the edges hold both, so each conv sees its own rows."""

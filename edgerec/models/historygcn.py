@@ -52,8 +52,8 @@ class HistoryGCN(GNN):
     def __init__(self, n_users: int, n_items: int, dim: int = 64, tied: bool = True) -> None:
         super().__init__()
         self.n_users, self.n_items, self.dim, self.tied = n_users, n_items, dim, tied
-        self.user_embedding = False
         self.items = nn.Parameter(torch.randn(n_items, dim) * 0.1)
+        self.users = None
         self.past_items = None if tied else nn.Parameter(self.items.detach().clone())
         self.past_weight = nn.Parameter(torch.zeros(n_items))
         self.candidate_weight = nn.Parameter(torch.zeros(n_items))
@@ -117,7 +117,7 @@ class HistoryGCN(GNN):
         return {name: getattr(self, name) for name in ("n_users", "n_items", "dim", "tied")}
 
     def _weighted(self, edge_index: Tensor | Graph) -> tuple[Tensor, Tensor]:
-        candidates = self._smooth(self.items, edge_index)
+        candidates = self._smooth(self.vectors(), edge_index)
         past = candidates
         if self.past_items is not None:
             past = self._smooth(self.past_items, edge_index)

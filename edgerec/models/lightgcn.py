@@ -133,7 +133,7 @@ class LightGCN(GNN):
 
     def _states(self, edge_index: Tensor | Graph, rounds: int) -> list[Tensor]:
         users = self.items.new_zeros(self.n_users, self.dim) if self.users is None else self.users
-        states = [torch.cat([users, self.items])]
+        states = [torch.cat([users, self.vectors()])]
         for _ in range(rounds):
             states.append(self.conv(states[-1], edge_index))
         return states

@@ -29,6 +29,44 @@ __all__ = ["Plan", "plan", "search_spaces"]
 Progress = Callable[[int, int, str], None]
 
 
+def explore(
+    model: DeviceModel,
+    dataset: Dataset,
+    device: Device,
+    *,
+    folder: Path,
+    targets: Sequence[str] | None,
+    trials: int,
+    max_steps: int,
+    storage: str | None,
+    study: str | None,
+    seed: int,
+    users: int | None,
+    progress: Progress,
+) -> tuple[Search, list[Tried]]:
+    """Run a study, or go on with it; arguments and errors as of ``plan``."""
+    for package in ("optuna", "matplotlib"):
+        if importlib.util.find_spec(package) is None:
+            raise OptionError(f"plan: needs {package}; pip install 'edgerec[plan]'")
+    for name, value in (("trials", trials), ("max_steps", max_steps)):
+        if value < 1:
+            raise OptionError(f"plan.{name}: expected at least 1, got {value}")
+    spaces = search_spaces()
+    evaluation_users(dataset)  # fails now, not after the search
+    folder.mkdir(parents=True, exist_ok=True)
+    search = Search(model, dataset, device, tuple(targets or ()), users, seed)
+    setting = {
+        "model": digest_of(*(a for t in model.tables.values() for a in t.arrays.values())),
+        "dataset": digest_of(dataset.train.indptr, dataset.train.items),
+        "device": asdict(device),
+        "compressors": spaces,
+        "options": {"seed": seed, "users": users, "max_steps": max_steps, "targets": targets},
+    }
+    url = storage or f"sqlite:///{folder.resolve() / 'study.db'}"
+    with open_study(url, study or device.name, setting, spaces) as opened:
+        return search, run_study(opened, search, spaces, max_steps, trials, seed, progress)
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a search found: the chain, its verified bundles, and all that was tried."""
@@ -76,7 +114,8 @@ def plan(
         storage: any URL that Optuna takes, for many machines; a SQLite file by default.
         study: its name; the device's by default.
         seed: of every random choice.
-        users: how many users to measure on; None for all.
+        users: how many validation users to compare chains on; None for all. What is written
+            is measured on all test users.
         top_k: the most recommendations that a bundle can be asked for.
         progress: called with (done, total, what).
 
@@ -86,27 +125,21 @@ def plan(
         OptionError: an argument is wrong, or the study is one of something else.
         TargetError: no target takes any of the models.
     """
-    for package in ("optuna", "matplotlib"):
-        if importlib.util.find_spec(package) is None:
-            raise OptionError(f"plan: needs {package}; pip install 'edgerec[plan]'")
-    for name, value in (("trials", trials), ("max_steps", max_steps)):
-        if value < 1:
-            raise OptionError(f"plan.{name}: expected at least 1, got {value}")
-    spaces = search_spaces()
-    evaluation_users(dataset)  # fails now, not after the search
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    search = Search(model, dataset, device, tuple(targets or ()), users, seed)
-    setting = {
-        "model": digest_of(*(a for t in model.tables.values() for a in t.arrays.values())),
-        "dataset": digest_of(dataset.train.indptr, dataset.train.items),
-        "device": asdict(device),
-        "compressors": spaces,
-        "options": {"seed": seed, "users": users, "max_steps": max_steps, "targets": targets},
-    }
-    url = storage or f"sqlite:///{folder.resolve() / 'study.db'}"
-    with open_study(url, study or device.name, setting, spaces) as opened:
-        tried = run_study(opened, search, spaces, max_steps, trials, seed, progress)
+    search, tried = explore(
+        model,
+        dataset,
+        device,
+        folder=folder,
+        targets=targets,
+        trials=trials,
+        max_steps=max_steps,
+        storage=storage,
+        study=study,
+        seed=seed,
+        users=users,
+        progress=progress,
+    )
     final = Final(search, dataset, folder, top_k, progress)
     try:
         attempt = final.choose(tried)

@@ -33,6 +33,7 @@ class Tried:
         steps: for each step that ran its options, bytes, quality, overlap and seconds.
         reason: why the chain was given up; none for one that ran.
         too_large: whether it was given up for its size alone.
+        targets: those that take the model that came of it, of the ones searched for.
     """
 
     number: int
@@ -44,6 +45,7 @@ class Tried:
     steps: Sequence[Mapping[str, Any]] = field(default_factory=list)
     reason: str | None = None
     too_large: bool = False
+    targets: Sequence[str] = ()
 
     @property
     def label(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -70,7 +71,6 @@ class Search:
         self.part = dataclasses.replace(dataset, test=None).split_random(0.2, seed)
         self.context = Context(dataclasses.replace(self.part, test=None), seed)
         self.users = evaluation_users(self.part, users, seed)
-        self.limit = users
         self.model, self.device, self.targets, self.seed = model, device, targets, seed
         for name in self.targets or device.targets:
             host().target(name)
@@ -123,7 +123,7 @@ class Search:
                 break
             model, tables = outline, outline.table_bytes
         else:
-            self._check_targets(model)
+            figures["targets"] = self._takers(model)
         if tables is None:
             return
         size = tables + besides_tables(model)
@@ -134,7 +134,8 @@ class Search:
                 f"takes at least {size:,} bytes, max_bundle_bytes is {limit:,}; not run"
             )
 
-    def _check_targets(self, model: DeviceModel) -> None:
+    def _takers(self, model: DeviceModel) -> list[str]:
+        """Targets that take a model; all that were asked for, where they were."""
         names = self.targets or self.device.targets or tuple(host().targets)
         refusals = {
             name: reasons_against(host().target(name), model, self.device) for name in names
@@ -142,6 +143,13 @@ class Search:
         refused = [f"{name}: {'; '.join(why)}" for name, why in refusals.items() if why]
         if refused and (self.targets or len(refused) == len(names)):
             raise TargetError(f"no target takes this model: {' | '.join(refused)}")
+        return [name for name in names if not refusals[name]]
+
+    def on(self, device: Device) -> Search:
+        """The same search and all that it has run, asked about another device."""
+        other = copy.copy(self)
+        other.device = device
+        return other
 
 
 def try_chain(number: int, chain: Chain, search: Search, *, over_budget: bool = False) -> Tried:

@@ -79,8 +79,13 @@ export class Scorer {
       throw new Error(`expected a bundle of the target onnx, got ${container.meta.target}`);
     }
     await container.verify();
+    // Tables are sections of their own, which the graph names as external data.
+    const tables = Object.keys(container.sections)
+      .filter((name) => name.startsWith("payload/") && name !== "payload/model.onnx")
+      .map((name) => ({ path: name.slice("payload/".length), data: container.bytes(name) }));
     const session = await ort.InferenceSession.create(container.bytes("payload/model.onnx"), {
       executionProviders: ["wasm"],
+      externalData: tables,
     });
     return new Scorer(container, session, ort);
   }

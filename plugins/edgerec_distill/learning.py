@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgerec.learn import Batch, Twin, batches, ranking_loss, scale_of
-from edgerec.plugin import F32, Context, DeviceModel, Reference
+from edgerec.plugin import F32, Context, DeviceModel, Reference, long_tail_share
 from edgerec_distill.soft import distillation_loss, standardize
 from edgerec_distill.teacher import Teacher
 
@@ -100,14 +100,12 @@ def long_tail(models: list[DeviceModel], context: Context, users: int = 1000) ->
     rows = models[0].items.rows
     known = np.array([rows.get(item, -1) for item in dataset.items.ids])[dataset.train.items]
     popularity = np.bincount(known[known >= 0], minlength=len(rows))
-    tail = np.ones(len(rows), bool)
-    tail[np.argsort(-popularity, kind="stable")[: round(HEAD_SHARE * len(rows))]] = False
     batch = next(batches(models[0], dataset, size=users, seed=context.seed))
     history, weights = batch.history.numpy().astype(np.int32), batch.weights.numpy()
     shares = []
     for model in models:
         oracle = Reference(model)
         scores = unseen(oracle.logits(oracle.encode(history, weights)), history, weights)
-        k = min(20, scores.shape[1])
-        shares.append(float(tail[np.argpartition(-scores, k - 1, axis=1)[:, :k]].mean()))
+        top = np.argpartition(-scores, min(20, len(rows)) - 1, axis=1)
+        shares.append(long_tail_share(top, popularity, head=HEAD_SHARE))
     return shares

@@ -8,11 +8,19 @@ p_j = f({j}) projected the same way: user = Σ w_j p_j.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
-from edgerec.plugin import F32, DeviceModel, Fp32, Op, Reference, Table, normalize
+from edgerec.plugin import (
+    F32,
+    DeviceModel,
+    Fp32,
+    Op,
+    Reference,
+    Table,
+    leading_basis,
+    normalize,
+    stack,
+)
 
 __all__ = ["student_of"]
 
@@ -32,7 +40,9 @@ def student_of(model: DeviceModel, width: int) -> DeviceModel:
         if head == "past":
             tables = {"past": tables["past"], "candidates": tables[head]}
     wide = {name: matrix for name, matrix in tables.items() if matrix.shape[1] > 1}
-    basis = leading_vectors(wide.values(), width, directions=model.head.kind == "cosine")
+    # A cosine head sees nothing but directions.
+    seen = map(normalize, wide.values()) if model.head.kind == "cosine" else wide.values()
+    basis = np.ascontiguousarray(leading_basis(stack(seen))[0][:width].T)
     tables |= {name: matrix @ basis for name, matrix in wide.items()}
     return model.replace(
         tables={name: Table.encode(matrix, Fp32()) for name, matrix in tables.items()},
@@ -50,18 +60,3 @@ def impulse_response(model: DeviceModel, step: int = 4096) -> F32:
         for start in range(0, len(rows), step)
     ]
     return np.concatenate(parts)
-
-
-def leading_vectors(matrices: Iterable[F32], width: int, *, directions: bool = False) -> F32:
-    """Leading right singular vectors of the stacked matrices, float32[d, width].
-
-    Each matrix is put at length 1, so that none outweighs another; with ``directions``
-    each row is, for a cosine head sees nothing else.
-    """
-    stacked = np.concatenate(
-        [normalize(m) if directions else m / max(float(np.linalg.norm(m)), 1e-12) for m in matrices]
-    ).astype(np.float64)
-    # Eigenvectors of XᵀX, in rising order; d by d however many items there are.
-    _, vectors = np.linalg.eigh(stacked.T @ stacked)
-    leading = vectors[:, ::-1][:, :width]
-    return np.ascontiguousarray(leading * np.where(leading.sum(axis=0) < 0, -1, 1), np.float32)

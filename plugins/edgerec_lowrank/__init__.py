@@ -23,9 +23,11 @@ from edgerec.plugin import (
     DeviceModel,
     OptionError,
     hookimpl,
+    leading_basis,
     normalize,
+    stack,
 )
-from edgerec_lowrank.basis import leading_basis, rank_for_energy, stack
+from edgerec_lowrank.basis import rank_for_energy
 from edgerec_lowrank.rewrite import groups_of, narrow
 
 

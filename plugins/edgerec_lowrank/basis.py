@@ -1,37 +1,12 @@
-r"""The best matrix of rank r.
-
-With X = U Σ Vᵀ, the closest matrix of rank r in the Frobenius norm is
-
-    X ≈ A B,   A = X V_r = U_r Σ_r,   B = V_rᵀ,   |X - A B|² = Σ_{k>r} σ_k²
-
-Eckart & Young, "The approximation of one matrix by another of lower rank", 1936.
-"""
+"""Factors of the best matrix of a rank (``edgerec.plugin.leading_basis``), and the rank."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
-from edgerec.plugin import F32
+from edgerec.plugin import F32, leading_basis
 
-__all__ = ["factorize", "leading_basis", "rank_for_energy", "stack"]
-
-
-def leading_basis(matrix: F32) -> tuple[F32, F32]:
-    """Right singular vectors, float32[d, d], one a row, and values, float32[d], falling.
-
-    They are the eigenvectors of XᵀX, which is d by d however many rows X has.
-    """
-    gram = matrix.astype(np.float64).T @ matrix.astype(np.float64)
-    squares, vectors = np.linalg.eigh(gram)
-    # A vector and its negative serve alike; fix one, so that every platform gives the same.
-    vectors *= np.where(vectors.sum(axis=0) < 0, -1, 1)
-    values = np.sqrt(np.maximum(squares, 0))
-    return (
-        np.ascontiguousarray(vectors.T[::-1], np.float32),
-        np.ascontiguousarray(values[::-1], np.float32),
-    )
+__all__ = ["factorize", "rank_for_energy"]
 
 
 def factorize(matrix: F32, rank: int) -> tuple[F32, F32]:
@@ -45,8 +20,3 @@ def rank_for_energy(values: F32, share: float) -> int:
     energy = np.cumsum(np.square(values, dtype=np.float64))
     rank = int(np.searchsorted(energy, share * energy[-1])) + 1
     return min(rank + rank % 2, len(values))
-
-
-def stack(matrices: Iterable[F32]) -> F32:
-    """Put tables on top of each other, each at length 1, so that none outweighs another."""
-    return np.concatenate([m / max(float(np.linalg.norm(m)), 1e-12) for m in matrices])

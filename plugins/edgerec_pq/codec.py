@@ -13,6 +13,7 @@ good at.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from edgerec.plugin import F32, Arrays, Codec, CodecError, normalize
 from edgerec_pq.kmeans import learn_codebook, lookup, nearest
+from edgerec_pq.scan import byte_tables, summing
 
 __all__ = ["PQ"]
 
@@ -34,6 +36,7 @@ class PQ(Codec):
     """
 
     name: ClassVar[str] = "pq"
+    block: ClassVar[int] = 65536
     subspaces: int = 8
     norm: bool = True
     bits: Literal[4, 8] = 8
@@ -84,6 +87,20 @@ class PQ(Codec):
         if self.norm:
             values *= arrays["levels"][arrays["length"][rows]].astype(np.float32)[:, None]
         return values
+
+    def scorer(self, arrays: Arrays, user: F32) -> Callable[[slice], F32]:
+        """Look scores up, and give them their rows' lengths."""
+        codes, codebook = arrays["codes"], arrays["codebook"].astype(np.float32)
+        total = summing(byte_tables(codebook, user, self.subspaces, self.bits), len(codes))
+        if not self.norm:
+            return lambda rows: total(codes[rows])
+        length, levels = arrays["length"], arrays["levels"].astype(np.float32)
+        return lambda rows: total(codes[rows]) * levels.take(length[rows], mode="clip")
+
+    def take(self, arrays: Arrays, rows: NDArray[Any]) -> tuple[Codec, dict[str, NDArray[Any]]]:
+        """Take the rows' codes and lengths; the codebooks stay as they were learned."""
+        by_row = ("codes", "length")
+        return self, {k: a[rows] if k in by_row else a for k, a in arrays.items()}
 
     def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Codes, codebooks and, with a length, its index and the levels."""

@@ -1,4 +1,4 @@
-"""prune: drop the weights, or the items, that matter least."""
+"""prune: drop the weights, dimensions, items, units or layers that matter least."""
 
 from __future__ import annotations
 
@@ -7,109 +7,157 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgerec.plugin import (
-    F32,
     Codec,
     CompressError,
     Compressor,
     Context,
     DeviceModel,
     OptionError,
+    Table,
     hookimpl,
 )
 from edgerec_prune.sparse import Sparse
 
 Importance = Literal["magnitude", "gradient", "abs_gradient", "taylor", "fisher"]
 
+#: T of the order that fine-tuning keeps: low, for the top of the list is what is shown.
+TEMPERATURE = 0.1
+
 
 @dataclass(frozen=True)
 class Prune(Compressor):
-    """Remove the share of a model that matters least.
+    """Remove the share of a model that matters least, and train what is left if asked to.
 
     ``weights`` sets single numbers of the wide tables to zero and writes the rest in the
     ``sparse`` codec. The structured ways sum the importance over a substructure:
-    ``dimensions`` drops columns of all tables alike, ``items`` takes rows out of the
-    catalogue, so that those items can no longer be recommended.
+    ``dimensions`` drops columns of all tables alike; ``items`` takes rows out of the
+    catalogue, so that those items can no longer be recommended; ``units`` drops columns of
+    an encoder's dense layers, and of the tables that feed them; ``layers`` drops whole past
+    tables with the layers that read them.
     """
 
     name: ClassVar[str] = "prune"
 
     share: float = field(default=0.7, metadata={"help": "share to remove, between 0 and 1"})
-    structure: Literal["weights", "dimensions", "items"] = field(
-        default="weights", metadata={"help": "single numbers, whole columns, or whole items"}
+    structure: Literal["weights", "dimensions", "items", "units", "layers"] = field(
+        default="weights",
+        metadata={"help": "single numbers, columns, items, or an encoder's units or layers"},
     )
     importance: Importance = field(
         default="magnitude",
         metadata={"help": "what counts: |w|, Σg, Σ|g|, |Σ w·g| or Σg² over training histories"},
     )
+    epochs: int = field(default=0, metadata={"help": "training of what is left; 0: none"})
+    distill: float = field(default=100.0, metadata={"help": "weight of the given model's order"})
+    learning_rate: float = field(default=0.003, metadata={"help": "of that training"})
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
             raise OptionError(f"prune.share: expected a number between 0 and 1, got {self.share}")
+        for name in ("epochs", "distill"):
+            if getattr(self, name) < 0:
+                raise OptionError(f"prune.{name}: expected 0 or more, got {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise OptionError(
+                f"prune.learning_rate: expected more than 0, got {self.learning_rate:g}"
+            )
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
-        """Score every number of the tables and drop the lowest share."""
-        from edgerec_prune.importance import (
-            importance_of,
-            keep_largest,
-            sum_columns,
-            sum_rows,
-        )
+        """Score every number, drop the lowest share, and train the rest for ``epochs``."""
+        if self.epochs:
+            context.require_dataset("prune")
+        pruned = self._pruned(model, context, self.importance)
+        if not self.epochs:
+            return pruned
+        from edgerec.learn import CodecTwin, fine_tune
 
-        scores = importance_of(model, self.importance, context)
-        if self.structure == "items":
-            return model.take(keep_largest(sum_rows(scores), self.share).nonzero()[0])
-        if self.structure == "dimensions":
-            return self._drop_dimensions(model, sum_columns(scores))
-        pruned = {}
-        for name, table in model.tables.items():
-            if table.shape[1] == 1:
-                pruned[name] = table
-                continue
-            keep = keep_largest(scores[name], self.share)
-            values = getattr(table.codec, "values", table.codec.name)
-            codec = Sparse("int8" if values == "int8" else "fp16")
-            sparse = type(table).encode(table.decode() * keep, codec)
-            if sparse.nbytes >= table.nbytes:
-                raise CompressError(
-                    f"prune: table {name!r} would grow: {sparse.nbytes:,} bytes sparse at share "
-                    f"{self.share:g}, {table.nbytes:,} now; prune a larger share or quantize"
-                )
-            pruned[name] = sparse
-        return model.replace(tables=pruned)
+        # Zeros that the sparse codec leaves out stay zeros.
+        twin = CodecTwin(pruned)
+        fine_tune(
+            twin,
+            context,
+            who="prune",
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            distill=self.distill,
+            temperature=TEMPERATURE,
+            teacher=pruned if self.structure == "items" else model,
+        )
+        return twin.to_device_model()
 
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
-        """Shares of each structure, by what needs no gradients and by what does."""
+        """Shares of each structure, by what needs no gradients and by what does, trained or not.
+
+        Units and layers are for encoders that few models have, and stay a person's choice.
+        """
         return {
             "share": (0.1, 0.2, 0.3, 0.5, 0.8),
             "structure": ("items", "dimensions", "weights"),
             "importance": ("magnitude", "fisher"),
+            "epochs": (0, 4),
         }
 
     def outline(self, model: DeviceModel) -> DeviceModel | None:
-        """Rows or columns fewer; how many numbers a sparse table keeps only a run tells."""
-        if self.structure == "items":
-            return model.take(np.arange(len(model.items) - round(self.share * len(model.items))))
-        if self.structure == "dimensions" and model.is_linear:
-            return self._drop_dimensions(model, np.arange(model.width, dtype=np.float32))
-        return None
+        """What is left by magnitude: other parts of the same sizes; none where that may differ.
 
-    def _drop_dimensions(self, model: DeviceModel, importance: F32) -> DeviceModel:
-        from edgerec_prune.importance import keep_largest
+        Which layer goes, and how many numbers of a table with zeros stay, is up to the
+        importance.
+        """
+        if self.importance != "magnitude":
+            tables = [t.decode() for t in model.tables.values() if self.structure == "weights"]
+            if self.structure == "layers" or any((values == 0).any() for values in tables):
+                return None
+        try:
+            return self._pruned(model, Context(), "magnitude")
+        except CompressError:
+            return None
 
-        if not model.is_linear:
+    def _pruned(self, model: DeviceModel, context: Context, importance: Importance) -> DeviceModel:
+        from edgerec_prune.importance import importance_of, keep_largest
+        from edgerec_prune.layers import drop_layers
+        from edgerec_prune.units import drop_units
+
+        if self.structure == "dimensions" and not model.is_linear:
             raise CompressError(
                 "prune: the encoder has dense layers, which tie dimensions together; prune "
-                "weights or items instead"
+                "units, weights or items instead"
             )
-        kept = keep_largest(importance, self.share)
-        tables = {
-            name: table if table.shape[1] == 1 else table.replace(table.decode()[:, kept])
-            for name, table in model.tables.items()
-        }
-        return model.replace(tables=tables)
+        if self.structure == "units" and model.is_linear:
+            raise CompressError(
+                "prune: the encoder has no dense layers to take units from; prune dimensions"
+            )
+        scores = importance_of(model, importance, context)
+        if self.structure == "items":
+            return model.take(keep_largest(scores.rows(), self.share).nonzero()[0])
+        if self.structure == "units":
+            return drop_units(model, scores, self.share)
+        if self.structure == "layers":
+            return drop_layers(model, scores, self.share)
+        if self.structure == "dimensions":
+            kept = keep_largest(scores.columns(), self.share)
+            narrow = {n: model.tables[n].decode()[:, kept] for n in scores.tables}
+            replaced = {n: model.tables[n].replace(values) for n, values in narrow.items()}
+            return model.replace(tables={**model.tables, **replaced})
+        masks = {n: keep_largest(s, self.share) for n, s in scores.tables.items()}
+        return model.replace(
+            tables={**model.tables, **{n: self._sparse(model, n, m) for n, m in masks.items()}}
+        )
+
+    def _sparse(self, model: DeviceModel, name: str, keep: NDArray[np.bool_]) -> Table:
+        table = model.tables[name]
+        values = getattr(table.codec, "values", table.codec.name)
+        codec = Sparse("int8" if values == "int8" else "fp16")
+        sparse = Table.encode(table.decode() * keep, codec)
+        if sparse.nbytes >= table.nbytes:
+            raise CompressError(
+                f"prune: table {name!r} would grow: {sparse.nbytes:,} bytes sparse at share "
+                f"{self.share:g}, {table.nbytes:,} now; prune a larger share or quantize"
+            )
+        return sparse
 
 
 @hookimpl

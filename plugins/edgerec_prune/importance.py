@@ -1,4 +1,4 @@
-r"""How much each number of a table matters.
+r"""How much each number of a model matters.
 
 With g the gradient of the ranking loss on a batch of training histories,
 
@@ -11,49 +11,77 @@ With g the gradient of the ranking loss on a batch of training histories,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.plugin import F32, Context, DeviceModel
 
-__all__ = ["above_threshold", "importance_of", "keep_largest", "sum_columns", "sum_rows"]
+__all__ = ["Scores", "above_threshold", "importance_of", "keep_largest"]
 
 
-def importance_of(model: DeviceModel, method: str, context: Context) -> dict[str, F32]:
-    """Importance of every number of the wide tables, float32[n, d] each.
+@dataclass(frozen=True)
+class Scores:
+    """Importance of every number of the wide tables and of the constants, by their names."""
+
+    tables: dict[str, F32]
+    constants: dict[str, F32]
+
+    def columns(self) -> F32:
+        """Importance of each dimension: summed over its columns in all tables."""
+        total: F32 = np.sum([s.sum(axis=0) for s in self.tables.values()], axis=0)
+        return total
+
+    def rows(self) -> F32:
+        """Importance of each item: summed over its rows in all tables."""
+        total: F32 = np.sum([s.sum(axis=1) for s in self.tables.values()], axis=0)
+        return total
+
+
+def importance_of(model: DeviceModel, method: str, context: Context) -> Scores:
+    """Importance of every number.
 
     Raises:
         CompressError: a gradient method, and the context has no dataset.
     """
     wide = {n: t.decode() for n, t in model.tables.items() if t.shape[1] > 1}
+    values = Scores(wide, dict(model.constants))
     if method == "magnitude":
-        return {name: np.abs(values) for name, values in wide.items()}
-    sums = _accumulate(model, method, context)
-    if method == "taylor":
-        return {name: np.abs(values * sums[name]) for name, values in wide.items()}
-    return {name: sums[name] for name in wide}
+        return _map(np.abs, values)
+    sums = _accumulate(values, model, method, context)
+    return _map(lambda w, g: np.abs(w * g), values, sums) if method == "taylor" else sums
 
 
-def _accumulate(model: DeviceModel, method: str, context: Context) -> dict[str, F32]:
+def _map(rule: Callable[..., F32], *parts: Scores) -> Scores:
+    """Apply a rule to every array of the same name."""
+    return Scores(
+        {name: rule(*(p.tables[name] for p in parts)) for name in parts[0].tables},
+        {name: rule(*(p.constants[name] for p in parts)) for name in parts[0].constants},
+    )
+
+
+def _accumulate(values: Scores, model: DeviceModel, method: str, context: Context) -> Scores:
     """Sum gradients (or their size, or square) over one pass of training histories."""
     from edgerec.learn import Twin, batches, ranking_loss, scale_of
 
     dataset = context.require_dataset("prune")
     twin, scale = Twin(model), scale_of(model)
-    sums = {name: np.zeros(p.shape, np.float32) for name, p in twin.tables.items()}
+    sums = _map(np.zeros_like, values)
+    pairs = [(sums.tables[name], twin.tables[name]) for name in sums.tables]
+    pairs += [(sums.constants[name], twin.constants[name]) for name in sums.constants]
     for number, batch in enumerate(batches(model, dataset, seed=context.seed), 1):
         twin.zero_grad()
         ranking_loss(twin, batch, scale).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        for name, parameter in twin.tables.items():
+        for total, parameter in pairs:
             if parameter.grad is not None:
                 gradient = parameter.grad.numpy()
                 if method == "abs_gradient":
                     gradient = np.abs(gradient)
                 elif method == "fisher":
                     gradient = np.square(gradient)
-                sums[name] += gradient
+                total += gradient
         context.progress(number, number, "gradients")
     return sums
 
@@ -70,15 +98,3 @@ def keep_largest(scores: F32, share: float) -> NDArray[np.bool_]:
 def above_threshold(scores: F32, threshold: float) -> NDArray[np.bool_]:
     """Mask of the scores that reach a threshold; signed, so a negative sum never does."""
     return np.asarray(scores >= threshold)
-
-
-def sum_columns(scores: Mapping[str, F32]) -> F32:
-    """Importance of each dimension: summed over its columns in all tables."""
-    total: F32 = np.sum([s.sum(axis=0) for s in scores.values()], axis=0)
-    return total
-
-
-def sum_rows(scores: Mapping[str, F32]) -> F32:
-    """Importance of each item: summed over its rows in all tables."""
-    total: F32 = np.sum([s.sum(axis=1) for s in scores.values()], axis=0)
-    return total

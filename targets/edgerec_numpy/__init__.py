@@ -10,7 +10,6 @@ from edgerec.plugin import (
     DeviceModel,
     Payload,
     Runner,
-    RuntimeMissingError,
     Signature,
     Target,
     hookimpl,
@@ -40,8 +39,7 @@ class NumpyTarget(Target):
         """Map the tables from the file; threads are up to numpy's BLAS."""
         from edgerec_numpy.run import load
 
-        if runtime not in (None, "numpy"):
-            raise RuntimeMissingError(f"numpy: no runtime {runtime!r}; this target runs on numpy")
+        self.choose_runtime(runtime, "this target runs on numpy alone")
         return load(bundle)
 
 

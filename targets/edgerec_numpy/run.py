@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,9 +18,6 @@ from edgerec.plugin import (
     top_k,
 )
 
-#: Rows decoded at a time: at d = 64 a block of floats is 1 MiB, which stays in the cache.
-BLOCK = 4096
-
 
 def load(bundle: Bundle) -> Runner:
     """Return a runner that scans the candidate table block by block."""
@@ -30,17 +29,42 @@ def load(bundle: Bundle) -> Runner:
     def gather(name: str, rows: NDArray[np.int32]) -> F32:
         return model.tables[name].decode(rows)
 
+    def blocks(user: F32) -> Iterable[F32]:
+        score = table.codec.scorer(table.arrays, user)
+        for start in range(0, table.shape[0], table.codec.block):
+            rows = slice(start, start + table.codec.block)
+            yield score(rows) if factor is None else score(rows) * factor[rows]
+
     def run(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
         user = run_encoder(model, history, weights, gather)
         if model.head.kind == "cosine":
             user = normalize(user)
-        logits = np.empty(table.shape[0], np.float32)
-        for start in range(0, table.shape[0], BLOCK):
-            block = slice(start, start + BLOCK)
-            np.matmul(table.decode(block), user, out=logits[block])
-        if factor is not None:
-            logits *= factor
-        rows, scores = top_k(logits, returned)
+        rows, scores = best(blocks(user), returned)
         return rows, sigmoid(scores) if model.head.kind == "sigmoid" else scores
 
     return run
+
+
+def best(blocks: Iterable[F32], k: int) -> tuple[NDArray[np.int32], F32]:
+    """Rows and scores of the k highest, highest first, as ``top_k`` of all blocks in a row.
+
+    Only what may be among them is kept: a float for each of a million rows is 4 MB.
+    """
+    rows, scores = np.empty(0, np.int32), np.empty(0, np.float32)
+    bound, start = -np.inf, 0
+    for block in blocks:
+        # A later row does not displace an equal score, so nothing equal to the bound is needed.
+        found = np.flatnonzero(block > bound)
+        rows = np.concatenate([rows, (found + start).astype(np.int32)])
+        scores = np.concatenate([scores, block[found]])
+        start += len(block)
+        if len(rows) > 4 * k:
+            rows, scores = _cut(rows, scores, k)
+            bound = scores[-1]
+    return _cut(rows, scores, k)
+
+
+def _cut(rows: NDArray[np.int32], scores: F32, k: int) -> tuple[NDArray[np.int32], F32]:
+    # Among equal scores the earlier place is the lower row, and stays so.
+    places, scores = top_k(scores, k)
+    return rows[places], scores

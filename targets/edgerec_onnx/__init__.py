@@ -1,4 +1,7 @@
-"""onnx target: one self-contained ONNX file for onnxruntime, phones and browsers alike."""
+"""onnx target: an ONNX graph, and tables as its external data, which onnxruntime maps.
+
+The same parts serve phones and browsers: external data is of the standard, and both take it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ from edgerec.plugin import (
     DeviceModel,
     Payload,
     Runner,
-    RuntimeMissingError,
     Signature,
     Target,
     hookimpl,
@@ -45,7 +47,7 @@ class OnnxTarget(Target):
         """Write the graph node by node, so that the bytes of a table are its codec's."""
         from edgerec_onnx.lower import lower
 
-        return {"model.onnx": lower(model, signature)}
+        return lower(model, signature)
 
     def runtimes(self) -> list[str]:
         """onnxruntime, where it is installed."""
@@ -53,10 +55,7 @@ class OnnxTarget(Target):
 
     def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Runner:
         """Open the graph in onnxruntime."""
-        if runtime not in (None, "onnxruntime") or not self.runtimes():
-            raise RuntimeMissingError(
-                f"onnx: no runtime {runtime or 'onnxruntime'!r} here; pip install onnxruntime"
-            )
+        self.choose_runtime(runtime, "pip install onnxruntime")
         from edgerec_onnx.run import load
 
         return load(bundle, threads)

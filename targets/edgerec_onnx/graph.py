@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,8 @@ class Graph:
         self._prefix = prefix
         self._nodes: list[Any] = []
         self._initializers: dict[str, Any] = {}
+        #: Arrays that lie beside the graph, by the names of their files.
+        self.files: dict[str, NDArray[Any]] = {}
         self._domains: set[str] = set()
 
     def add(
@@ -54,6 +58,18 @@ class Graph:
             self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
         return name
 
+    def table(self, array: NDArray[Any], name: str) -> str:
+        """Refer to an array in a file of its own, so that a runtime can use it where it lies."""
+        if name not in self.files:
+            self.files[name] = array = np.ascontiguousarray(array)
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            tensor = TensorProto(name=name, data_type=kind, dims=array.shape)
+            tensor.data_location = TensorProto.EXTERNAL
+            for key, value in (("location", name), ("offset", 0), ("length", array.nbytes)):
+                tensor.external_data.add(key=key, value=str(value))
+            self._initializers[name] = tensor
+        return name
+
     def rename(self, value: str, name: str) -> None:
         """Give a value its name as an output of the graph."""
         self._nodes.append(helper.make_node("Identity", [value], [name]))
@@ -65,7 +81,7 @@ class Graph:
     def build(
         self, inputs: dict[str, tuple[Any, list[int]]], outputs: dict[str, tuple[Any, list[int]]]
     ) -> bytes:
-        """Check the model in full and return its bytes.
+        """Check the model in full and return its bytes; ``files`` belong beside it.
 
         Raises:
             onnx.checker.ValidationError, onnx.shape_inference.InferenceError: the graph is
@@ -92,6 +108,13 @@ class Graph:
         model = helper.make_model(
             graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="edgerec"
         )
-        onnx.checker.check_model(model, full_check=True)
         data: bytes = model.SerializeToString()
+        with tempfile.TemporaryDirectory() as folder:
+            # The checker wants to see files of the right sizes; it doesn't read them.
+            for name, array in self.files.items():
+                with (Path(folder) / name).open("wb") as file:
+                    file.truncate(array.nbytes)
+            path = Path(folder) / "model.onnx"
+            path.write_bytes(data)
+            onnx.checker.check_model(str(path), full_check=True)
         return data

@@ -27,8 +27,8 @@ def required_operators(bundle: Bundle) -> str:
     operators: dict[str, dict[int, set[str]]] = {}
     types: Any = OperatorTypeUsageManager()
     with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / "model.onnx"
-        bundle.extract("model.onnx", model)
+        model = Path(folder) / "bundle" / "model.onnx"
+        bundle.unpack(model.parent)
         for level in ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL"):
             rewritten = str(Path(folder) / f"{level}.ort")
             options = onnxruntime.SessionOptions()

@@ -12,7 +12,6 @@ from edgerec.plugin import (
     DeviceModel,
     Payload,
     Runner,
-    RuntimeMissingError,
     Signature,
     Target,
     hookimpl,
@@ -24,8 +23,13 @@ CODECS = ("fp32", "fp16", "int8", "int4")
 #: A FlatBuffer's offsets are signed 32-bit; the catalogue's tables need nearly all of it.
 MAX_TABLE_BYTES = 2**31 - 2**20
 
-#: Runtimes by the distribution that brings them, the faster first, and their modules.
-RUNTIMES = {"ai-edge-litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
+#: Runtimes by the distribution that brings them, and their modules. LiteRT's own kernels scan a
+#: table where it lies; XNNPACK's are faster on x86-64 and pack it into a second copy on loading.
+RUNTIMES = {
+    "ai-edge-litert": "ai_edge_litert",
+    "ai-edge-litert+xnnpack": "ai_edge_litert",
+    "tflite-runtime": "tflite_runtime",
+}
 
 
 @dataclass(frozen=True)
@@ -62,15 +66,10 @@ class TFLiteTarget(Target):
 
     def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Runner:
         """Open the model in a runtime."""
-        installed = self.runtimes()
-        if not installed or runtime not in (None, *installed):
-            raise RuntimeMissingError(
-                f"tflite: no runtime {runtime or ' or '.join(RUNTIMES)!r} here; "
-                f"pip install {' or '.join(RUNTIMES)}"
-            )
+        chosen = self.choose_runtime(runtime, "pip install ai-edge-litert or tflite-runtime")
         from edgerec_tflite.run import load
 
-        return load(bundle, runtime or installed[0], threads)
+        return load(bundle, chosen, threads)
 
 
 @hookimpl

@@ -14,9 +14,15 @@ from edgerec_tflite import RUNTIMES
 def load(bundle: Bundle, runtime: str, threads: int) -> Runner:
     """Return a runner of the bundle's model."""
     module = importlib.import_module(f"{RUNTIMES[runtime]}.interpreter")
-    # The default delegate, XNNPACK, is kept though it packs scanned tables into a second copy:
-    # LiteRT's own int8 kernel goes wrong on -128, which an affine table has in every row.
-    interpreter = module.Interpreter(model_content=bundle.read("model.tflite"), num_threads=threads)
+    resolvers = module.OpResolverType
+    xnnpack = runtime.endswith("+xnnpack")
+    interpreter = module.Interpreter(
+        model_content=bundle.read("model.tflite"),
+        num_threads=threads,
+        experimental_op_resolver_type=resolvers.BUILTIN
+        if xnnpack
+        else resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
     interpreter.allocate_tensors()
     history_index, weights_index = (d["index"] for d in interpreter.get_input_details())
     ids_index, scores_index = (d["index"] for d in interpreter.get_output_details())

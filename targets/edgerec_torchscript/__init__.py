@@ -16,7 +16,6 @@ from edgerec.plugin import (
     DeviceModel,
     Payload,
     Runner,
-    RuntimeMissingError,
     Signature,
     Target,
     hookimpl,
@@ -56,10 +55,7 @@ class TorchScriptTarget(Target):
 
     def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Runner:
         """Open the module in the lite interpreter."""
-        if runtime not in (None, "torch") or not self.runtimes():
-            raise RuntimeMissingError(
-                f"torchscript: no runtime {runtime or 'torch'!r} here; pip install torch"
-            )
+        self.choose_runtime(runtime, "pip install torch")
         from edgerec_torchscript.run import load
 
         return load(bundle, threads)

@@ -17,7 +17,10 @@ All but fp32 only propose; the proposed rows are scored again in float.
 
 from __future__ import annotations
 
+import tempfile
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -36,12 +39,18 @@ from edgerec.plugin import (
 
 __all__ = ["lower"]
 
+#: Codecs whose scan only proposes.
+INEXACT = ("fp16", "int8", "int4")
+
 #: Room for the code and the names.
 OVERHEAD = 64 * 1024
 
-#: Rows of an int4 table whose halves are taken apart at a time: 2 MiB at d = 64, which
+#: Rows of an integer table that are scanned at a time: their products, and the halves of int4,
 #: stay in the cache. Each block is a few lines of the traced code.
 BLOCK = 65536
+
+#: Most rows of a group of which only the maximum takes part in the first topk.
+GROUP = 64
 
 
 def lower(model: DeviceModel, signature: Signature) -> bytes:
@@ -50,7 +59,10 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
     Raises:
         TargetError: the file is larger than its tables account for.
     """
-    module = Artefact(model, signature).eval()
+    with warnings.catch_warnings():
+        # Tables that are read from a file can't be written to, and nothing here does.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        module = Artefact(model, signature).eval()
     example = (
         torch.zeros(model.history_length, dtype=torch.int32),
         torch.ones(model.history_length),
@@ -59,7 +71,11 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
         # PyTorch says on every call that TorchScript is deprecated; so do our docs, once.
         warnings.simplefilter("ignore", DeprecationWarning)
         traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]  # as torch leaves it
-        data: bytes = traced._save_to_buffer_for_lite_interpreter()
+        with tempfile.TemporaryDirectory() as folder:
+            # Through a file: a buffer in memory grows by doubling.
+            path = Path(folder) / "model.ptl"
+            traced._save_for_lite_interpreter(str(path))
+            data = path.read_bytes()
     small = sum(b.nbytes for name, b in module.named_buffers() if not name.startswith("table"))
     limit = 1.02 * model.table_bytes + small + OVERHEAD
     if len(data) > limit:
@@ -91,16 +107,16 @@ class Artefact(nn.Module):
         table = self.model.tables[name]
         logits = self._scan(name, table, user)
         if self.factor is not None:
-            logits = logits * self.factor
-        if table.codec.name != "fp32":
-            rows = torch.topk(logits, self.signature.proposed).indices
+            logits = logits.mul_(self.factor)
+        if table.codec.name in INEXACT:
+            _, rows = _best(logits, self.signature.items, self.signature.proposed)
             exact = (self._rows(name, table, rows) @ user[0]).contiguous()
             if self.factor is not None:
                 exact = exact * self.factor[rows]
             scores, places = torch.topk(exact, self.signature.returned)
             ids = rows[places]
         else:
-            scores, ids = torch.topk(logits, self.signature.returned)
+            scores, ids = _best(logits, self.signature.items, self.signature.returned)
         if self.model.head.kind == "sigmoid":
             scores = scores.sigmoid()
         return ids.int(), scores
@@ -140,14 +156,19 @@ class Artefact(nn.Module):
         step = user.abs().max().clamp(min=1e-30) / 127
         rounded = (user[0] / step).round().to(torch.int8)[:, None]
         codes = self._buffer(f"table_{name}_codes")
+        product: Callable[[Tensor, Tensor], Tensor] = torch._int_mm
         if table.codec.name == "int4":
-            products, step = _scan_halves(codes, rounded), step / 16
-        else:
-            products = torch._int_mm(codes, rounded)
-        # Integers times int4's half float scales would be half floats, and overflow.
-        logits = products[:, 0] * self._buffer(f"table_{name}_scale").float() * step
-        if "offset" in table.arrays:
-            logits = logits + self._buffer(f"table_{name}_offset") * user.sum()
+            step, product = step / 16, _halves
+        # Block by block: each number a row that is held at once is memory.
+        logits = torch.empty(table.shape[0])
+        for start in range(0, table.shape[0], BLOCK):
+            block = slice(start, start + BLOCK)
+            products = product(codes[block], rounded)[:, 0].float()
+            part = products * self._buffer(f"table_{name}_scale")[block].float()
+            if "offset" in table.arrays:
+                offset = self._buffer(f"table_{name}_offset")[block].float()
+                part = part * step + offset * user.sum()
+            logits[block] = part
         return logits
 
     def _buffer(self, name: str) -> Tensor:
@@ -157,17 +178,32 @@ class Artefact(nn.Module):
 
 def _tensor(array: np.ndarray) -> Tensor:  # type: ignore[type-arg]  # of any dtype
     # Shifts of int8 keep the sign of a code; those of uint8 don't.
-    return torch.from_numpy(np.array(array.view(np.int8) if array.dtype == np.uint8 else array))
+    array = np.ascontiguousarray(array)
+    return torch.from_numpy(array.view(np.int8) if array.dtype == np.uint8 else array)
 
 
-def _scan_halves(codes: Tensor, user: Tensor) -> Tensor:
+def _halves(codes: Tensor, user: Tensor) -> Tensor:
     """16 times the product of packed 4-bit rows and int8[d, 1]: int32[n, 1]."""
     even, odd = user[0::2].contiguous(), user[1::2].contiguous()
-    scores = []
-    for start in range(0, codes.shape[0], BLOCK):
-        block = codes[start : start + BLOCK]
-        scores.append(torch._int_mm(block << 4, even) + torch._int_mm(block & -16, odd))
-    return torch.cat(scores)
+    return torch._int_mm(codes << 4, even) + torch._int_mm(codes & -16, odd)
+
+
+def _best(logits: Tensor, n: int, k: int) -> tuple[Tensor, Tensor]:
+    """Scores float[k] and rows int64[k] of the k highest of float[n].
+
+    topk makes pairs of 16 bytes of all it is given. Rows r, r + m, r + 2 m, … are group r of m;
+    the k highest are in the k groups with the highest maxima, or among the rows of no group.
+    """
+    size = min(GROUP, n // (4 * k))
+    if size < 2:
+        scores, rows = torch.topk(logits, k)
+        return scores, rows
+    m = n // size
+    groups = torch.topk(logits[: m * size].view(size, m).amax(0), k).indices
+    rows = (groups[:, None] + torch.arange(0, m * size, m)).flatten()
+    rows = torch.cat([rows, torch.arange(m * size, n)])
+    scores, places = torch.topk(logits[rows], k)
+    return scores, rows[places]
 
 
 def _apply(op: Op, x: list[Tensor]) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,8 +16,11 @@ from edgerec.plugin import F32, Bundle, Runner
 def load(bundle: Bundle, threads: int) -> Runner:
     """Return a runner of the bundle's module."""
     torch.set_num_threads(threads)
-    content = io.BytesIO(bundle.read("model.ptl"))
-    module = _load_for_lite_interpreter(content)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    # Of bytes in memory the interpreter makes two more copies; of a file it reads one.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.ptl"
+        bundle.extract("model.ptl", path)
+        module = _load_for_lite_interpreter(str(path))  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def run(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
         with torch.inference_mode():

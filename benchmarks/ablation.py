@@ -1,0 +1,121 @@
+"""Each compressor alone, and chains of them, at about equal bytes an item.
+
+    python -m benchmarks.ablation [--gowalla FOLDER] [--seed 0]
+
+MovieLens-100K by default. One model, one seed, the full test set, history only. It writes
+``benchmarks/results/ablation.json`` and ``ablation.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import edgerec
+from benchmarks.quality import RESULTS, console, gowalla, named, row
+from edgerec.atomic import write_text
+from edgerec.data import Dataset
+from edgerec.errors import CompressError
+from edgerec.quality import evaluate
+
+#: Chains by the bytes an item that they come to, about: each group is one comparison.
+GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "about 38 bytes": (
+        ("quantize:codec=int4",),
+        ("quantize:codec=int4,epochs=4",),
+        ("pq:bytes=38",),
+        ("lowrank:rank=32", "quantize:codec=int8"),
+        ("prune:structure=dimensions,share=0.5", "quantize:codec=int8"),
+        ("prune:structure=dimensions,share=0.5,epochs=4", "quantize:codec=int8"),
+        ("prune:structure=items,share=0.45", "quantize:codec=int8"),
+        ("prune:structure=weights,share=0.9,importance=magnitude",),
+        ("prune:structure=weights,share=0.9,importance=magnitude,epochs=4",),
+        ("distill:width=32", "quantize:codec=int8"),
+    ),
+    "about 20 bytes": (
+        ("pq:bytes=20",),
+        ("lowrank:rank=32", "quantize:codec=int4"),
+        ("prune:structure=dimensions,share=0.5", "quantize:codec=int4"),
+        ("distill:width=32", "quantize:codec=int4"),
+        ("distill:width=32", "quantize:codec=int4,epochs=4"),
+        ("distill:width=32", "pq:bytes=20"),
+    ),
+    "about 11 bytes": (
+        ("pq:bytes=11",),
+        ("lowrank:rank=16", "quantize:codec=int4"),
+        ("distill:width=16", "quantize:codec=int4,epochs=4"),
+        ("distill:width=32", "pq:bytes=11"),
+    ),
+}
+
+
+def run(data: Dataset, seed: int) -> Iterator[dict[str, Any]]:
+    """Train once; yield a row a chain."""
+    model = edgerec.train(data, seed=seed, history_length=1000).to_device_model()
+    before = evaluate(model, data)
+    yield row(data, seed, "uncompressed", model, before, before, 0.0) | {"group": ""}
+    for group, chains in GROUPS.items():
+        for chain in chains:
+            name, start = " → ".join(chain), time.perf_counter()
+            try:
+                small = edgerec.compress(model, *chain, dataset=data, seed=seed)
+            except CompressError as error:
+                yield {"dataset": data.name, "model": name, "group": group, "error": str(error)}
+                continue
+            seconds = time.perf_counter() - start
+            found = row(data, seed, name, small, evaluate(small, data), before, seconds)
+            yield found | {"group": group}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown, a table a data set and group, best first."""
+    lines = ["Made by `python -m benchmarks.ablation`. One seed; full test set; history only.", ""]
+    for data in dict.fromkeys(r["dataset"] for r in rows):
+        mine = [r for r in rows if r["dataset"] == data]
+        for group in GROUPS:
+            lines += [
+                f"### {data}, {group} an item",
+                "",
+                "| chain | bytes/item | NDCG@20 | NDCG kept | overlap@20 | long tail | s |",
+                "|---|---|---|---|---|---|---|",
+            ]
+            found = [r for r in mine if r["group"] == group]
+            for r in sorted(found, key=lambda r: -r.get("ndcg", 0)):
+                if "error" in r:
+                    lines.append(f"| `{r['model']}` | {r['error']} | | | | | |")
+                    continue
+                lines.append(
+                    f"| `{r['model']}` | {r['bytes_per_item']:.1f} | {r['ndcg']:.4f} "
+                    f"| {r['ndcg_kept']:.1%} | {r['overlap']:.3f} | {r['long_tail']:.3f} "
+                    f"| {r['seconds']:.0f} |"
+                )
+            lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gowalla", help="folder with train.txt and test.txt")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    data = (
+        gowalla(arguments.gowalla)
+        if arguments.gowalla
+        else named(edgerec.load("ml-100k").split_random(0.2), "ml-100k")
+    )
+    written = RESULTS / "ablation.json"
+    rows: list[dict[str, Any]] = json.loads(written.read_text("utf-8")) if written.exists() else []
+    rows = [r for r in rows if r["dataset"] != data.name]
+    for found in run(data, arguments.seed):
+        rows.append(found)
+        write_text(written, json.dumps(rows, indent=1) + "\n")
+        write_text(RESULTS / "ablation.md", table(rows))
+    console.print(table(rows), markup=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Measure one library's scan of a table, in this process: ``python -m benchmarks.peers NAME FILE``.
+
+It prints a line of JSON with the columns of ``benchmarks.scoring`` that a peer has.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.bench import peak_rss_bytes
+from edgerec.codecs import F32
+from edgerec.floor import by_turns
+
+TOP = 20
+
+#: Slow ones are run for so long, twice.
+SECONDS = 5
+
+#: float32[d] -> rows of the best TOP.
+Scan = Callable[[F32], NDArray[Any]]
+
+
+def numpy_fp32(table: F32, _: str) -> tuple[Scan, int, str]:
+    """A product and a partition."""
+    return lambda u: np.argpartition(-(table @ u), TOP)[:TOP], table.nbytes, "numpy"
+
+
+def onnxruntime_fp32(table: F32, _: str) -> tuple[Scan, int, str]:
+    """MatMul and TopK, the table an initializer."""
+    import onnxruntime
+    from onnx import helper, numpy_helper
+
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["table", "user"], ["scores"]),
+            helper.make_node("TopK", ["scores", "k"], ["values", "rows"], axis=0),
+        ],
+        "peer",
+        [value("user", 1, [table.shape[1], 1])],
+        [value("rows", 7, [TOP, 1])],
+        [numpy_helper.from_array(table, "table"), numpy_helper.from_array(np.array([TOP]), "k")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return (
+        lambda u: session.run(None, {"user": u[:, None]})[0][:, 0],
+        table.nbytes,
+        "onnxruntime",
+    )
+
+
+def faiss(table: F32, key: str) -> tuple[Scan, int, str]:
+    """An index of the factory, by inner product."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    index = faiss.index_factory(table.shape[1], key, faiss.METRIC_INNER_PRODUCT)
+    index.train(table[:100_000])
+    index.add(table)
+    bits = {"Flat": 32 * 64, "SQ8": 8 * 64, "SQ4": 4 * 64, "PQ16x4fs": 4 * 16}[key]
+    return lambda u: index.search(u[None], TOP)[1][0], len(table) * bits // 8, "faiss-cpu"
+
+
+def usearch_i8(table: F32, _: str) -> tuple[Scan, int, str]:
+    """Exact search over int8 vectors."""
+    from usearch.index import search
+
+    step = np.abs(table).max() / 127
+    codes = np.rint(table / step).astype(np.int8)
+
+    def scan(u: F32) -> NDArray[Any]:
+        query = np.rint(u / (np.abs(u).max() / 127)).astype(np.int8)
+        return search(codes, query[None], TOP, metric="ip", exact=True, threads=1).keys.ravel()
+
+    return scan, codes.nbytes, "usearch"
+
+
+def litert_full_int8(table: F32, _: str) -> tuple[Scan, int, str]:
+    """The converter's own full-integer quantization of a product, and TopK."""
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    weights = tf.constant(table)
+
+    @tf.function(input_signature=[tf.TensorSpec([1, table.shape[1]], tf.float32)])  # type: ignore[untyped-decorator,unused-ignore]
+    def score(user: Any) -> Any:
+        return tf.math.top_k(tf.matmul(user, weights, transpose_b=True), TOP).indices
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([score.get_concrete_function()])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    users = np.random.default_rng(5).standard_normal((20, 1, table.shape[1]), np.float32)
+    converter.representative_dataset = lambda: ([user] for user in users)
+    content = converter.convert()
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    read, written = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+
+    def scan(u: F32) -> NDArray[Any]:
+        interpreter.set_tensor(read["index"], u[None])
+        interpreter.invoke()
+        return interpreter.get_tensor(written["index"])[0]
+
+    return scan, len(content), "ai-edge-litert"
+
+
+PEERS: dict[str, Callable[[F32, str], tuple[Scan, int, str]]] = {
+    "numpy fp32": numpy_fp32,
+    "onnxruntime fp32": onnxruntime_fp32,
+    "faiss": faiss,
+    "usearch i8": usearch_i8,
+    "litert full int8": litert_full_int8,
+}
+
+
+def main() -> None:
+    """Print the figures of the library named on the command line."""
+    name, path = sys.argv[1:]
+    table = np.load(path)
+    users = np.random.default_rng(2).standard_normal((50, table.shape[1]), np.float32)
+    exact = [np.argpartition(-(table @ u), TOP)[:TOP] for u in users]
+    library, _, key = name.partition(" ")
+    make = PEERS.get(name) or PEERS[library]
+    start = time.perf_counter()
+    scan, nbytes, distribution = make(table, key)
+    load = (time.perf_counter() - start) * 1e3
+    start = time.perf_counter()
+    scan(users[0])
+    first = (time.perf_counter() - start) * 1e3
+    times: list[float] = []
+    shared = []
+    while len(times) < 200 and sum(times) < SECONDS * 1e3:
+        i = len(times)
+        start = time.perf_counter()
+        rows = scan(users[i % len(users)])
+        times.append((time.perf_counter() - start) * 1e3)
+        shared.append(len({*rows.tolist()} & {*exact[i % len(users)].tolist()}) / TOP)
+    peak = peak_rss_bytes()
+    count = max(3, min(30, int(SECONDS * 1e3 / np.median(times))))
+    reads, scans = by_turns(nbytes, lambda i: scan(users[i % len(users)]), count)
+    floor, scanned = np.percentile(reads, 50), np.percentile(scans, 50)
+    figures = {
+        "runtime": f"{distribution} {version(distribution)}",
+        "file bytes": nbytes,
+        "load": load,
+        "first": first,
+        "p50": np.percentile(times, 50),
+        "p95": np.percentile(times, 95),
+        "from memory": scanned,
+        "floor": floor,
+        "÷ floor": scanned / floor,
+        # With the float table that it was made of: building one needs it.
+        "RSS MB": peak / 1e6,
+        "overlap": np.mean(shared),
+    }
+    print(json.dumps(figures, default=float))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The command line: ``edgerec VERB``. Each command is a thin layer over the Python API."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from edgerec import __version__
+from edgerec.cli import bench, build, bundles, prepare, show
+from edgerec.cli.shared import err, out
+from edgerec.errors import EdgerecError
+
+__all__ = ["app", "run"]
+
+app = typer.Typer(
+    help="Compress a trained GNN recommender to a device's budget, and run it there.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    add_completion=False,
+)
+
+
+def run() -> None:
+    """Run the command line; a user's mistake is one message and exit code 2."""
+    debug = "--debug" in (arguments := sys.argv[1:])
+    try:
+        app([a for a in arguments if a != "--debug"], prog_name="edgerec")
+    except EdgerecError as error:
+        if debug:
+            raise
+        err.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        err.print(f"error: {where}{error.strerror or error}", style="red", markup=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("interrupted; nothing half-written was left")
+        sys.exit(130)
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+) -> None:
+    """Print the version, or nothing. ``--debug`` anywhere shows tracebacks."""
+    if version:
+        out.print(__version__, highlight=False)
+        raise typer.Exit
+
+
+for command in (
+    prepare.demo,
+    prepare.data,
+    prepare.train,
+    build.build,
+    build.sweep,
+    build.verify,
+    bundles.inspect,
+    bundles.score,
+    bench.bench,
+    show.plugins,
+    show.devices,
+):
+    app.command()(command)

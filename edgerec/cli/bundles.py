@@ -1,0 +1,82 @@
+"""The commands for a file that is there: inspect, score."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgerec.cli.shared import AsJson, BundleFile, err, out
+
+__all__ = ["inspect", "score"]
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(help="a bundle, model or dataset")],
+    operators: Annotated[
+        bool, typer.Option(help="print what a bundle needs of a reduced build of its runtime")
+    ] = False,
+) -> None:
+    """Check a file's digests and print what it holds, as JSON.
+
+    Example: `edgerec inspect dist/onnx.edgerec --operators > required_operators.config`
+    """
+    from edgerec.container import Container
+
+    if operators:
+        from edgerec.bundle import Bundle
+        from edgerec.host import host
+
+        bundle = Bundle.open(file)
+        print(host().target(bundle.target).operators(bundle))  # as it is: rich would wrap it
+        return
+
+    container = Container(file)
+    container.verify()
+    sections = {name: container.nbytes(name) for name in container.names}
+    content = {
+        "kind": container.kind,
+        "bytes": container.size,
+        **container.meta,
+        "sections": sections,
+    }
+    out.print_json(json.dumps(content))
+
+
+def score(
+    bundle: BundleFile,
+    history: Annotated[str, typer.Option(help="ids of past items, comma-separated, newest last")],
+    k: Annotated[int, typer.Option("-k", help="how many")] = 10,
+    runtime: Annotated[str | None, typer.Option(help="which installed runtime")] = None,
+    strict: Annotated[bool, typer.Option(help="make an unknown item an error")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Recommend from a bundle.
+
+    Example: `edgerec score dist/tflite.edgerec --history 50,172,181 -k 10`
+    """
+    from edgerec.score import Scorer
+
+    items = [item.strip() for item in history.split(",") if item.strip()]
+    found = Scorer.open(bundle, runtime).recommend(items, k, strict=strict)
+    if found.unknown:
+        err.print(
+            f"{len(found.unknown)} unknown items were skipped: {', '.join(found.unknown[:10])}"
+        )
+    if found.truncated:
+        err.print(f"the oldest {found.truncated} items are past the model's history length")
+    if found.fallback:
+        err.print("no usable history: these are the most popular items")
+    if as_json:
+        # NaN, the score of a popular item, is no JSON.
+        rows = [
+            {**dataclasses.asdict(r), "score": None if found.fallback else r.score} for r in found
+        ]
+        out.print_json(json.dumps(rows))
+        return
+    for place, item in enumerate(found, 1):
+        shown = "" if found.fallback else f"  {item.score:.4f}"
+        out.print(f"{place:3d}  {item.title}  ({item.id}){shown}", highlight=False, markup=False)

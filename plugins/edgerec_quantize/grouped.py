@@ -1,0 +1,59 @@
+"""int4 with a range for each few numbers of a row, for rows of uneven columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.plugin import F32, Arrays, Codec, CodecError, Int4
+
+
+@dataclass(frozen=True)
+class Int4Group(Codec):
+    """``Int4`` with a float16 scale each ``group`` numbers: d/2 + 2 d/group bytes a row.
+
+    Affine ones have as many offsets. Codes lie as int4's do, scales as float16[n, d/group],
+    the form of ONNX's blockwise quantization.
+    """
+
+    name: ClassVar[str] = "int4_group"
+    group: int = 16
+    symmetric: bool = True
+    range: Literal["minmax", "mse"] = "minmax"
+
+    def encode(self, matrix: F32) -> dict[str, NDArray[Any]]:
+        """Quantize each group as if it were a row.
+
+        Raises:
+            CodecError: the group is odd or does not divide the width.
+        """
+        n, d = matrix.shape
+        if self.group < 2 or self.group % 2 or d % self.group:
+            raise CodecError(
+                f"codec int4_group: expected an even group that divides the width {d}, "
+                f"got {self.group}"
+            )
+        groups = np.ascontiguousarray(matrix).reshape(-1, self.group)
+        arrays = self._of_rows().encode(groups)
+        return {name: array.reshape(n, -1) for name, array in arrays.items()}
+
+    def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
+        """Unpack and dequantize rows, group by group."""
+        chosen = {name: array[rows] for name, array in arrays.items()}
+        n, half = chosen["codes"].shape
+        groups = {name: array.reshape(-1) for name, array in chosen.items()}
+        groups["codes"] = groups["codes"].reshape(-1, self.group // 2)
+        return self._of_rows().decode(groups, slice(None)).reshape(n, 2 * half)
+
+    def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Packed codes, scales and, if affine, offsets."""
+        layout: dict[str, tuple[str, tuple[int, ...]]] = {"codes": ("|u1", (n, d // 2))}
+        for name in ("scale",) if self.symmetric else ("scale", "offset"):
+            layout[name] = ("<f2", (n, d // self.group))
+        return layout
+
+    def _of_rows(self) -> Int4:
+        return Int4(self.symmetric, self.range)

@@ -1,0 +1,80 @@
+"""What is particular to onnx: external data, in the bundle and beside an unpacked graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from edgerec.bundle import Bundle
+from edgerec.codecs import Codec, Fp32, Int4, Int8
+from edgerec.target import export
+from edgerec.testing import example_models
+from edgerec_onnx import OnnxTarget
+from edgerec_onnx.external import relocate
+
+CODECS = [Fp32(), Int8(), Int8(symmetric=False), Int4()]
+
+
+def exported(codec: Codec, path: Path) -> Bundle:
+    return export(example_models(500, 32)["sum"].with_codec(codec, ["items"]), "onnx", path)
+
+
+def one_history() -> dict[str, np.ndarray]:
+    history, weights = np.full(30, -1, np.int32), np.zeros(30, np.float32)
+    history[:2], weights[:2] = [7, 8], [1, 0.5]
+    return {"history": history, "weights": weights}
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=str)
+def test_an_unpacked_graph_is_a_standard_one(codec: Codec, tmp_path: Path) -> None:
+    bundle = exported(codec, tmp_path / "x.edgerec")
+    bundle.unpack(tmp_path / "app")
+    path = tmp_path / "app" / "model.onnx"
+    onnx.checker.check_model(str(path))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    ids, scores = session.run(["ids", "scores"], one_history())
+    expected_ids, expected = OnnxTarget().load(bundle)(*one_history().values())
+    assert np.array_equal(ids, expected_ids)
+    assert np.allclose(scores, expected)
+
+
+def test_unpacking_does_not_overwrite(tmp_path: Path) -> None:
+    with pytest.raises(FileExistsError):
+        exported(Int8(), tmp_path / "x.edgerec").unpack(tmp_path)
+
+
+def test_a_bundle_may_be_renamed_and_linked_to(tmp_path: Path) -> None:
+    bundle = exported(Int8(), tmp_path / "x.edgerec")
+    ids, _ = OnnxTarget().load(bundle)(*one_history().values())
+    folder = tmp_path / "ein Ordner"
+    folder.mkdir()
+    moved = bundle.path.rename(folder / "größer.edgerec")
+    link = tmp_path / "link.edgerec"
+    link.symlink_to(moved)
+    for path in (moved, link):
+        again, _ = OnnxTarget().load(Bundle.open(path))(*one_history().values())
+        assert np.array_equal(ids, again)
+
+
+def test_only_what_is_named_is_relocated(tmp_path: Path) -> None:
+    graph = exported(Int8(), tmp_path / "x.edgerec").read("model.onnx")
+    moved = onnx.load_from_string(relocate(graph, "a" * 300, {"items.codes": 4096}))
+    before = onnx.load_from_string(graph)
+    for old, new in zip(before.graph.initializer, moved.graph.initializer, strict=True):
+        entries = {e.key: e.value for e in new.external_data}
+        if new.name == "items.codes":
+            assert entries == {"location": "a" * 300, "offset": "4096", "length": "16384"}
+            del old.external_data[:], new.external_data[:]
+        assert old == new
+    del before.graph.initializer[:], moved.graph.initializer[:]
+    assert before == moved
+
+
+@pytest.mark.parametrize("damage", [b"\x3a\xff", b"\x3a", b"\x07", b"\xff" * 12])
+def test_bytes_that_are_no_graph(damage: bytes) -> None:
+    with pytest.raises(ValueError, match="not a protocol buffer"):
+        relocate(damage, "x", {})

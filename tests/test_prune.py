@@ -1,0 +1,185 @@
+"""prune: units and layers of encoders, and training of what is left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import edgerec
+from edgerec.compressor import Context
+from edgerec.data import Dataset
+from edgerec.device_model import DeviceModel
+from edgerec.errors import CompressError, OptionError
+from edgerec.learn import Twin, fine_tune
+from edgerec.quality import evaluate
+from edgerec.reference import Reference, pad_history
+from edgerec.testing import check_compressor, example_models
+from edgerec.training import train
+from edgerec_prune import Prune
+from edgerec_prune.importance import importance_of
+from edgerec_prune.layers import layers_of, parts_of, without
+from edgerec_prune.units import drop_units, units_of
+
+
+@pytest.fixture(scope="module")
+def linear(dataset: Dataset) -> DeviceModel:
+    return train(dataset, epochs=8, dim=32).to_device_model()
+
+
+@pytest.fixture(scope="module")
+def sage(dataset: Dataset) -> DeviceModel:
+    return train(
+        dataset, model="graphsage", layers=3, epochs=30, dim=16, batch=64
+    ).to_device_model()
+
+
+def user_of(model: DeviceModel) -> Any:
+    history, weights = pad_history(np.array([3, 1, 4]), model.history_length, model.normalization)
+    return Reference(model).encode(history[None], weights[None])[0]
+
+
+def test_layers_of_graphsage(sage: DeviceModel) -> None:
+    assert layers_of(sage) == ["past0", "past1", "past2"]
+    assert parts_of(sage, "past0") == ({"past0"}, {"w0", "b0", "v1"})
+    assert parts_of(sage, "past2") == ({"past2"}, {"w2", "b2"})
+    after = without(sage, "past0")
+    assert after is not None
+    assert [op.kind for op in after.encoder].count("Gather") == 2
+
+
+def test_a_layer_that_says_nothing_can_go(sage: DeviceModel) -> None:
+    for layer in layers_of(sage):
+        tables, constants = parts_of(sage, layer)
+        table = sage.tables[layer]
+        silent = sage.replace(
+            tables={**sage.tables, layer: table.replace(np.zeros(table.shape, np.float32))},
+            constants={
+                n: np.zeros_like(c) if n in constants else c for n, c in sage.constants.items()
+            },
+        )
+        after = without(silent, layer)
+        assert after is not None
+        assert tables == {layer}
+        assert np.allclose(user_of(after), user_of(silent), atol=1e-6)
+
+
+def test_units_that_say_nothing_can_go(sage: DeviceModel) -> None:
+    # Units with outgoing weights alone: past1's columns meet rows of w1 and nothing else.
+    axes = {frozenset(axes): size for size, axes in units_of(sage)}
+    assert axes[frozenset({("table", "past1", 1), ("constant", "w1", 0)})] == 16
+    assert all(size == 16 for size in axes.values())
+    w1 = sage.constants["w1"].copy()
+    w1[:4] = 0
+    silent = sage.replace(constants={**sage.constants, "w1": w1})
+    scores = importance_of(silent, "magnitude", Context())
+    for name, values in scores.tables.items():
+        scores.tables[name] = np.ones_like(values)
+    group = [(size, axes) for size, axes in units_of(silent) if ("table", "past1", 1) in axes]
+    assert len(group) == 1
+    narrow = drop_units(silent, scores, 0.25)
+    assert narrow.tables["past1"].shape == (80, 12)
+    assert np.array_equal(narrow.tables["past1"].decode(), sage.tables["past1"].decode()[:, 4:])
+
+
+@pytest.mark.parametrize("importance", ["magnitude", "taylor"])
+@pytest.mark.parametrize("structure", ["units", "layers"])
+def test_contract_of_encoders(
+    structure: Any, importance: Any, sage: DeviceModel, dataset: Dataset
+) -> None:
+    compressor = Prune(share=0.25, structure=structure, importance=importance)
+    after = check_compressor(compressor, sage, Context(dataset))
+    expected = 3 / 4 * sage.table_bytes
+    assert after.table_bytes == expected
+    assert np.isfinite(user_of(after)).all()
+
+
+@pytest.mark.parametrize("name", ["dense", "attention"])
+def test_units_of_every_encoder(name: str) -> None:
+    model = example_models()[name]
+    after = check_compressor(Prune(share=0.25, structure="units"), model)
+    # Concat keeps what it puts side by side; the past columns and the last layer's go.
+    assert after.tables["items"].shape[1] == 12
+    assert np.isfinite(user_of(after)).all()
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {"share": 0.8},
+    {"share": 0.5, "structure": "dimensions"},
+    {"share": 0.3, "structure": "items"},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_contract_with_training(
+    options: dict[str, Any], linear: DeviceModel, dataset: Dataset
+) -> None:
+    check_compressor(Prune(epochs=2, **options), linear, Context(dataset))
+
+
+def test_pruned_weights_stay_pruned(linear: DeviceModel, dataset: Dataset) -> None:
+    plain = edgerec.compress(linear, Prune(share=0.8))
+    tuned = edgerec.compress(linear, Prune(share=0.8, epochs=5), dataset=dataset)
+    before, after = (m.tables["items"].decode() for m in (plain, tuned))
+    assert plain.table_bytes == tuned.table_bytes
+    assert not after[before == 0].any()
+    assert (after != before)[before != 0].mean() > 0.9
+
+
+def test_training_lowers_the_loss_of_what_is_left(linear: DeviceModel, dataset: Dataset) -> None:
+    def loss(small: DeviceModel) -> float:
+        # A step too small to change a number: the loss of the tables as they are.
+        still: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-9, "distill": 10.0}
+        return fine_tune(Twin(small), Context(dataset), who="test", teacher=linear, **still)
+
+    options: dict[str, Any]
+    for options in ({"share": 0.9}, {"share": 0.75, "structure": "dimensions"}):
+        plain, tuned = (
+            edgerec.compress(linear, Prune(epochs=n, **options), dataset=dataset) for n in (0, 40)
+        )
+        assert loss(tuned) < loss(plain)
+
+
+@pytest.mark.parametrize("structure", ["units", "layers"])
+def test_training_of_encoders(structure: Any, sage: DeviceModel, dataset: Dataset) -> None:
+    given = evaluate(sage, dataset)
+    options: dict[str, Any] = {"share": 0.5, "structure": structure, "learning_rate": 0.01}
+    overlaps = [
+        evaluate(edgerec.compress(sage, Prune(epochs=n, **options), dataset=dataset), dataset).kept(
+            given
+        )[1]
+        for n in (0, 60)
+    ]
+    assert overlaps[1] > overlaps[0]
+
+
+def test_what_has_no_such_structure(linear: DeviceModel) -> None:
+    with pytest.raises(CompressError, match="no layers that are added up"):
+        edgerec.compress(linear, "prune:structure=layers")
+    with pytest.raises(CompressError, match="no dense layers to take units from"):
+        edgerec.compress(linear, "prune:structure=units")
+    with pytest.raises(CompressError, match="no layers that are added up"):
+        edgerec.compress(example_models()["dense"], "prune:structure=layers")
+
+
+def test_outlines(linear: DeviceModel, sage: DeviceModel) -> None:
+    # What only a run can tell, the planner is not told.
+    assert Prune(structure="layers", importance="fisher").outline(sage) is None
+    assert Prune(structure="layers").outline(sage) is not None
+    assert Prune(structure="units").outline(linear) is None
+    sparse = Prune(share=0.8).compress(linear, Context())
+    assert Prune(share=0.9, importance="fisher").outline(sparse) is None
+    assert Prune(share=0.8, importance="fisher").bytes_after(linear) == sparse.table_bytes
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": -1}, "prune.epochs: expected 0 or more, got -1"),
+        ({"learning_rate": 0.0}, "prune.learning_rate: expected more than 0, got 0"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        Prune(**options)

@@ -1,0 +1,230 @@
+"""quantize: training sees what is written; int4 by group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import edgerec
+from edgerec.codecs import F32, Codec, Int4, Int8
+from edgerec.compressor import Context
+from edgerec.data import Dataset
+from edgerec.device_model import DeviceModel, Table
+from edgerec.errors import CodecError, CompressError, OptionError
+from edgerec.host import host
+from edgerec.learn import CodecTwin, Twin, fine_tune
+from edgerec.quality import evaluate
+from edgerec.reference import Reference, pad_history
+from edgerec.target import export
+from edgerec.testing import check_codec, check_compressor, example_models
+from edgerec.training import train
+from edgerec_prune import Prune
+from edgerec_quantize import Quantize
+from edgerec_quantize.grouped import Int4Group
+from edgerec_quantize.rounding import RIDGE, round_for_scores, user_metric
+from edgerec_quantize.turning import rotation, turned
+
+
+@pytest.fixture(scope="module")
+def model(dataset: Dataset) -> DeviceModel:
+    return train(dataset, epochs=8, dim=32).to_device_model()
+
+
+@pytest.mark.parametrize("options", [{"codec": "int4"}, {"codec": "int4", "group": 8}, {}], ids=str)
+def test_what_is_written_is_what_was_trained(
+    options: dict[str, Any], model: DeviceModel, dataset: Dataset
+) -> None:
+    rounded = Quantize(**options).compress(model, Context())
+    twin = CodecTwin(rounded, start=model)
+    fine_tune(twin, Context(dataset), who="test", epochs=2, learning_rate=0.01)
+    seen = [twin.table(name).detach() for name in rounded.tables]
+    written = twin.to_device_model()
+    for rows, (name, table) in zip(seen, written.tables.items(), strict=True):
+        assert np.array_equal(rows.numpy(), table.decode())
+        assert table.codec == rounded.tables[name].codec
+    assert not np.array_equal(seen[0].numpy(), rounded.tables["items"].decode())
+    assert written.table_bytes == rounded.table_bytes
+
+
+def test_each_step_sees_its_own_numbers(model: DeviceModel) -> None:
+    twin = CodecTwin(model.with_codec(Int4(), ["items"]), start=model)
+    parameter = twin.tables["items"]
+    before = twin.table("items")
+    before.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    assert parameter.grad is not None
+    assert torch.equal(parameter.grad, torch.ones_like(parameter))
+    torch.optim.SGD([parameter], 1.0).step()
+    expected = Table.encode(parameter.detach().numpy(), Int4()).decode()
+    assert np.array_equal(twin.table("items").detach().numpy(), expected)
+    assert not torch.equal(before, twin.table("items"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"epochs": 2},
+        {"codec": "int4", "epochs": 2},
+        {"codec": "int4", "range": "scores"},
+        {"range": "scores"},
+        {"rotate": True},
+    ],
+    ids=str,
+)
+def test_contract(options: dict[str, Any], model: DeviceModel, dataset: Dataset) -> None:
+    check_compressor(Quantize(**options), model, Context(dataset))
+
+
+def test_training_lowers_the_loss_of_rounded_rows(model: DeviceModel, dataset: Dataset) -> None:
+    def loss(small: DeviceModel) -> float:
+        # A step too small to move a code: the loss of the tables as they are.
+        options: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-9, "distill": 100.0}
+        return fine_tune(
+            Twin(small), Context(dataset), who="test", teacher=model, temperature=0.1, **options
+        )
+
+    plain, tuned = (
+        edgerec.compress(model, Quantize("int4", epochs=n, distill=100.0), dataset=dataset)
+        for n in (0, 40)
+    )
+    assert loss(model) < loss(tuned) < loss(plain)
+
+
+def test_training_a_sparse_table_leaves_it_sparse(model: DeviceModel, dataset: Dataset) -> None:
+    sparse = Prune(share=0.8).compress(model, Context())
+    plain = Quantize().compress(sparse, Context())
+    tuned = Quantize(epochs=2).compress(sparse, Context(dataset))
+    assert tuned.table_bytes == plain.table_bytes
+    assert not np.array_equal(tuned.tables["items"].decode(), plain.tables["items"].decode())
+    assert not tuned.tables["items"].decode()[sparse.tables["items"].decode() == 0].any()
+
+
+def scores(model: DeviceModel) -> F32:
+    oracle = Reference(model)
+    history, weights = pad_history(np.array([3, 1, 4]), model.history_length, model.normalization)
+    return oracle.logits(oracle.encode(history[None], weights[None]))[0]
+
+
+def error(rounded: Table, matrix: F32, metric: F32) -> float:
+    off = rounded.decode() - matrix
+    return float(((off @ metric) * off).sum())
+
+
+@pytest.mark.parametrize("name", ["sum", "two-tables"])
+def test_turning_changes_no_score_and_suits_the_codec(name: str) -> None:
+    model = example_models()[name]
+    other = turned(model, Int4())
+    assert np.allclose(scores(other), scores(model), atol=1e-5)
+    turn = rotation(model.tables["items"].decode(), Int4())
+    assert np.allclose(turn @ turn.T, np.eye(16), atol=1e-5)
+    unit = np.eye(16, dtype=np.float32)
+    errors = [
+        error(Table.encode(rows, Int4()), rows, unit)
+        for rows in (t.tables["items"].decode() for t in (model, other))
+    ]
+    assert errors[1] < 0.95 * errors[0]
+
+
+def test_what_is_turned(model: DeviceModel, dataset: Dataset) -> None:
+    for options in ({"codec": "int4", "rotate": False}, {}):
+        rows = Quantize(**options).compress(model, Context()).tables["items"].decode()
+        assert np.abs(rows - model.tables["items"].decode()).max() < 0.2
+    with pytest.raises(CompressError, match=r"quantize.rotate: only models that add up dense"):
+        edgerec.compress(example_models()["dense"], Quantize("int4", rotate=True))
+    with pytest.raises(CompressError, match="had no effect"):
+        edgerec.compress(model, Quantize("int4"), Quantize("int4"))
+
+
+@pytest.mark.parametrize("codec", [Int4(), Int4(symmetric=True), Int8(), Int8(symmetric=False)])
+def test_rounding_spares_the_scores(codec: Codec) -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(200, 16)).astype(np.float32)
+    matrix[3] = 0
+    # Users of a few tastes: most of a row's error can be put where they do not look.
+    tastes = rng.normal(size=(4, 16))
+    users = (rng.normal(size=(300, 4)) @ tastes + 0.1 * rng.normal(size=(300, 16))).astype("f4")
+    metric = (users.T @ users / len(users)).astype(np.float32)
+    plain = Table.encode(matrix, codec)
+    spared = round_for_scores(plain, matrix, metric)
+    assert spared.codec == codec
+    assert spared.nbytes == plain.nbytes
+    assert error(spared, matrix, metric) < 0.6 * error(plain, matrix, metric)
+    assert not spared.decode()[3].any()
+    # With nothing to make up for, codes are the nearest, and only the ranges are better.
+    unit = np.eye(16, dtype=np.float32)
+    assert error(round_for_scores(plain, matrix, unit), matrix, unit) <= error(plain, matrix, unit)
+
+
+def test_the_metric_is_that_of_users(model: DeviceModel, dataset: Dataset) -> None:
+    metric = user_metric(model, Context(dataset))
+    assert np.isclose(np.trace(metric), model.width * (1 + RIDGE), rtol=1e-5)
+    assert np.linalg.eigvalsh(metric).min() > 0
+
+
+def test_sparing_scores_keeps_more_of_the_lists(model: DeviceModel, dataset: Dataset) -> None:
+    before = evaluate(model, dataset)
+    kept = [
+        evaluate(
+            edgerec.compress(model, Quantize("int4", **options), dataset=dataset), dataset
+        ).kept(before)[1]
+        for options in ({"rotate": False}, {"range": "scores"})
+    ]
+    assert kept[1] > kept[0]
+
+
+@pytest.mark.parametrize("codec", [Int4Group(4), Int4Group(8, False), Int4Group(8, range="mse")])
+def test_group_codec_contract(codec: Int4Group) -> None:
+    check_codec(codec)
+
+
+def test_group_bytes_worked_example() -> None:
+    # 32 bytes of codes, and two of a scale for each group.
+    assert Int4Group(32).nbytes(1000, 64) == 1000 * (32 + 2 * 2)
+    assert Int4Group(16, symmetric=False).nbytes(1000, 64) == 1000 * (32 + 2 * 4 * 2)
+
+
+def test_a_group_is_a_row_of_its_own() -> None:
+    matrix = np.random.default_rng(0).normal(size=(30, 16)).astype(np.float32)
+    grouped = Table.encode(matrix, Int4Group(8, False)).decode()
+    halves = [Table.encode(matrix[:, part], Int4()).decode() for part in (slice(8), slice(8, 16))]
+    assert np.array_equal(grouped, np.concatenate(halves, axis=1))
+    with pytest.raises(CodecError, match="an even group that divides the width 16, got 6"):
+        Table.encode(matrix, Int4Group(6))
+
+
+def test_groups_run_on_numpy_and_others_say_why_not(tmp_path: Path) -> None:
+    model = Quantize("int4", group=8).compress(example_models()["sum"], Context())
+    for name in host().targets:
+        target = host().target(name)
+        if name == "numpy":
+            assert not target.refuse(model, None)
+            export(model, target, tmp_path / "grouped.edgerec")
+        else:
+            assert any("int4_group" in reason for reason in target.refuse(model, None))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"codec": "fp16", "epochs": 1}, r"quantize.epochs: fp16 loses nothing"),
+        ({"codec": "int8", "group": 8}, "quantize.group: expected an even number, for int4; got 8"),
+        ({"codec": "int4", "group": 3}, "quantize.group: expected an even number, for int4; got 3"),
+        ({"range": "scores", "epochs": 1}, "quantize.range: scores is for whole rows"),
+        ({"codec": "int4", "range": "scores", "group": 8}, "quantize.range: scores is for whole"),
+        ({"codec": "fp16", "rotate": True}, "quantize.rotate: fp16 suits rows as they are"),
+        ({"epochs": -1}, "quantize.epochs: expected 0 or more, got -1"),
+        ({"distill": -1.0}, "quantize.distill: expected 0 or more, got -1"),
+        ({"learning_rate": 0.0}, "quantize.learning_rate: expected more than 0, got 0"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        Quantize(**options)
+
+
+def test_training_needs_data(model: DeviceModel) -> None:
+    with pytest.raises(CompressError, match="quantize: needs training interactions"):
+        edgerec.compress(model, Quantize(epochs=1))
