@@ -150,7 +150,7 @@ BUILD = ("build", "m.model", "--data", "d.dataset", "-o", "x")
     [
         ("unknown device 'nokia'; known: browser", (*BUILD, "--device", "nokia")),
         (
-            "unknown target 'coreml'; known: numpy",
+            "unknown target 'coreml'; known: executorch, numpy",
             (*BUILD, "--target", "coreml", "--compress", "quantize"),
         ),
         ("unknown compressor 'zip'; known: distill", (*BUILD, "--compress", "zip")),

@@ -52,7 +52,8 @@ def test_every_command_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "docs/plugins.md", "docs/devices.md"]
+    "page",
+    ["README.md", "CONTRIBUTING.md", "docs/plugins.md", "docs/devices.md", "docs/targets.md"],
 )
 def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")

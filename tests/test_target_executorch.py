@@ -102,11 +102,20 @@ def test_wide_rows_in_several_parts(codec: Codec, tmp_path: Path) -> None:
     assert set(check_target(ExecuTorchTarget(), tmp_path, models, (codec,)).values()) == {"ok"}
 
 
+@pytest.fixture(scope="module", params=CODECS, ids=str)
+def exported(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[DeviceModel, Bundle]:
+    """A model in each codec, and its bundle."""
+    model = coded(request.param)
+    path = tmp_path_factory.mktemp("executorch") / "x.edgerec"
+    return model, export(model, "executorch", path, top_k=20)
+
+
 @needs_runtime
-@pytest.mark.parametrize("codec", CODECS, ids=str)
-def test_a_table_is_stored_once(codec: Codec) -> None:
-    model = coded(codec)
-    content = lowered(model)
+def test_a_table_is_stored_once(exported: tuple[DeviceModel, Bundle]) -> None:
+    model, bundle = exported
+    content = bundle.read("model.pte")
     for array in model.tables["items"].arrays.values():
         stored = array ^ np.uint8(0x88) if array.dtype == np.uint8 else array
         assert content.count(stored.tobytes()) == 1
@@ -114,9 +123,8 @@ def test_a_table_is_stored_once(codec: Codec) -> None:
 
 
 @needs_runtime
-@pytest.mark.parametrize("codec", CODECS, ids=str)
-def test_padding_is_row_zero_of_no_weight(codec: Codec, tmp_path: Path) -> None:
-    run = ExecuTorchTarget().load(export(coded(codec, 500), "executorch", tmp_path / "x", top_k=20))
+def test_padding_is_row_zero_of_no_weight(exported: tuple[DeviceModel, Bundle]) -> None:
+    run = ExecuTorchTarget().load(exported[1])
     history, weights = np.full(30, -1, np.int32), np.zeros(30, np.float32)
     history[0], weights[0] = 7, 1
     ids, scores = run(history, weights)
@@ -174,6 +182,16 @@ def test_scoring_loads_the_runtime_without_the_exporter(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["5"], done.stderr
+
+
+@needs_runtime
+def test_a_program_that_the_runtime_does_not_take(
+    models: dict[str, DeviceModel], tmp_path: Path
+) -> None:
+    path, payload = tmp_path / "x.edgerec", {"model.pte": bytes(4096)}
+    write_bundle(path, models["sum"], "executorch", Signature(600, 30, 20), payload, {})
+    with pytest.raises(TargetError, match="ExecuTorch does not take this program"):
+        ExecuTorchTarget().load(Bundle.open(path))
 
 
 @needs_runtime

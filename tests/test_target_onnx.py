@@ -82,5 +82,7 @@ def test_the_list_of_operators_is_one_that_a_reduced_build_takes(
     # What onnxruntime makes of a Transpose and a MatMul.
     assert listed - written <= {"FusedMatMul"}
     assert types is not None
+    page = (Path(__file__).parents[1] / "docs" / "targets.md").read_text("utf-8")
+    assert all(re.search(rf"\b{name}\b", page) for name in listed)
     gathered = {"fp32": "float", "fp16": "MLFloat16", "int8": "int8_t", "int4": "uint8_t"}
     assert re.search(rf'Gather{{"inputs": {{"0": \[[^]]*"{gathered[codec.name]}"', text)

@@ -13,7 +13,7 @@ import torch  # the runtime's library links to it
 from executorch.extension.pybindings import _portable_lib as runtime
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, Bundle, OptionError, Runner
+from edgerec.plugin import F32, Bundle, OptionError, Runner, TargetError
 
 #: Runners that are in use; they hold on to the pool of threads they were made with.
 _in_use: weakref.WeakSet[Runner] = weakref.WeakSet()
@@ -24,6 +24,7 @@ def load(bundle: Bundle, threads: int) -> Runner:
 
     Raises:
         OptionError: other runners are in use with another number of threads.
+        TargetError: the runtime does not take the program.
     """
     pool = runtime._threadpool_get_thread_count()
     if pool != threads:
@@ -38,8 +39,14 @@ def load(bundle: Bundle, threads: int) -> Runner:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "model.pte"
         bundle.extract("model.pte", path)
-        program = runtime._load_program(str(path))
-        method = program.load_method("forward")
+        try:
+            program = runtime._load_program(str(path))
+            method = program.load_method("forward")
+        except RuntimeError as error:
+            raise TargetError(
+                f"{bundle.path}: ExecuTorch does not take this program ({error}); it needs the "
+                "XNNPACK backend, fp16 tables a CPU with half float arithmetic"
+            ) from None
 
     def run(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
         ids, scores = method((torch.from_numpy(history), torch.from_numpy(weights)))
