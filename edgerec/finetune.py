@@ -56,6 +56,7 @@ def fine_tune(
     learning_rate: float,
     distill: float = 0.0,
     temperature: float = TEMPERATURE,
+    sample: int = SAMPLE,
     teacher: DeviceModel | None = None,
     parameters: Iterable[Any] | None = None,
     after_step: Callable[[float], None] | None = None,
@@ -71,6 +72,7 @@ def fine_tune(
         learning_rate: Adam's step at the start, for groups without an ``lr`` of their own.
         distill: weight of the teacher's order; 0 leaves the ranking loss alone.
         temperature: T of that order. A lower one is about the top of the list alone.
+        sample: items a step that a linear model's users are scored against; fewer is faster.
         teacher: a model of the same catalogue, ``twin.model`` by default.
         parameters: parameters, or groups of them as ``torch.optim`` takes them; all of the
             twin's by default.
@@ -91,7 +93,9 @@ def fine_tune(
             "take the same rows of both"
         )
     linear = twin.model.is_linear and given.is_linear
-    losses = (_ListLosses if linear else _ExampleLosses)(twin, given, dataset, distill, temperature)
+    losses = (_ListLosses if linear else _ExampleLosses)(
+        twin, given, dataset, distill, temperature, sample
+    )
     optimizer = torch.optim.Adam(
         twin.parameters() if parameters is None else parameters, learning_rate
     )
@@ -122,9 +126,15 @@ class _Losses(abc.ABC):
     """Calling it goes once through the users: each step's loss, and how many steps there are."""
 
     def __init__(
-        self, twin: Twin, given: DeviceModel, dataset: Dataset, distill: float, temperature: float
+        self,
+        twin: Twin,
+        given: DeviceModel,
+        dataset: Dataset,
+        distill: float,
+        temperature: float,
+        sample: int,
     ) -> None:
-        self.twin, self.dataset = twin, dataset
+        self.twin, self.dataset, self.sample = twin, dataset, sample
         self.distill, self.temperature = distill, temperature
         self.scale, self.given, self.given_scale = (
             scale_of(twin.model),
@@ -147,7 +157,7 @@ class _ListLosses(_Losses):
             given = rows_of(self.given, self.given_scale)
         parts = lists(self.twin.model, self.dataset, size=USERS, seed=seed)
         for users in parts:
-            sample = torch.randperm(n, generator=generator)[:SAMPLE]
+            sample = torch.randperm(n, generator=generator)[: self.sample]
             rows = rows_of(self.twin, self.scale)
             user, scores = scores_of(rows, users, sample)
             loss = list_loss(rows, users, user, scores, TEMPERATURE)
