@@ -40,8 +40,11 @@ from edgerec.twin import Twin
 
 __all__ = ["fine_tune"]
 
-#: Users a step of a linear model and of any other, and items that are scored beside theirs.
-USERS, EXAMPLES, SAMPLE = 400, 256, 16384
+#: Users a step of a linear model, at most and at least, and steps an epoch in between.
+MOST_USERS, FEWEST_USERS, STEPS = 400, 32, 74
+
+#: Users a step of any other model, and items that a linear one's are scored against.
+EXAMPLES, SAMPLE = 256, 16384
 
 #: τ of the ranking loss.
 TEMPERATURE = 0.15
@@ -106,7 +109,7 @@ def fine_tune(
         seed = context.seed * 100_003 + epoch
         found: list[float] = []
         for loss, steps in losses(seed):
-            done = (epoch + len(found) / steps) / epochs
+            done = min(1.0, (epoch + len(found) / steps) / epochs)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done))
             optimizer.zero_grad()
@@ -114,7 +117,7 @@ def fine_tune(
             optimizer.step()
             found.append(float(loss.detach()))
             if after_step is not None:
-                after_step((epoch + len(found) / steps) / epochs)
+                after_step(min(1.0, (epoch + len(found) / steps) / epochs))
         if not found:
             raise CompressError(f"{who}: no user has two items that the model knows; cannot train")
         mean = float(np.mean(found))
@@ -155,7 +158,8 @@ class _ListLosses(_Losses):
         n = len(self.twin.model.items)
         with torch.no_grad():
             given = rows_of(self.given, self.given_scale)
-        parts = lists(self.twin.model, self.dataset, size=USERS, seed=seed)
+        size = min(MOST_USERS, max(FEWEST_USERS, self.dataset.train.n_users // STEPS))
+        parts = lists(self.twin.model, self.dataset, size=size, seed=seed)
         for users in parts:
             sample = torch.randperm(n, generator=generator)[: self.sample]
             rows = rows_of(self.twin, self.scale)

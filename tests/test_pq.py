@@ -206,7 +206,7 @@ def test_training_helps_and_repeats_itself() -> None:
     data = make_dataset(400, 300).split_random(0.2)
     model = train(data, epochs=8, dim=32, batch=64).to_device_model()
     plain = ProductQuantize(subspaces=2, bits=4, epochs=0)
-    trained = ProductQuantize(subspaces=2, bits=4, epochs=30, learning_rate=0.005)
+    trained = ProductQuantize(subspaces=2, bits=4, epochs=8, learning_rate=0.005)
     context, before = Context(data), evaluate(model, data)
     _, plain_overlap = evaluate(plain.compress(model, context), data).kept(before)
     _, trained_overlap = evaluate(check_compressor(trained, model, context), data).kept(before)
