@@ -37,6 +37,9 @@ PUBLISHED = {"LightGCN": (0.1830, 0.1554), "UltraGCN": (0.1862, 0.1580), "NGCF":
 CHAINS: dict[str, tuple[str, ...]] = {
     "int8": ("quantize:codec=int8",),
     "int4": ("quantize:codec=int4",),
+    "pq 32": ("pq:bytes=32",),
+    "pq 16": ("pq:bytes=16",),
+    "pq 8": ("pq:bytes=8",),
 }
 
 console = Console()
