@@ -18,6 +18,8 @@ from edgerec.testing import example_models
 from edgerec_onnx import OnnxTarget
 from edgerec_onnx.graph import OPSET
 
+PAGE = (Path(__file__).parents[1] / "docs" / "targets.md").read_text("utf-8")
+
 CODECS = [Fp32(), Fp16(), Int8(symmetric=False), Int4()]
 every_codec = pytest.mark.parametrize("codec", CODECS, ids=lambda c: c.name)
 every_model = pytest.mark.parametrize("name", ["sum", "two-tables", "dense", "attention"])
@@ -39,6 +41,7 @@ def test_the_graph_is_valid_and_no_older_op_set_has_its_ops(
 ) -> None:
     model = lowered(name, codec, tmp_path)
     onnx.checker.check_model(model, full_check=True)
+    assert all(re.search(rf"\b{node.op_type}\b", PAGE) for node in nodes(model.graph))
     versions = {entry.domain: entry.version for entry in model.opset_import}
     assert versions.pop("") == OPSET == 13
     assert versions == ({"com.microsoft": 1} if codec.name == "int4" else {})
@@ -82,7 +85,6 @@ def test_the_list_of_operators_is_one_that_a_reduced_build_takes(
     # What onnxruntime makes of a Transpose and a MatMul.
     assert listed - written <= {"FusedMatMul"}
     assert types is not None
-    page = (Path(__file__).parents[1] / "docs" / "targets.md").read_text("utf-8")
-    assert all(re.search(rf"\b{name}\b", page) for name in listed)
+    assert all(re.search(rf"\b{name}\b", PAGE) for name in listed)
     gathered = {"fp32": "float", "fp16": "MLFloat16", "int8": "int8_t", "int4": "uint8_t"}
     assert re.search(rf'Gather{{"inputs": {{"0": \[[^]]*"{gathered[codec.name]}"', text)

@@ -12,7 +12,6 @@ from edgerec.plugin import (
     DeviceModel,
     Payload,
     Runner,
-    RuntimeMissingError,
     Signature,
     Target,
     hookimpl,
@@ -51,11 +50,8 @@ class ExecuTorchTarget(Target):
 
     def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Runner:
         """Open the program in ExecuTorch's runtime."""
-        if runtime not in (None, "executorch") or not self.runtimes():
-            raise RuntimeMissingError(
-                f"executorch: no runtime {runtime or 'executorch'!r} here; pip install "
-                "'edgerec[executorch]', in an environment of its own (it needs numpy 2)"
-            )
+        hint = "pip install 'edgerec[executorch]', in an environment of its own (it needs numpy 2)"
+        self.choose_runtime(runtime, hint)
         from edgerec_executorch.run import load
 
         return load(bundle, threads)

@@ -18,6 +18,8 @@ it scans into memory of its own when the program is loaded; the mapped pages can
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -71,9 +73,7 @@ def _export(module: Artefact) -> bytes:
     """Export the module, with its linear products handed to XNNPACK."""
     length = module.model.history_length
     example = (torch.zeros(length, dtype=torch.int32), torch.ones(length))
-    with warnings.catch_warnings():
-        # torch, torchao and executorch warn of one another's deprecated parts.
-        warnings.simplefilter("ignore")
+    with _quiet():
         from executorch.backends.xnnpack.partition.config.gemm_configs import LinearConfig
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
@@ -85,6 +85,19 @@ def _export(module: Artefact) -> bytes:
         )
         data: bytes = program.to_executorch().buffer
     return data
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what torch, torchao and executorch say of one another's old and missing parts."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 class Artefact(nn.Module):
