@@ -145,6 +145,16 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def write(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put a data set's rows in the place of its older ones; return all rows."""
+    written = RESULTS / "quality.json"
+    rows: list[dict[str, Any]] = json.loads(written.read_text("utf-8")) if written.exists() else []
+    rows = [r for r in rows if r["dataset"] != found[0]["dataset"]] + found
+    write_text(written, json.dumps(rows, indent=1) + "\n")
+    write_text(RESULTS / "quality.md", table(rows))
+    return rows
+
+
 def main() -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -153,17 +163,14 @@ def main() -> None:
     parser.add_argument("--ml-100k", action="store_true", help="MovieLens-100K, too")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    written = RESULTS / "quality.json"
-    rows: list[dict[str, Any]] = json.loads(written.read_text("utf-8")) if written.exists() else []
     for data, options in datasets(arguments):
-        # A data set that is measured again replaces its rows; the others' stay.
-        rows = [r for r in rows if r["dataset"] != data.name]
+        found: list[dict[str, Any]] = []
         for seed in range(arguments.seeds):
-            rows += run(data, seed, options)
-            # Written after each seed, so that an interrupted run keeps what it has.
-            write_text(written, json.dumps(rows, indent=1) + "\n")
-            write_text(RESULTS / "quality.md", table(rows))
-    console.print(table(rows), markup=False)
+            for one in run(data, seed, options):
+                found.append(one)
+                # Written after each row, so that an interrupted run keeps what it has.
+                rows = write(found)
+        console.print(table(rows), markup=False)
 
 
 if __name__ == "__main__":
