@@ -1,6 +1,6 @@
 """Quality of history-only models, before and after compression.
 
-    python -m benchmarks.quality --gowalla FOLDER [--beauty FILE] [--seeds 3]
+    python -m benchmarks.quality [--gowalla FOLDER] [--ml-100k] [--beauty FILE] [--seeds 3]
 
 FOLDER holds train.txt and test.txt of Gowalla's standard split, as LightGCN's authors
 publish it; FILE is Beauty, a line a user, items in time order, split leave-last-out.
@@ -37,6 +37,10 @@ PUBLISHED = {"LightGCN": (0.1830, 0.1554), "UltraGCN": (0.1862, 0.1580), "NGCF":
 CHAINS: dict[str, tuple[str, ...]] = {
     "int8": ("quantize:codec=int8",),
     "int4": ("quantize:codec=int4",),
+    "int4, spared scores": ("quantize:codec=int4,range=scores",),
+    "pq 32": ("pq:bytes=32",),
+    "pq 16": ("pq:bytes=16,epochs=24",),
+    "pq 8": ("pq:bytes=8,epochs=24",),
 }
 
 console = Console()
@@ -46,7 +50,9 @@ def datasets(arguments: argparse.Namespace) -> Iterator[tuple[Dataset, dict[str,
     """Each data set with the training options that differ from the defaults."""
     if arguments.gowalla:
         yield gowalla(arguments.gowalla), {"history_length": 1000}
-    yield edgerec.load("ml-100k").split_random(0.2), {"history_length": 1000}
+    if arguments.ml_100k:
+        data = edgerec.load("ml-100k").split_random(0.2)
+        yield named(data, "ml-100k"), {"history_length": 1000}
     if arguments.beauty:
         data = read_dataset(arguments.beauty, format="train.txt").split_last()
         yield named(data, "beauty"), {"history_length": 1000}
@@ -139,24 +145,32 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def write(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put a data set's rows in the place of its older ones; return all rows."""
+    written = RESULTS / "quality.json"
+    rows: list[dict[str, Any]] = json.loads(written.read_text("utf-8")) if written.exists() else []
+    rows = [r for r in rows if r["dataset"] != found[0]["dataset"]] + found
+    write_text(written, json.dumps(rows, indent=1) + "\n")
+    write_text(RESULTS / "quality.md", table(rows))
+    return rows
+
+
 def main() -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gowalla", help="folder with train.txt and test.txt")
     parser.add_argument("--beauty", help="Beauty.txt")
+    parser.add_argument("--ml-100k", action="store_true", help="MovieLens-100K, too")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    written = RESULTS / "quality.json"
-    rows: list[dict[str, Any]] = json.loads(written.read_text("utf-8")) if written.exists() else []
     for data, options in datasets(arguments):
-        # A data set that is measured again replaces its rows; the others' stay.
-        rows = [r for r in rows if r["dataset"] != data.name]
+        found: list[dict[str, Any]] = []
         for seed in range(arguments.seeds):
-            rows += run(data, seed, options)
-            # Written after each seed, so that an interrupted run keeps what it has.
-            write_text(written, json.dumps(rows, indent=1) + "\n")
-            write_text(RESULTS / "quality.md", table(rows))
-    console.print(table(rows), markup=False)
+            for one in run(data, seed, options):
+                found.append(one)
+                # Written after each row, so that an interrupted run keeps what it has.
+                rows = write(found)
+        console.print(table(rows), markup=False)
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ def in_a_process(*arguments: str) -> dict[str, Any]:
     """Run a module of ours; return the JSON that it prints last."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     try:
-        done = subprocess.run(  # noqa: S603 (this interpreter, on our own modules)
+        done = subprocess.run(
             [sys.executable, "-m", *arguments],
             capture_output=True,
             text=True,

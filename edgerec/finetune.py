@@ -40,8 +40,11 @@ from edgerec.twin import Twin
 
 __all__ = ["fine_tune"]
 
-#: Users a step of a linear model and of any other, and items that are scored beside theirs.
-USERS, EXAMPLES, SAMPLE = 400, 256, 16384
+#: Users a step of a linear model, at most and at least, and steps an epoch in between.
+MOST_USERS, FEWEST_USERS, STEPS = 400, 32, 74
+
+#: Users a step of any other model, and items that a linear one's are scored against.
+EXAMPLES, SAMPLE = 256, 16384
 
 #: τ of the ranking loss.
 TEMPERATURE = 0.15
@@ -56,6 +59,7 @@ def fine_tune(
     learning_rate: float,
     distill: float = 0.0,
     temperature: float = TEMPERATURE,
+    sample: int = SAMPLE,
     teacher: DeviceModel | None = None,
     parameters: Iterable[Any] | None = None,
     after_step: Callable[[float], None] | None = None,
@@ -71,6 +75,7 @@ def fine_tune(
         learning_rate: Adam's step at the start, for groups without an ``lr`` of their own.
         distill: weight of the teacher's order; 0 leaves the ranking loss alone.
         temperature: T of that order. A lower one is about the top of the list alone.
+        sample: items a step that a linear model's users are scored against; fewer is faster.
         teacher: a model of the same catalogue, ``twin.model`` by default.
         parameters: parameters, or groups of them as ``torch.optim`` takes them; all of the
             twin's by default.
@@ -91,7 +96,9 @@ def fine_tune(
             "take the same rows of both"
         )
     linear = twin.model.is_linear and given.is_linear
-    losses = (_ListLosses if linear else _ExampleLosses)(twin, given, dataset, distill, temperature)
+    losses = (_ListLosses if linear else _ExampleLosses)(
+        twin, given, dataset, distill, temperature, sample
+    )
     optimizer = torch.optim.Adam(
         twin.parameters() if parameters is None else parameters, learning_rate
     )
@@ -102,7 +109,7 @@ def fine_tune(
         seed = context.seed * 100_003 + epoch
         found: list[float] = []
         for loss, steps in losses(seed):
-            done = (epoch + len(found) / steps) / epochs
+            done = min(1.0, (epoch + len(found) / steps) / epochs)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done))
             optimizer.zero_grad()
@@ -110,7 +117,7 @@ def fine_tune(
             optimizer.step()
             found.append(float(loss.detach()))
             if after_step is not None:
-                after_step((epoch + len(found) / steps) / epochs)
+                after_step(min(1.0, (epoch + len(found) / steps) / epochs))
         if not found:
             raise CompressError(f"{who}: no user has two items that the model knows; cannot train")
         mean = float(np.mean(found))
@@ -122,9 +129,15 @@ class _Losses(abc.ABC):
     """Calling it goes once through the users: each step's loss, and how many steps there are."""
 
     def __init__(
-        self, twin: Twin, given: DeviceModel, dataset: Dataset, distill: float, temperature: float
+        self,
+        twin: Twin,
+        given: DeviceModel,
+        dataset: Dataset,
+        distill: float,
+        temperature: float,
+        sample: int,
     ) -> None:
-        self.twin, self.dataset = twin, dataset
+        self.twin, self.dataset, self.sample = twin, dataset, sample
         self.distill, self.temperature = distill, temperature
         self.scale, self.given, self.given_scale = (
             scale_of(twin.model),
@@ -145,9 +158,10 @@ class _ListLosses(_Losses):
         n = len(self.twin.model.items)
         with torch.no_grad():
             given = rows_of(self.given, self.given_scale)
-        parts = lists(self.twin.model, self.dataset, size=USERS, seed=seed)
+        size = min(MOST_USERS, max(FEWEST_USERS, self.dataset.train.n_users // STEPS))
+        parts = lists(self.twin.model, self.dataset, size=size, seed=seed)
         for users in parts:
-            sample = torch.randperm(n, generator=generator)[:SAMPLE]
+            sample = torch.randperm(n, generator=generator)[: self.sample]
             rows = rows_of(self.twin, self.scale)
             user, scores = scores_of(rows, users, sample)
             loss = list_loss(rows, users, user, scores, TEMPERATURE)

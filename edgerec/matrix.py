@@ -16,7 +16,7 @@ import numpy as np
 from edgerec.codecs import F32, Codec
 from edgerec.compressor import no_progress
 from edgerec.device_model import DeviceModel, Head, Table
-from edgerec.errors import EdgerecError
+from edgerec.errors import CodecError, EdgerecError
 from edgerec.host import Host, host
 from edgerec.items import Items
 from edgerec.ops import OPS, Op
@@ -120,13 +120,15 @@ def capabilities(
 ) -> list[Capability]:
     """Try every op and codec on targets, all installed ones by default.
 
+    Codecs that are not for wide tables are left out.
+
     Raises:
         UnknownNameError: no such target.
     """
     plugins = plugins or host()
     names = sorted(plugins.targets) if targets is None else list(targets)
-    codecs = {name: plugins.codec(name) for name in plugins.codecs}
-    cells = [(plugins.target(t), op, c) for t in names for op in OPS for c in codecs.values()]
+    codecs = [codec for codec in map(plugins.codec, plugins.codecs) if _is_for_rows(codec)]
+    cells = [(plugins.target(t), op, codec) for t in names for op in OPS for codec in codecs]
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for number, (target, op, codec) in enumerate(cells, 1):
@@ -135,6 +137,14 @@ def capabilities(
             found.append(Capability(target.name, runtimes, op, codec.name, reason))
             progress(number, len(cells), f"{target.name}, {op}, {codec.name}")
     return found
+
+
+def _is_for_rows(codec: Codec) -> bool:
+    try:
+        op_model("Gather", codec)
+    except CodecError:
+        return False
+    return True
 
 
 def _try(target: Target, op: str, codec: Codec, folder: Path) -> str:

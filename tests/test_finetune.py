@@ -78,7 +78,7 @@ def test_damage_is_mended_and_repeats_itself(trained: DeviceModel, dataset: Data
     def overlap(twin: Twin) -> float:
         return evaluate(twin.to_device_model(), dataset).kept(before)[1]
 
-    options = {"who": "test", "epochs": 60, "learning_rate": 0.01, "distill": 10.0}
+    options = {"who": "test", "epochs": 20, "learning_rate": 0.01, "distill": 10.0}
     twins = [noisy(trained), noisy(trained)]
     losses = [fine_tune(twin, Context(dataset), **options) for twin in twins]
     assert losses[0] == losses[1]
@@ -115,7 +115,7 @@ def test_groups_and_steps(trained: DeviceModel, dataset: Dataset) -> None:
 def test_other_encoders(dataset: Dataset) -> None:
     sage = train(dataset, model="graphsage", epochs=4, dim=16, batch=64).to_device_model()
     losses = []
-    for epochs in (1, 30):
+    for epochs in (1, 15):
         twin = noisy(sage)
         losses.append(
             fine_tune(

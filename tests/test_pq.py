@@ -17,8 +17,11 @@ from edgerec.reference import Reference, pad_history
 from edgerec.testing import check_codec, check_compressor, example_models
 from edgerec.training import train
 from edgerec_pq import ProductQuantize
-from edgerec_pq.codec import PQ
-from edgerec_pq.kmeans import columns, learn_codebook, lookup, nearest, rotation
+from edgerec_pq.codec import PQ, Runs, rounded
+from edgerec_pq.kmeans import Shape, assign, columns, learn, lookup, rotation
+from edgerec_pq.order import in_runs
+
+from .conftest import make_dataset
 
 RNG = np.random.default_rng(0)
 
@@ -35,50 +38,117 @@ def pq(spec: str) -> ProductQuantize:
 
 
 @pytest.mark.parametrize(
-    "codec", [PQ(), PQ(4), PQ(5), PQ(4, norm=False), PQ(7, bits=4), PQ(16, norm=False)], ids=str
+    "codec",
+    [PQ(), PQ(4), PQ(5, runs=3), PQ(2, 3), PQ(3, 3, 4, 60), PQ(16, bits=4), PQ(1, 5, 4, 1)],
+    ids=str,
 )
 def test_codec_contract(codec: PQ) -> None:
     check_codec(codec)
 
 
-@pytest.mark.parametrize("codec", [PQ(), PQ(8, bits=4), PQ(6, norm=False)], ids=str)
+CODECS = [PQ(), PQ(8, bits=4), PQ(6, runs=5), PQ(3, 2, bits=4), PQ(1, 3, runs=7)]
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=str)
 def test_scores_looked_up_two_bytes_at_a_time(codec: PQ, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgerec_pq.scan.MANY", 0)
     check_codec(codec)
 
 
-def test_taken_rows_keep_the_codebooks() -> None:
-    table = Table.encode(RNG.normal(size=(300, 16)).astype(np.float32), PQ(4))
-    rows = np.array([299, 7, 7])
-    taken = table.take(rows)
-    assert np.array_equal(taken.arrays["codebook"], table.arrays["codebook"])
-    assert np.array_equal(taken.decode(), table.decode(rows))
+@pytest.mark.parametrize("codec", [PQ(4), PQ(4, runs=9)], ids=str)
+@pytest.mark.parametrize("rows", [[7, 8, 299], [0], []], ids=len)
+def test_taken_rows_keep_the_codewords(codec: PQ, rows: list[int]) -> None:
+    table = Table.encode(RNG.normal(size=(300, 16)).astype(np.float32), codec)
+    kept = np.array(rows, np.int64)
+    taken = table.take(kept)
+    assert np.array_equal(taken.arrays["words"], table.arrays["words"])
+    assert np.array_equal(taken.decode(), table.decode(kept))
+
+
+def test_rows_out_of_order_are_put_into_new_runs() -> None:
+    table = Table.encode(RNG.normal(size=(300, 16)).astype(np.float32), PQ(4, runs=9))
+    assert table.take(np.array([299, 7, 7])).shape == (3, 16)
+    numbers = Table.encode(np.arange(1, 51, dtype=np.float32)[:, None], Runs(10))
+    assert np.array_equal(numbers.take(np.array([1, 9])).decode(), numbers.decode()[[1, 9]])
+    assert numbers.take(np.array([9, 1])).shape == (2, 1)
+
+
+@pytest.mark.parametrize("rows", [slice(0, 50), slice(3, 4), slice(17, 42), slice(9, 9)], ids=str)
+def test_numbers_of_a_slice_are_those_of_its_runs(rows: slice) -> None:
+    table = Table.encode(np.arange(1, 51, dtype=np.float32)[:, None], Runs(7))
+    assert np.array_equal(table.decode(rows), table.decode(np.arange(50)[rows]))
+
+
+def test_runs_contract() -> None:
+    # One column of alike numbers: what the codec is for.
+    matrix = np.sort(RNG.random((50, 1)).astype(np.float32) + 1, axis=0)
+    table = Table.encode(matrix, Runs(10))
+    assert table.nbytes == 60
+    assert np.abs(table.decode() - matrix).max() < 0.1
+    rows = np.array([49, 0, 3, 3])
+    assert np.array_equal(table.decode(rows), table.decode()[rows])
+    assert np.array_equal(table.decode(slice(5, 9)), table.decode()[5:9])
+    with pytest.raises(CodecError, match="expected one column and 1 run or more, got 2 and 10"):
+        Table.encode(np.ones((50, 2), np.float32), Runs(10))
 
 
 def test_bytes_worked_example() -> None:
-    # 8 codes and a length each; 256 codewords of 64 halves, 256 levels.
-    assert PQ(8).nbytes(1000, 64) == 1000 * 9 + 256 * 64 * 2 + 256 * 2
-    assert PQ(5, norm=False, bits=4).nbytes(1000, 64) == 1000 * 3 + 16 * 64 * 2
+    # 8 codes a row; 256 codewords of 64 bytes with a scale of 2.
+    assert PQ(8).nbytes(1000, 64) == 1000 * 8 + 256 * 66
+    # 2 · 3 codes of 4 bits; 2 · 16 codewords; 10 runs of an end and a length.
+    assert PQ(3, 2, bits=4, runs=10).nbytes(1000, 64) == 1000 * 3 + 2 * 16 * 66 + 10 * 6
 
 
 def test_subspaces_need_not_divide_the_width() -> None:
     assert columns(5, 2).tolist() == [0, 0, 0, 1, 1]
-    codebook = np.arange(10, dtype=np.float32).reshape(2, 5)
-    assert lookup(np.array([[1, 0]]), codebook).tolist() == [[5, 6, 7, 3, 4]]
-    assert nearest(np.array([[5, 6, 7, 3, 4]], np.float32), codebook, 2).tolist() == [[1, 0]]
+    words = np.arange(10, dtype=np.float32).reshape(1, 2, 5)
+    assert lookup(np.array([[1, 0]]), words).tolist() == [[5, 6, 7, 3, 4]]
+    rows = np.array([[5, 6, 7, 3, 4]], np.float32)
+    assert assign(rows, np.array([[0, 0]]), words).tolist() == [[1, 0]]
 
 
-def test_few_distinct_rows_are_kept_exactly() -> None:
+def test_stages_add_up() -> None:
+    words = RNG.normal(size=(2, 4, 6)).astype(np.float32)
+    codes = np.array([[1, 2, 3, 0]])
+    expected = (
+        words[0, [1, 1, 1, 2, 2, 2], np.arange(6)] + words[1, [3, 3, 3, 0, 0, 0], np.arange(6)]
+    )
+    assert np.allclose(lookup(codes, words)[0], expected)
+
+
+def test_few_distinct_rows_are_kept() -> None:
     rows = RNG.integers(-3, 4, (20, 6)).astype(np.float32)
-    table = Table.encode(np.tile(rows, (3, 1)), PQ(2, norm=False))
-    assert np.array_equal(table.decode(), np.tile(rows, (3, 1)))
+    table = Table.encode(np.tile(rows, (3, 1)), PQ(2))
+    assert np.allclose(table.decode(), np.tile(rows, (3, 1)), atol=3 / 127)
 
 
-def test_lengths_are_kept_within_a_level() -> None:
-    matrix = RNG.normal(size=(500, 16)) * np.geomspace(0.1, 100, 500)[:, None]
-    decoded = Table.encode(matrix.astype(np.float32), PQ(4)).decode()
-    ratio = np.linalg.norm(decoded, axis=1) / np.linalg.norm(matrix, axis=1)
-    assert np.abs(ratio - 1).max() < 0.03
+def test_more_stages_are_nearer() -> None:
+    matrix = RNG.normal(size=(500, 16)).astype(np.float32)
+
+    def error(shape: Shape) -> float:
+        codes, words = learn(matrix, shape)
+        return float(np.square(matrix - lookup(codes, words)).sum())
+
+    assert error(Shape(1, 4, 16)) > error(Shape(2, 4, 16)) > error(Shape(3, 4, 16))
+    # Adding up beats laying side by side where there are rows enough to learn it.
+    assert error(Shape(4, 1, 16)) < error(Shape(1, 4, 16))
+
+
+def test_words_are_rounded_by_their_own_scale() -> None:
+    words = (RNG.normal(size=(2, 8, 5)) * np.geomspace(1e-3, 10, 8)[:, None]).astype(np.float32)
+    found = rounded(words)[2]
+    largest = np.abs(words).max(axis=2, keepdims=True)
+    assert (np.abs(found - words) <= largest / 127 * 0.51 + 1e-6 + largest * 1e-3).all()
+    assert not rounded(np.zeros((1, 2, 3), np.float32))[2].any()
+
+
+def test_rows_of_like_lengths_share_a_run() -> None:
+    length, weight = RNG.permutation(np.geomspace(0.1, 10, 400)).astype(np.float32), np.ones(400)
+    order, ends = in_runs([length], [False], 30, weight.astype(np.float32))
+    assert sorted(order) == list(range(400))
+    assert ends[-1] == 400
+    spread = [np.ptp(np.log(part)) for part in np.split(length[order], ends[:-1]) if len(part)]
+    assert max(spread) < 0.5
 
 
 def test_encoding_repeats_itself() -> None:
@@ -95,20 +165,22 @@ def test_subspaces_that_do_not_fit(subspaces: int) -> None:
 
 
 def test_numbers_beyond_float16() -> None:
+    with pytest.raises(CodecError, match="too large for float16"):
+        Table.encode(np.full((4, 16), 1e8, np.float32), PQ(4))
     with pytest.raises(CodecError, match="beyond ±65504"):
-        Table.encode(np.full((4, 16), 1e6, np.float32), PQ(4))
+        Table.encode(np.full((4, 16), 1e6, np.float32), PQ(4, runs=2))
 
 
 def test_rotation_is_orthogonal_and_lowers_the_error() -> None:
     # Correlated columns that plain subspaces cut apart.
     base = RNG.normal(size=(2000, 4)).astype(np.float32)
     matrix = base @ RNG.normal(size=(4, 16)).astype(np.float32)
-    turn = rotation(matrix, 4, 16)
+    turn = rotation(matrix, 4, 16, np.ones(2000, np.float32))
     assert np.allclose(turn @ turn.T, np.eye(16), atol=1e-5)
 
     def error(rows: F32) -> float:
-        codebook = learn_codebook(rows, 4, 16)
-        return float(np.square(rows - lookup(nearest(rows, codebook, 4), codebook)).sum())
+        codes, words = learn(rows, Shape(1, 4, 16))
+        return float(np.square(rows - lookup(codes, words)).sum())
 
     assert error(matrix @ turn) < 0.7 * error(matrix)
 
@@ -123,37 +195,54 @@ def test_contract(name: str, bits: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["sum", "two-tables"])
-def test_the_rotation_changes_no_score(name: str) -> None:
+def test_order_and_rotation_change_no_score(name: str) -> None:
     model = example_models()[name]
-    # As many subspaces as columns and few rows: what is left is the rotation.
-    model = model.take(np.arange(200))
-    after = ProductQuantize(subspaces=16, norm=False, epochs=0)
-    turned = after._turned(model, after._codecs(model))
-    assert not np.allclose(turned.tables["items"].decode(), model.tables["items"].decode())
+    # Many codes a row: what is left is order and rotation.
+    after = ProductQuantize(subspaces=8, stages=3, bits=4, epochs=0).compress(model, Context())
+    assert after.items.ids != model.items.ids
 
-    def scores(model: DeviceModel) -> F32:
+    def scores(model: DeviceModel, rows: list[int]) -> F32:
         oracle = Reference(model)
-        history, weights = pad_history(np.array([3, 1, 4]), 30, model.normalization)
+        history, weights = pad_history(np.array(rows), 30, model.normalization)
         found: F32 = oracle.logits(oracle.encode(history[None], weights[None]))[0]
         return found
 
-    assert np.allclose(scores(turned), scores(model), atol=1e-5)
+    place = [after.items.rows[item] for item in model.items.ids]
+    found = scores(after, [place[3], place[1], place[4]])[place]
+    expected = scores(model, [3, 1, 4])
+    assert np.corrcoef(found, expected)[0, 1] > 0.98
 
 
-def test_bytes_fill_the_budget(dataset: Dataset) -> None:
+def test_popular_items_stay_popular(model: DeviceModel) -> None:
+    after = ProductQuantize(subspaces=2, bits=4, epochs=0).compress(model, Context())
+    ids = [model.items.ids[i] for i in model.popular]
+    assert [after.items.ids[i] for i in after.popular] == ids
+
+
+@pytest.mark.parametrize("budget", [5, 9, 16])
+def test_bytes_fit_the_budget(budget: float) -> None:
     model = example_models(items=5000)["sum"]
-    after = ProductQuantize(bytes=9, epochs=0).compress(model, Context())
-    assert after.table_bytes <= 9 * 5000
-    assert after.tables["items"].codec == PQ(5)  # 5 + 1, 1 for the degree, 2 for codebooks
+    compressor = ProductQuantize(bytes=budget, epochs=0)
+    after = check_compressor(compressor, model)
+    assert 0.75 * budget * 5000 < after.table_bytes <= budget * 5000
 
 
-def test_training_helps_and_repeats_itself(model: DeviceModel, dataset: Dataset) -> None:
+def test_small_catalogues_get_small_codebooks() -> None:
+    model = example_models(items=600)["sum"]
+    after = ProductQuantize(bytes=8, epochs=0).compress(model, Context())
+    codec = after.tables["items"].codec
+    assert isinstance(codec, PQ)
+    assert codec.bits == 4
+
+
+def test_training_helps_and_repeats_itself() -> None:
+    data = make_dataset(400, 300).split_random(0.2)
+    model = train(data, epochs=8, dim=32, batch=64).to_device_model()
     plain = ProductQuantize(subspaces=2, bits=4, epochs=0)
-    trained = ProductQuantize(subspaces=2, bits=4, epochs=100, distill=10)
-    context, before = Context(dataset), evaluate(model, dataset)
-    _, plain_overlap = evaluate(plain.compress(model, context), dataset).kept(before)
-    after = check_compressor(trained, model, context)
-    _, trained_overlap = evaluate(after, dataset).kept(before)
+    trained = ProductQuantize(subspaces=2, bits=4, epochs=8, learning_rate=0.005)
+    context, before = Context(data), evaluate(model, data)
+    _, plain_overlap = evaluate(plain.compress(model, context), data).kept(before)
+    _, trained_overlap = evaluate(check_compressor(trained, model, context), data).kept(before)
     assert trained_overlap > plain_overlap
 
 
@@ -171,14 +260,14 @@ def test_training_needs_interactions(model: DeviceModel) -> None:
 
 def test_what_does_not_fit_is_an_error(model: DeviceModel) -> None:
     with pytest.raises(CompressError, match=r"pq: does not fit: at least .* bytes an item"):
-        edgerec.compress(model, ProductQuantize(bytes=3, epochs=0))
-    assert ProductQuantize(bytes=3).outline(model) is None
+        edgerec.compress(model, ProductQuantize(bytes=2, epochs=0))
+    assert ProductQuantize(bytes=2).outline(model) is None
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("pq:bytes=8,subspaces=4", "pq.subspaces: give bytes or subspaces, not both"),
+        ("pq:bytes=8,subspaces=4", "pq.subspaces: give bytes, or subspaces and stages, not both"),
         ("pq:bytes=0", "pq.bytes: expected more than 0, got 0"),
         ("pq:subspaces=0", "pq.subspaces: expected at least 1, got 0"),
         ("pq:epochs=-1", "pq.epochs: expected 0 or more, got -1"),

@@ -53,7 +53,7 @@ def test_every_command_is_there() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "CONTRIBUTING.md", "docs/plugins.md", "docs/targets.md", "docs/devices.md"],
+    ["README.md", "CONTRIBUTING.md", "docs/plugins.md", "docs/devices.md", "docs/targets.md"],
 )
 def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")

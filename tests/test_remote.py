@@ -171,7 +171,9 @@ def test_no_numpy_there(sshd: Sshd, bundle: Path, tmp_path: Path) -> None:
 
 
 def test_a_runtime_that_is_not_there(sshd: Sshd, bundle: Path) -> None:
-    with pytest.raises(RemoteError, match="numpy: no runtime 'tpu'; this target runs on numpy"):
+    with pytest.raises(
+        RemoteError, match="numpy: no runtime 'tpu' here, only numpy; this target runs on numpy"
+    ):
         bench_on(sshd.url(), bundle, runtime="tpu")
     assert list(sshd.tmp.glob("edgerec-*")) == []
 

@@ -1,4 +1,4 @@
-r"""pq: product quantization, rotated and trained for the ranking.
+r"""pq: rows as sums of codewords, rotated, ordered and trained for the ranking.
 
 For a model that adds up item rows and scores by a dot product, every wide table may be
 turned by the same orthogonal R and no score changes,
@@ -6,12 +6,16 @@ turned by the same orthogonal R and no score changes,
     (Σ w_j p_j R) · x_i R = (Σ w_j p_j) · x_i,
 
 so R is chosen to suit the codebooks (Ge et al., "Optimized Product Quantization") and not
-stored. Then the codebooks, lengths and assignments are trained through the codec.
+stored. Nor does a row's place matter: rows are put in the order of their lengths, which then
+cost next to nothing. Then codewords and lengths are trained through the codec.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -30,12 +34,21 @@ from edgerec.plugin import (
     hookimpl,
     normalize,
 )
-from edgerec_pq.codec import PQ
+from edgerec_pq.codec import PQ, Runs
+
+#: Items a run of equal lengths, as there is room, and how few and how many runs there are.
+ITEMS_A_RUN, FEWEST_RUNS, MOST_RUNS = (20, 40, 80), 16, 2048
+
+#: Stages are refined together by a system of this many equations at most.
+MOST_WORDS = 4096
 
 
 @dataclass(frozen=True)
 class ProductQuantize(Compressor):
-    """Write wide tables as codewords, a few bytes an item, and one-column tables as a byte."""
+    """Write wide tables as codewords, a few bytes an item, and one-column tables as runs.
+
+    The catalogue comes out in another order: items of like lengths side by side.
+    """
 
     name: ClassVar[str] = "pq"
 
@@ -43,41 +56,51 @@ class ProductQuantize(Compressor):
         default=None, metadata={"help": "bytes an item of all tables together, 16 by default"}
     )
     subspaces: int | None = field(
-        default=None, metadata={"help": "codewords an item and table instead"}
+        default=None, metadata={"help": "parts of a row, each with codewords of its own, instead"}
     )
-    norm: bool = field(default=True, metadata={"help": "a byte for the length of each row"})
-    bits: Literal[4, 8] = field(default=8, metadata={"help": "bits a codeword"})
+    stages: int | None = field(
+        default=None, metadata={"help": "codewords that are added up in each; 1 by default"}
+    )
+    bits: Literal[4, 8] | None = field(
+        default=None, metadata={"help": "bits a codeword; by default what suits the bytes"}
+    )
     rotate: bool = field(default=True, metadata={"help": "turn linear models to suit"})
-    epochs: int = field(default=8, metadata={"help": "training through the codec; 0: none"})
-    distill: float = field(default=1.0, metadata={"help": "weight of the given model's order"})
+    epochs: int = field(default=12, metadata={"help": "training through the codec; 0: none"})
+    distill: float = field(default=20.0, metadata={"help": "weight of the given model's order"})
+    temperature: float = field(
+        default=0.07, metadata={"help": "of that order; lower is about the top of the list"}
+    )
     learning_rate: float = field(default=0.003, metadata={"help": "of that training"})
 
     def __post_init__(self) -> None:
-        if self.bytes is not None and self.subspaces is not None:
-            raise OptionError("pq.subspaces: give bytes or subspaces, not both")
+        if self.bytes is not None and (self.subspaces or self.stages):
+            raise OptionError("pq.subspaces: give bytes, or subspaces and stages, not both")
         if self.bytes is not None and not self.bytes > 0:
             raise OptionError(f"pq.bytes: expected more than 0, got {self.bytes:g}")
-        if self.subspaces is not None and self.subspaces < 1:
-            raise OptionError(f"pq.subspaces: expected at least 1, got {self.subspaces}")
-        if not self.learning_rate > 0:
-            raise OptionError(f"pq.learning_rate: expected more than 0, got {self.learning_rate:g}")
+        for name in ("subspaces", "stages"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise OptionError(f"pq.{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "temperature"):
+            if not getattr(self, name) > 0:
+                raise OptionError(f"pq.{name}: expected more than 0, got {getattr(self, name):g}")
         for name in ("epochs", "distill"):
             if getattr(self, name) < 0:
                 raise OptionError(f"pq.{name}: expected 0 or more, got {getattr(self, name)}")
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
-        """Rotate, learn codebooks, train."""
+        """Order, rotate, learn codewords, train."""
         codecs = self._codecs(model)
-        if self.rotate and model.is_linear:
-            model = self._turned(model, codecs)
         if self.epochs:
             context.require_dataset("pq")
-            from edgerec_pq.tuning import tune
+        from edgerec_pq.order import popularity
+        from edgerec_pq.tuning import coded
 
-            return tune(model, codecs, self, context)
-        return model.replace(
-            tables={n: Table.encode(t.decode(), codecs[n]) for n, t in model.tables.items()}
-        )
+        plain = {name: Table.encode(t.decode(), Fp32()) for name, t in model.tables.items()}
+        model, weight = model.replace(tables=plain), popularity(model, context.dataset)
+        wide = next(codec for codec in codecs.values() if isinstance(codec, PQ))
+        if self.rotate and model.is_linear and wide.subspaces > 1:
+            model = _turned(model, wide, weight)
+        return coded(model, codecs, weight, self, context)
 
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
@@ -94,22 +117,13 @@ class ProductQuantize(Compressor):
         for name, table in model.tables.items():
             layout = codecs[name].layout(*table.shape)
             empty = {key: np.zeros(shape, dtype) for key, (dtype, shape) in layout.items()}
+            if "ends" in empty:
+                empty["ends"][:] = len(model.items)
             tables[name] = Table(codecs[name], table.shape, empty)
         return model.replace(tables=tables)
 
-    def _turned(self, model: DeviceModel, codecs: Mapping[str, PQ]) -> DeviceModel:
-        """The model in the basis that suits the codebooks."""
-        from edgerec_pq.kmeans import rotation
-
-        wide = {name: t.decode() for name, t in model.tables.items() if t.shape[1] > 1}
-        rows = np.concatenate(list(wide.values()))
-        subspaces = codecs[next(iter(wide))].subspaces
-        turn = rotation(normalize(rows) if self.norm else rows, subspaces, 2**self.bits)
-        turned = {name: Table.encode(rows @ turn, Fp32()) for name, rows in wide.items()}
-        return model.replace(tables={**model.tables, **turned})
-
-    def _codecs(self, model: DeviceModel) -> dict[str, PQ]:
-        """The codec of each table: as many subspaces as are asked for, or as fit the bytes.
+    def _codecs(self, model: DeviceModel) -> dict[str, PQ | Runs]:
+        """The codec of each table: as is asked for, or the best that fits the bytes.
 
         Raises:
             CompressError: none fits, or the tables would not shrink.
@@ -118,23 +132,62 @@ class ProductQuantize(Compressor):
         if not narrowest:
             raise CompressError("pq: the model has no table of two or more columns")
         n, before = len(model.items), model.table_bytes
-        counts = [self.subspaces] if self.subspaces else range(narrowest, 0, -1)
-        room = (self.bytes or 16) * n if self.subspaces is None else before
-        for count in counts:
+        asked = self.subspaces is not None or self.stages is not None
+        room = min(before - 1, before if asked else (self.bytes or 16) * n)
+        least = math.inf
+        for shape, items in itertools.product(self._shapes(narrowest), ITEMS_A_RUN):
+            runs = min(n, max(FEWEST_RUNS, min(MOST_RUNS, n // items)))
+            wide = dataclasses.replace(shape, runs=runs)
             codecs = {
-                name: PQ(count, self.norm, self.bits) if table.shape[1] > 1 else PQ(1, False)
+                name: wide if table.shape[1] > 1 else Runs(runs)
                 for name, table in model.tables.items()
             }
             try:
                 after = sum(c.nbytes(*model.tables[name].shape) for name, c in codecs.items())
             except CodecError as error:
                 raise CompressError(f"pq: {error}") from error
-            if after <= room and after < before:
+            if after <= room:
                 return codecs
+            least = min(least, after)
         raise CompressError(
-            f"pq: does not fit: at least {after / n:.1f} bytes an item with codebooks, of "
-            f"{min(room, before) / n:.1f}; ask for more bytes, or fewer subspaces"
+            f"pq: does not fit: at least {least / n:.1f} bytes an item with codebooks, of "
+            f"{room / n:.1f}; ask for more bytes, or fewer subspaces"
         )
+
+    def _shapes(self, width: int) -> Iterator[PQ]:
+        """Codecs to choose from, best first."""
+        if self.subspaces is not None or self.stages is not None:
+            yield PQ(self.subspaces or 1, self.stages or 1, self.bits or 8)
+            return
+        found = [
+            PQ(subspaces, stages, bits)
+            for bits in ((self.bits,) if self.bits else (4, 8))
+            for subspaces in range(1, width + 1)
+            for stages in range(1, min(64, MOST_WORDS // 2**bits) + 1)
+        ]
+        yield from sorted(found, key=_worth, reverse=True)
+
+
+def _worth(codec: PQ) -> float:
+    """How many codewords of plain product quantization come to the same error, about.
+
+    Of k-means on trained item tables: adding codewords up is worth more than laying them side
+    by side, by up to five codewords of 8 bits.
+    """
+    added = (1 - 1 / codec.stages) / math.sqrt(codec.subspaces)
+    codes = codec.subspaces * codec.stages
+    return codes + 5 * added if codec.bits == 8 else codes / 2 - 1 + added
+
+
+def _turned(model: DeviceModel, codec: PQ, weight: Any) -> DeviceModel:
+    """The model in the basis that suits the codebooks."""
+    from edgerec_pq.kmeans import rotation
+
+    wide = {name: t.decode() for name, t in model.tables.items() if t.shape[1] > 1}
+    rows = normalize(np.concatenate(list(wide.values())))
+    turn = rotation(rows, codec.subspaces, 2**codec.bits, np.tile(weight, len(wide)))
+    turned = {name: Table.encode(rows @ turn, Fp32()) for name, rows in wide.items()}
+    return model.replace(tables={**model.tables, **turned})
 
 
 @hookimpl
@@ -145,5 +198,5 @@ def edgerec_compressors() -> list[type[Compressor]]:
 
 @hookimpl
 def edgerec_codecs() -> list[type[Codec]]:
-    """Provide the pq codec."""
-    return [PQ]
+    """Provide the codecs pq and runs."""
+    return [PQ, Runs]

@@ -1,27 +1,40 @@
-r"""Codebooks by k-means, and the rotation that suits them.
+r"""Codewords by k-means, stage by stage, and the rotation that suits them.
 
-Codebooks of M subspaces lie side by side in one matrix float32[k, d]; subspace m is the
-m-th of M near-equal runs of columns.
+Codewords lie in one array float32[S, k, d]: stage s of subspace g has the g-th of G near-equal
+runs of columns of ``words[s]``. Later stages are learned on what the earlier ones leave; then
+by turns all words at once by least squares for the codes, and each code for the words and the
+other codes of its row (Martinez et al., "Revisiting Additive Quantization", ECCV 2016).
 
 ``rotation`` is optimized product quantization (Ge, He, Ke & Sun, "Optimized Product
-Quantization", TPAMI 2014): the orthogonal R that minimises Σ |x R - C[q]|², by turns: k-means
-in the rotated space, then R by Procrustes, R = U Vᵀ of Xᵀ C[q] = U Σ Vᵀ. It starts from
+Quantization", TPAMI 2014): the orthogonal R that minimises Σ w |x R - C[q]|², by turns: k-means
+in the rotated space, then R by Procrustes, R = U Vᵀ of Xᵀ W C[q] = U Σ Vᵀ. It starts from
 principal axes dealt out so that every subspace has the same product of variances.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.plugin import F32
 
-__all__ = ["columns", "learn_codebook", "lookup", "nearest", "rotation"]
+__all__ = ["Shape", "assign", "cluster", "columns", "learn", "lookup", "rotation"]
 
-#: Rounds of k-means, and of rotating.
-ROUNDS = 15
+#: Rounds of k-means and of rotating, and of refining stages together.
+ROUNDS, REFINE = 15, 3
+
+#: Rows that are compared with all words at a time.
+BLOCK = 8192
+
+
+class Shape(NamedTuple):
+    """S stages in each of G subspaces, k codewords each."""
+
+    stages: int
+    subspaces: int
+    size: int
 
 
 def columns(d: int, subspaces: int) -> NDArray[np.int64]:
@@ -30,61 +43,132 @@ def columns(d: int, subspaces: int) -> NDArray[np.int64]:
     return np.repeat(np.arange(subspaces), [len(part) for part in parts])
 
 
-def lookup(codes: NDArray[np.integer[Any]], codebook: F32) -> F32:
-    """Rows of codewords side by side, float32[n, d]."""
-    d = codebook.shape[1]
-    rows: F32 = codebook[codes[:, columns(d, codes.shape[1])], np.arange(d)]
+def lookup(codes: NDArray[np.integer[Any]], words: F32) -> F32:
+    """Sums of codewords, float32[n, d], of codes int[n, S G] and words float32[S, k, d]."""
+    stages, _, d = words.shape
+    subspaces = codes.shape[1] // stages
+    place = columns(d, subspaces)
+    rows = np.zeros((len(codes), d), np.float32)
+    for s in range(stages):
+        rows += words[s][codes[:, s * subspaces + place], np.arange(d)]
     return rows
 
 
-def nearest(matrix: F32, codebook: F32, subspaces: int) -> NDArray[np.int64]:
-    """int64[n, M], each subspace's nearest codeword: the largest x·c - |c|²/2."""
-    place = columns(matrix.shape[1], subspaces)
-    codes = np.empty((len(matrix), subspaces), np.int64)
-    for m in range(subspaces):
-        words = codebook[:, place == m]
-        scores = matrix[:, place == m] @ words.T
-        scores -= np.square(words).sum(axis=1) / 2
-        codes[:, m] = scores.argmax(axis=1)
+def learn(matrix: F32, shape: Shape, weight: F32 | None = None) -> tuple[NDArray[np.int64], F32]:
+    """Codes int64[n, S G] and codewords float32[S, k, d]; ``weight`` is of rows, all 1 or more."""
+    weight = np.ones(len(matrix), np.float32) if weight is None else weight
+    n, d = matrix.shape
+    place = columns(d, shape.subspaces)
+    codes = np.zeros((n, shape.stages * shape.subspaces), np.int64)
+    words = np.zeros((shape.stages, shape.size, d), np.float32)
+    for g in range(shape.subspaces):
+        part, mine = np.ascontiguousarray(matrix[:, place == g]), place == g
+        rest = part.copy()
+        for s in range(shape.stages):
+            found, nearest = cluster(rest, shape.size, weight, seed=s)
+            codes[:, s * shape.subspaces + g], words[s][:, mine] = nearest, found
+            rest -= found[nearest]
+    if shape.stages > 1:
+        for _ in range(REFINE):
+            words = _refit(matrix, codes, words, weight)
+            codes = assign(matrix, codes, words)
+    return codes, words
+
+
+def cluster(
+    matrix: F32, size: int, weight: F32, seed: int = 0, rounds: int = ROUNDS
+) -> tuple[F32, NDArray[np.int64]]:
+    """Weighted k-means from random rows: centroids float32[size, d] and int64[n] the nearest."""
+    order = np.random.default_rng(seed).permutation(len(matrix))
+    words = matrix[np.resize(order, size)].astype(np.float32)
+    for _ in range(rounds):
+        words = _means(matrix, _nearest(matrix, words), words, weight)
+    return words, _nearest(matrix, words)
+
+
+def assign(matrix: F32, codes: NDArray[np.int64], words: F32) -> NDArray[np.int64]:
+    """Choose every code anew, each for the others of its row: int64[n, S G]."""
+    stages, _, d = words.shape
+    subspaces = codes.shape[1] // stages
+    place = columns(d, subspaces)
+    rest = matrix - lookup(codes, words)
+    codes = codes.copy()
+    for s in range(stages):
+        for g in range(subspaces):
+            mine, m = words[s][:, place == g], s * subspaces + g
+            wanted = rest[:, place == g] + mine[codes[:, m]]
+            codes[:, m] = _nearest(wanted, mine)
+            rest[:, place == g] = wanted - mine[codes[:, m]]
     return codes
 
 
-def learn_codebook(matrix: F32, subspaces: int, size: int, rounds: int = ROUNDS) -> F32:
-    """Codebooks float32[size, d] of the matrix, by k-means from random rows."""
-    codebook = _start(matrix, size)
-    for _ in range(rounds):
-        codebook = _means(matrix, nearest(matrix, codebook, subspaces), codebook)
-    return codebook
-
-
-def rotation(matrix: F32, subspaces: int, size: int, rounds: int = ROUNDS) -> F32:
+def rotation(matrix: F32, subspaces: int, size: int, weight: F32) -> F32:
     """Orthogonal float32[d, d] by which rows lie best for a product of codebooks."""
-    turn = _balanced_axes(matrix, subspaces)
-    rotated = matrix @ turn
-    codebook = _start(rotated, size)
-    for _ in range(rounds):
-        codes = nearest(rotated, codebook, subspaces)
-        codebook = _means(rotated, codes, codebook)
-        left, _, right = np.linalg.svd(matrix.T @ lookup(codes, codebook))
-        turn = left @ right
+    weighted = matrix * weight[:, None]
+    turn = _balanced_axes(matrix * np.sqrt(weight)[:, None], subspaces)
+    place = columns(matrix.shape[1], subspaces)
+    words: F32 | None = None
+    for _ in range(ROUNDS):
         rotated = matrix @ turn
+        if words is None:
+            order = np.random.default_rng(0).permutation(len(matrix))
+            words = rotated[np.resize(order, size)]
+        found = np.empty_like(rotated)
+        for g in range(subspaces):
+            part = np.ascontiguousarray(rotated[:, place == g])
+            mine = _means(part, _nearest(part, words[:, place == g]), words[:, place == g], weight)
+            words[:, place == g], found[:, place == g] = mine, mine[_nearest(part, mine)]
+        left, _, right = np.linalg.svd(weighted.T @ found)
+        turn = left @ right
     return turn.astype(np.float32)
 
 
-def _start(matrix: F32, size: int) -> F32:
-    """Rows at random, each in turn if there are fewer than codewords."""
-    order = np.random.default_rng(0).permutation(len(matrix))
-    return matrix[np.resize(order, size)].astype(np.float32)
+def _nearest(matrix: F32, words: F32) -> NDArray[np.int64]:
+    """int64[n], the nearest word of each row: the largest x·c - |c|²/2."""
+    half = np.square(words).sum(axis=1) / 2
+    nearest = np.empty(len(matrix), np.int64)
+    for start in range(0, len(matrix), BLOCK):
+        scores = matrix[start : start + BLOCK] @ words.T
+        nearest[start : start + BLOCK] = (scores - half).argmax(axis=1)
+    return nearest
 
 
-def _means(matrix: F32, codes: NDArray[np.int64], codebook: F32) -> F32:
-    """The mean of what each codeword stands for; an unused one stays."""
-    means = codebook.copy()
-    for column, m in enumerate(columns(matrix.shape[1], codes.shape[1])):
-        counts = np.bincount(codes[:, m], minlength=len(codebook))
-        sums = np.bincount(codes[:, m], matrix[:, column], len(codebook))
-        means[:, column] = np.where(counts > 0, sums / np.maximum(counts, 1), means[:, column])
+def _means(matrix: F32, nearest: NDArray[np.int64], words: F32, weight: F32) -> F32:
+    """The weighted mean of what each word stands for; an unused one stays."""
+    counts = np.bincount(nearest, weight, len(words))
+    means = words.copy()
+    for column in range(matrix.shape[1]):
+        sums = np.bincount(nearest, weight * matrix[:, column], len(words))
+        means[:, column] = np.where(counts > 0, sums / np.maximum(counts, 1e-12), words[:, column])
     return means
+
+
+def _refit(matrix: F32, codes: NDArray[np.int64], words: F32, weight: F32) -> F32:
+    """All codewords at once by ridge regression around where they are: float32[S, k, d]."""
+    stages, size, d = words.shape
+    subspaces = codes.shape[1] // stages
+    place = columns(d, subspaces)
+    rest = (matrix - lookup(codes, words)) * weight[:, None]
+    refitted = words.copy()
+    for g in range(subspaces):
+        mine = codes[:, g::subspaces] + size * np.arange(stages)
+        normal = np.zeros((stages * size, stages * size))
+        for s in range(stages):
+            for t in range(s, stages):
+                pairs = (mine[:, s] - s * size) * size + mine[:, t] - t * size
+                block = np.bincount(pairs, weight, size * size).reshape(size, size)
+                normal[s * size : (s + 1) * size, t * size : (t + 1) * size] = block
+                normal[t * size : (t + 1) * size, s * size : (s + 1) * size] = block.T
+        normal[np.diag_indices_from(normal)] *= 1.001
+        normal[np.diag_indices_from(normal)] += 0.01 * weight.mean()
+        wanted = np.zeros((stages * size, int((place == g).sum())))
+        for column, values in enumerate(rest[:, place == g].T):
+            for s in range(stages):
+                sums = np.bincount(mine[:, s] - s * size, values, size)
+                wanted[s * size : (s + 1) * size, column] = sums
+        change = np.linalg.solve(normal, wanted).reshape(stages, size, -1)
+        refitted[:, :, place == g] += change.astype(np.float32)
+    return refitted
 
 
 def _balanced_axes(matrix: F32, subspaces: int) -> F32:

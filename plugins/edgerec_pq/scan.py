@@ -1,6 +1,6 @@
 """Score rows straight from their codes: sums of looked-up numbers, no row is ever decoded.
 
-u · x = Σ_m u_m · C_m[q_m]: a table of the products u_m · C_m[q], made once a user, turns a row
+u · x = Σ_sg u_g · C_sg[q_sg]: a table of the products u_g · C_sg[q], made once a user, turns a row
 of W bytes into W lookups (Jégou, Douze & Schmid, TPAMI 2011, their asymmetric distance).
 """
 
@@ -21,13 +21,17 @@ __all__ = ["byte_tables", "summing"]
 MANY = 100_000
 
 
-def byte_tables(codebook: F32, user: F32, subspaces: int, bits: int) -> F32:
-    """What each byte of a row adds to its score, float32[W, 256]; two 4-bit codes a byte."""
+def byte_tables(words: F32, user: F32, subspaces: int, bits: int) -> F32:
+    """What each byte of a row adds to its score, float32[W, 256]; two 4-bit codes a byte.
+
+    ``words`` are codewords float32[S, k, d].
+    """
     place = columns(len(user), subspaces)
-    products = np.stack([codebook[:, place == m] @ user[place == m] for m in range(subspaces)])
+    parts = [words[:, :, place == g] @ user[place == g] for g in range(subspaces)]
+    products = np.stack(parts, axis=1).reshape(-1, words.shape[1])
     if bits == 8:
         return products
-    even = np.pad(products, ((0, subspaces % 2), (0, 0)))
+    even = np.pad(products, ((0, len(products) % 2), (0, 0)))
     # The low half of a byte varies fastest.
     return (even[1::2, :, None] + even[0::2, None, :]).reshape(-1, 256)
 

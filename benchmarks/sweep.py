@@ -1,0 +1,81 @@
+"""Build for every device of the catalogue, and check each bundle from outside.
+
+    python -m benchmarks.sweep [--gowalla FOLDER] [--trials 30]
+
+MovieLens-100K by default. After ``edgerec sweep`` every bundle is opened again by ``edgerec
+verify`` in a process of its own and measured anew. It writes ``benchmarks/results/sweep.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import edgerec
+from benchmarks.quality import RESULTS, console, gowalla, named
+from edgerec.atomic import write_text
+from edgerec.dataset_store import save_dataset
+from edgerec.store import save_model
+
+
+def main() -> None:
+    """Sweep, verify, and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gowalla", help="folder with train.txt and test.txt")
+    parser.add_argument("--trials", type=int, default=30)
+    arguments = parser.parse_args()
+    data = (
+        gowalla(arguments.gowalla)
+        if arguments.gowalla
+        else named(edgerec.load("ml-100k").split_random(0.2), "ml-100k")
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        save_dataset(data, folder / "x.dataset")
+        save_model(edgerec.train(data, seed=0).to_device_model(), folder / "x.model")
+        files = [str(folder / "x.model"), "--data", str(folder / "x.dataset")]
+        edgerec_command = [sys.executable, "-m", "edgerec"]
+        subprocess.run(
+            [
+                *edgerec_command,
+                "sweep",
+                *files,
+                *("-o", str(folder / "dist"), "--trials", str(arguments.trials)),
+            ],
+            check=False,  # a device without a bundle is told in the table
+        )
+        checked = []
+        for bundle in sorted((folder / "dist").glob("*/*.edgerec")):
+            done = subprocess.run(
+                [
+                    *edgerec_command,
+                    "verify",
+                    str(bundle),
+                    *("--device", bundle.parent.name, "--data", files[2], "--model", files[0]),
+                ],
+                check=False,
+                capture_output=True,
+                text=True,
+            )
+            verdict = "kept" if done.returncode == 0 else done.stdout.strip().splitlines()[-1]
+            checked.append(f"| {bundle.parent.name} | {bundle.stem} | {verdict} |")
+            console.print(checked[-1], markup=False)
+        text = [
+            f"Made by `python -m benchmarks.sweep`, {data.name}, on the machine that builds.",
+            "",
+            (folder / "dist" / "sweep.md").read_text("utf-8").strip(),
+            "",
+            "Measured again by `edgerec verify`:",
+            "",
+            "| device | target | budget |",
+            "|---|---|---|",
+            *checked,
+        ]
+        write_text(RESULTS / "sweep.md", "\n".join(text) + "\n")
+
+
+if __name__ == "__main__":
+    main()
