@@ -135,7 +135,7 @@ class ProductQuantize(Compressor):
         asked = self.subspaces is not None or self.stages is not None
         room = min(before - 1, before if asked else (self.bytes or 16) * n)
         least = math.inf
-        for shape, items in itertools.product(self._shapes(narrowest), ITEMS_A_RUN):
+        for shape, items in itertools.product(self._shapes(narrowest, room / n), ITEMS_A_RUN):
             runs = min(n, max(FEWEST_RUNS, min(MOST_RUNS, n // items)))
             wide = dataclasses.replace(shape, runs=runs)
             codecs = {
@@ -154,8 +154,8 @@ class ProductQuantize(Compressor):
             f"{room / n:.1f}; ask for more bytes, or fewer subspaces"
         )
 
-    def _shapes(self, width: int) -> Iterator[PQ]:
-        """Codecs to choose from, best first."""
+    def _shapes(self, width: int, most: float) -> Iterator[PQ]:
+        """Codecs to choose from, best first, of at most that many bytes a row."""
         if self.subspaces is not None or self.stages is not None:
             yield PQ(self.subspaces or 1, self.stages or 1, self.bits or 8)
             return
@@ -163,7 +163,8 @@ class ProductQuantize(Compressor):
             PQ(subspaces, stages, bits)
             for bits in ((self.bits,) if self.bits else (4, 8))
             for subspaces in range(1, width + 1)
-            for stages in range(1, min(64, MOST_WORDS // 2**bits) + 1)
+            for stages in range(1, MOST_WORDS // 2**bits + 1)
+            if subspaces * stages == 1 or subspaces * stages * bits <= 8 * most
         ]
         yield from sorted(found, key=_worth, reverse=True)
 
