@@ -13,5 +13,5 @@ def test_the_front_has_no_chain_that_another_beats() -> None:
 
 
 def test_a_label_is_what_the_command_line_takes() -> None:
-    chain: Chain = (("drop", {"share": 0.5}), ("narrow", {}))
+    chain: Chain = (("drop", {"share": 0.5}), ("narrow", {"range": None}))
     assert label(chain) == "drop:share=0.5 → narrow"

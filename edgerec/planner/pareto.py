@@ -61,7 +61,8 @@ def label(chain: Chain) -> str:
     """Write a chain as specs, ``prune:share=0.5 → quantize:codec=int8``."""
     specs = []
     for name, options in chain:
-        given = ",".join(f"{option}={value}" for option, value in options.items())
+        # None is an option that is left out.
+        given = ",".join(f"{o}={value}" for o, value in options.items() if value is not None)
         specs.append(f"{name}:{given}" if given else name)
     return " → ".join(specs) or "uncompressed"
 
