@@ -24,6 +24,7 @@ import numpy as np
 
 from edgerec.atomic import write_text
 from edgerec.errors import EdgerecError, TargetError
+from edgerec.machine import describe
 
 __all__ = ["measure", "peak_rss_bytes"]
 
@@ -141,9 +142,10 @@ def run(
         "target": bundle.target,
         "runtime": chosen,
         "runtime_version": version,
-        "machine": platform.machine(),
-        "system": platform.platform(),
         "python": platform.python_version(),
+        "numpy": np.__version__,
+        **describe(),
+        "emulated": False,
         "bundle_bytes": bundle.nbytes,
         "items": len(bundle.items),
         "histories": len(histories),

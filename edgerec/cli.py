@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from edgerec import __version__
+from edgerec.cli_bench import bench
 from edgerec.errors import EdgerecError, OptionError
 from edgerec.progress import progress_bar
 
@@ -307,43 +308,7 @@ def score(
         out.print(f"{place:3d}  {item.title}  ({item.id}){shown}", highlight=False, markup=False)
 
 
-@app.command()
-def bench(
-    bundle: BundleFile,
-    source: Annotated[str | None, typer.Option("--data", help="dataset for real histories")] = None,
-    runtime: Annotated[str | None, typer.Option(help="which installed runtime")] = None,
-    threads: Annotated[int, typer.Option(help="for the runtime")] = 1,
-    users: Annotated[int, typer.Option(help="histories to run")] = 1000,
-    as_json: AsJson = False,
-) -> None:
-    """Measure a bundle on this machine, in a fresh process: bytes, latency, memory.
-
-    Example: `edgerec bench dist/tflite.edgerec --json`
-    """
-    from edgerec.bench import measure
-
-    histories = None
-    if source is not None:
-        from edgerec.quality import evaluation_users
-        from edgerec.sources import load
-
-        dataset = load(source)
-        chosen = evaluation_users(dataset, users)
-        histories = [[dataset.items.ids[int(r)] for r in dataset.train.of(int(u))] for u in chosen]
-    figures = measure(bundle, histories, runtime=runtime, threads=threads)
-    del figures["lists"]
-    if as_json:
-        out.print_json(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        shown = (
-            f"{value:.3f}"
-            if isinstance(value, float)
-            else f"{value:,}"
-            if isinstance(value, int)
-            else value
-        )
-        out.print(f"{name:20s} {shown}", highlight=False, markup=False)
+app.command()(bench)
 
 
 @app.command()

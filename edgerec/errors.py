@@ -11,6 +11,7 @@
     ├── TargetError          a model that a target refuses, or a failed export
     │   └── RuntimeMissingError  the runtime that a bundle needs is not installed
     ├── BudgetError          a bundle over its device's budget
+    ├── RemoteError          a device that cannot be reached, or cannot run a bundle
     └── BundleError          a file that is not a whole, unharmed bundle
 
 Each message says what was wrong, where, and what to do about it. All of them are
@@ -27,6 +28,7 @@ __all__ = [
     "ModelError",
     "OptionError",
     "PluginError",
+    "RemoteError",
     "RuntimeMissingError",
     "TargetError",
     "UnknownNameError",
@@ -86,6 +88,10 @@ class RuntimeMissingError(TargetError):
 
 class BudgetError(EdgerecError):
     """A bundle that is over its device's budget."""
+
+
+class RemoteError(EdgerecError):
+    """A device that cannot be reached, or that cannot run what it is sent."""
 
 
 class BundleError(EdgerecError):

@@ -7,13 +7,14 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from edgerec.device import Device
 from edgerec.host import Host
 from edgerec.options import describe
 from edgerec.recipe import Built
 
-__all__ = ["plugin_rows", "print_built", "print_devices", "print_rows"]
+__all__ = ["plugin_rows", "print_built", "print_devices", "print_figures", "print_rows"]
 
 
 def print_built(built: Sequence[Built], table_bytes: int, console: Console) -> None:
@@ -70,6 +71,31 @@ def print_devices(devices: Sequence[Device], console: Console) -> None:
         ]
         table.add_row(device.name, device.description, ", ".join(device.targets) or "any", *limits)
     console.print(table)
+
+
+def print_figures(
+    titles: Sequence[str], results: Sequence[Mapping[str, Any]], console: Console
+) -> None:
+    """Print a column a run of `edgerec bench`, marking what means nothing."""
+    table = Table("")
+    for title in titles:
+        table.add_column(Text(title), overflow="fold")
+    for name in dict.fromkeys(name for figures in results for name in figures):
+        table.add_row(name, *(Text(_cell(name, figures)) for figures in results))
+    console.print(table)
+    if any(figures["emulated"] for figures in results):
+        console.print("(emulated): times and memory mean nothing under emulation", highlight=False)
+
+
+def _cell(name: str, figures: Mapping[str, Any]) -> str:
+    value = figures.get(name, "")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    shown = f"{value:.3f}" if isinstance(value, float) else str(value)
+    if isinstance(value, int):
+        shown = f"{value:,}"
+    costs = name.endswith(("_ms", "_rss_bytes"))
+    return f"{shown} (emulated)" if costs and figures["emulated"] else shown
 
 
 def plugin_rows(host: Host) -> list[dict[str, Any]]:

@@ -1,0 +1,87 @@
+"""``edgerec bench``: measure a bundle, here or elsewhere, and set results side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from edgerec.atomic import write_text
+from edgerec.errors import DataError, OptionError
+
+__all__ = ["bench"]
+
+
+def bench(
+    files: Annotated[list[Path], typer.Argument(help="an .edgerec file; results, to compare")],
+    where: Annotated[
+        str,
+        typer.Option(
+            "--on", help="local, ssh://[user@]host[:port], adb://[serial] or qemu:aarch64"
+        ),
+    ] = "local",
+    compare: Annotated[
+        bool, typer.Option("--compare", help="print results that --out wrote side by side")
+    ] = False,
+    source: Annotated[str | None, typer.Option("--data", help="dataset for real histories")] = None,
+    runtime: Annotated[str | None, typer.Option(help="which of the device's runtimes")] = None,
+    threads: Annotated[int, typer.Option(help="for the runtime")] = 1,
+    users: Annotated[int, typer.Option(help="histories to run")] = 1000,
+    timeout: Annotated[float, typer.Option(help="seconds after which to give up")] = 600,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--out", help="a .json file to write")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Measure a bundle in a fresh process, on this machine or a device: latency, memory.
+
+    Example: `edgerec bench dist/tflite.edgerec --on ssh://pi@raspberrypi --out pi.json`, then
+    `edgerec bench --compare pi.json laptop.json`
+    """
+    from edgerec.report import print_figures
+
+    if compare:
+        if where != "local" or source or runtime:
+            raise OptionError("--compare measures nothing; leave --on, --data and --runtime out")
+        results = [_read(file) for file in files]
+    elif len(files) > 1:
+        raise OptionError(f"expected one bundle, got {len(files)} files; or --compare results")
+    else:
+        from edgerec.remote import bench_on
+
+        histories = None if source is None else _histories(source, users)
+        results = [
+            bench_on(where, files[0], histories, runtime=runtime, threads=threads, timeout=timeout)
+        ]
+    text = json.dumps(results if compare else results[0], indent=2)
+    if output is not None:
+        write_text(output, text + "\n")
+    out = Console()
+    if as_json:
+        out.print_json(text)
+    else:
+        print_figures([file.stem for file in files] if compare else [where], results, out)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        figures = json.loads(file.read_text("utf-8"))
+    except ValueError:
+        figures = None
+    if not isinstance(figures, dict) or not {"bundle", "p50_ms", "emulated"} <= figures.keys():
+        raise DataError(
+            f"{file}: expected results that `edgerec bench --out` wrote; write it again"
+        )
+    return figures
+
+
+def _histories(source: str, users: int) -> list[list[str]]:
+    from edgerec.quality import evaluation_users
+    from edgerec.sources import load
+
+    dataset = load(source)
+    chosen = evaluation_users(dataset, users)
+    return [[dataset.items.ids[int(r)] for r in dataset.train.of(int(u))] for u in chosen]

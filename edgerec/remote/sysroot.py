@@ -1,0 +1,274 @@
+"""Make what qemu:aarch64 runs: Debian's arm64 Python, arm64 wheels and qemu, in one folder.
+
+    python -m edgerec.remote.sysroot [FOLDER] [REQUIREMENT ...] [--alone REQUIREMENT ...]
+
+It needs a Debian machine's ``apt-get`` and pip, as they are set up, but neither root nor
+binfmt: apt works on a root of its own and packages are unpacked, not installed. apt checks
+what it fetches against Debian's signatures, pip against its index's SHA-256. The folder
+takes its place when it is whole and has run; one that is there and is the same is kept.
+
+A requirement without a version takes the version that is installed here, so that both
+machines run the same; ``--alone`` ones come without what they depend on (pip would choose
+that for this machine's processor where the two differ, as torch's do).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgerec.atomic import write_text
+from edgerec.errors import EdgerecError, RemoteError
+
+__all__ = ["MANIFEST", "default_folder", "launcher", "make"]
+
+#: What a whole sysroot has; written last.
+MANIFEST = "sysroot.json"
+
+#: Debian 12 for tflite-runtime, whose wheels end at its Python 3.11; its backports have the
+#: qemu 10 that onnxruntime and LiteRT need (bookworm's own 7.2 lacks instructions).
+SUITE = "bookworm"
+DEBS = ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6", "libgomp1")
+QEMU = "qemu-user"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+#: glibc 2.36 runs wheels up to manylinux_2_36.
+PLATFORMS = [
+    *(f"manylinux_2_{minor}_aarch64" for minor in range(36, 16, -1)),
+    "manylinux2014_aarch64",
+]
+
+#: What edgerec itself needs.
+BASE = ("numpy", "pluggy")
+
+
+def default_folder() -> Path:
+    """$EDGEREC_SYSROOT, or a folder in the user's cache."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(
+        os.environ.get("EDGEREC_SYSROOT") or f"{cache}/edgerec/sysroot-aarch64"
+    ).expanduser()
+
+
+def make(
+    folder: str | Path, requirements: Sequence[str] = (), alone: Sequence[str] = ()
+) -> Mapping[str, Any]:
+    """Make a sysroot, unless the same one is there; see the module.
+
+    Returns:
+        The manifest: what was asked for, and versions of what was got.
+
+    Raises:
+        RemoteError: a tool is missing, a step failed, or the folder is something else;
+            nothing half-made takes its place.
+    """
+    folder = Path(folder).expanduser().absolute()
+    asked = {
+        "debian": [SUITE, *DEBS],
+        "requirements": sorted(map(as_here, {*requirements, *_missing(BASE, requirements)})),
+        "alone": sorted(map(as_here, alone)),
+    }
+    there = _manifest(folder)
+    if all(there.get(name) == value for name, value in asked.items()):
+        return there
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
+        draft = Path(name) / "sysroot"
+        draft.mkdir()
+        qemu = _unpack_debian(draft, Path(name) / "apt")
+        for chosen, options in ((asked["requirements"], []), (asked["alone"], ["--no-deps"])):
+            _install_wheels(draft / "site", chosen, options)
+        found = importlib.metadata.distributions(path=[str(draft / "site")])
+        packages = {d.name: d.version for d in sorted(found, key=lambda d: d.name.lower())}
+        _prove(draft)
+        manifest = {**asked, "qemu": qemu, "packages": packages}
+        write_text(draft / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+        if folder.exists():
+            folder.rename(Path(name) / "old")
+        draft.rename(folder)
+    return manifest
+
+
+def as_here(requirement: str) -> str:
+    """A bare name with the version that is installed here; anything else as it is."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", requirement):
+        return requirement
+    try:
+        version = importlib.metadata.version(requirement)
+    except importlib.metadata.PackageNotFoundError:
+        return requirement
+    return f"{requirement}=={version.partition('+')[0]}"
+
+
+def _missing(names: Sequence[str], requirements: Sequence[str]) -> set[str]:
+    return set(names) - {re.split(r"[^A-Za-z0-9._-]", r)[0] for r in requirements}
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a sysroot; empty if there is no such folder, or only an empty one."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return {}
+    try:
+        return dict(json.loads((folder / MANIFEST).read_text("utf-8")))
+    except (OSError, ValueError):
+        raise RemoteError(
+            f"{folder}: is no sysroot (it has no {MANIFEST}), so it is left as it is; name "
+            "another folder"
+        ) from None
+
+
+def _unpack_debian(draft: Path, apt: Path) -> str:
+    """Fetch and unpack Debian's arm64 Python and this machine's qemu; return qemu's version."""
+    here = _run(["dpkg", "--print-architecture"]).strip()
+    options = _apt_root(apt, here)
+    _run(["apt-get", *options, "update"])
+    _run(["apt-get", *options, "install", "--download-only", "--no-install-recommends", *DEBS])
+    for deb in sorted((apt / "cache" / "archives").glob("*.deb")):
+        _run(["dpkg-deb", "--extract", str(deb), str(draft / "root")])
+    _run(["apt-get", *options, "download", f"{QEMU}:{here}"], cwd=apt)
+    (deb,) = apt.glob(f"{QEMU}_*.deb")
+    with tempfile.TemporaryFile() as unpacked:
+        _run(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=unpacked)
+        unpacked.seek(0)
+        (draft / "bin").mkdir()
+        with tarfile.open(fileobj=unpacked) as archive:
+            content = archive.extractfile("./usr/bin/qemu-aarch64")
+            if content is None:
+                raise RemoteError(f"{deb.name}: has no file usr/bin/qemu-aarch64")
+            binary = draft / "bin" / "qemu-aarch64"
+            binary.write_bytes(content.read())
+            binary.chmod(0o755)
+    return _run(["dpkg-deb", "--field", str(deb), "Version"]).strip()
+
+
+def _apt_root(apt: Path, here: str) -> list[str]:
+    """Lay out apt's own root with an arm64 Debian 12; return the options that use it."""
+    for name in ("lists/partial", "cache/archives/partial", "parts"):
+        (apt / name).mkdir(parents=True)
+    (apt / "status").touch()
+    uri = _debian_uri()
+    signed = f" signed-by={KEYRING}" if KEYRING.exists() else ""
+    (apt / "sources.list").write_text(
+        f"deb [arch=arm64{signed}] {uri} {SUITE} main\n"
+        f"deb [arch={here}{signed}] {uri} {SUITE}-backports main\n"
+    )
+    settings = {
+        "Dir::State": apt,
+        "Dir::State::lists": apt / "lists",
+        "Dir::State::status": apt / "status",
+        "Dir::Cache": apt / "cache",
+        "Dir::Etc::sourcelist": apt / "sources.list",
+        "Dir::Etc::sourceparts": apt / "parts",
+        "Dir::Etc::preferences": apt / "status",
+        "Dir::Etc::preferencesparts": apt / "parts",
+        "APT::Architecture": "arm64",
+        "APT::Architectures": f"arm64,{here}",
+        "APT::Sandbox::User": "root",
+        "APT::Update::Error-Mode": "any",
+    }
+    return ["-qq", "--yes", *(f"-o{name}={value}" for name, value in settings.items())]
+
+
+def _debian_uri() -> str:
+    """Where this machine gets Debian from."""
+    try:
+        system = platform.freedesktop_os_release()
+    except OSError:
+        system = {}
+    listed = ""
+    if system.get("ID") == "debian":
+        listed = _run(
+            ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)"]
+        )
+    for line in listed.splitlines():
+        uri, release, component = line.split()
+        if component == "main" and release in (system.get("VERSION_CODENAME"), "stable"):
+            return uri
+    raise RemoteError(
+        f"{system.get('PRETTY_NAME', platform.system())}: a sysroot is made from packages of "
+        "Debian, which this machine's apt has no source of; make it on a Debian machine"
+    )
+
+
+def _install_wheels(site: Path, requirements: Sequence[str], options: Sequence[str]) -> None:
+    """Let pip choose, check and unpack wheels for arm64 and the sysroot's Python."""
+    if not requirements:
+        return
+    if importlib.util.find_spec("pip") is None:
+        raise RemoteError(f"{sys.executable} has no pip, which fetches the wheels; install pip")
+    target = ["--target", str(site), "--python-version", "3.11", "--implementation", "cp"]
+    abis = ["--abi=cp311", "--abi=abi3", "--abi=none", "--only-binary=:all:"]
+    platforms = [f"--platform={name}" for name in PLATFORMS]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _run([*pip, *target, *abis, *platforms, *options, *requirements])
+
+
+def _prove(draft: Path) -> None:
+    """Run what was made: Python starts, and numpy computes."""
+    code = "import numpy, pluggy, platform; print(platform.machine(), int(numpy.arange(4).sum()))"
+    said = _run([*launcher(draft), "-c", code], env={"PYTHONPATH": str(draft / "site")}).strip()
+    if said != "aarch64 6":
+        raise RemoteError(f"the sysroot does not work: expected 'aarch64 6', got {said!r}")
+
+
+def launcher(folder: Path, cpu: str = "max") -> list[str]:
+    """The sysroot's Python; -S, since site would look into this machine's own packages."""
+    root = folder / "root"
+    qemu = [str(folder / "bin" / "qemu-aarch64"), "-cpu", cpu, "-L", str(root)]
+    return [*qemu, str(root / "usr" / "bin" / "python3.11"), "-S"]
+
+
+def _run(command: Sequence[str], stdout: Any = subprocess.PIPE, **options: Any) -> str:
+    """Run a command and return what it printed; its failure is an error that quotes it."""
+    try:
+        done = subprocess.run(
+            command, stdout=stdout, stderr=subprocess.PIPE, check=False, **options
+        )
+    except FileNotFoundError:
+        raise RemoteError(
+            f"no command {command[0]} here; a sysroot is made on a Debian machine"
+        ) from None
+    if done.returncode:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        said = [line for line in lines if line.startswith(("E:", "ERROR"))] or lines[-2:]
+        name = " ".join(["pip"] if command[1:3] == ["-m", "pip"] else [Path(command[0]).name])
+        raise RemoteError(f"{name} failed ({done.returncode}): {'; '.join(said)}")
+    return (done.stdout or b"").decode("utf-8", "replace")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m edgerec.remote.sysroot",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", nargs="?", default=str(default_folder()))
+    parser.add_argument("requirements", nargs="*", metavar="REQUIREMENT")
+    parser.add_argument("--alone", nargs="+", default=[], metavar="REQUIREMENT")
+    given = parser.parse_args(arguments)
+    try:
+        manifest = make(given.folder, given.requirements, given.alone)
+    except EdgerecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{given.folder}: qemu {manifest['qemu']}")
+    for name, version in manifest["packages"].items():
+        print(f"  {name} {version}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
