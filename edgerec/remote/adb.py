@@ -47,4 +47,4 @@ class Adb(Place):
         if code != 1 or not said.startswith(("error: ", "adb: ")):
             return ""
         reason = said.removeprefix("error: ").removeprefix("adb: ")
-        return f"adb: {reason}; `adb devices` has to list it as 'device'"
+        return f"adb: {reason}; `adb devices` has to list it as 'device', with Android 7 or newer"

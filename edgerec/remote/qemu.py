@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 from edgerec.errors import OptionError, RemoteError
 from edgerec.remote.place import Place
-from edgerec.remote.sysroot import MANIFEST, default_folder, launcher
+from edgerec.remote.sysroot import default_folder, launcher, read_manifest
 
 __all__ = ["Qemu"]
 
@@ -33,14 +32,13 @@ class Qemu(Place):
             raise OptionError(f"{where}: expected qemu:aarch64[?option=value]")
         self.cpu = self.given.get("cpu", "max")
         self.folder = Path(self.given.get("sysroot", default_folder())).expanduser().absolute()
-        try:
-            self.manifest = json.loads((self.folder / MANIFEST).read_text("utf-8"))
-        except FileNotFoundError:
+        self.manifest = read_manifest(self.folder)
+        if not self.manifest:
             raise RemoteError(
                 f"{where}: no sysroot in {self.folder}; make one: python -m "
                 f"edgerec.remote.sysroot {self.folder} RUNTIME..., with the package that the "
                 "bundle's runtime comes in, such as onnxruntime"
-            ) from None
+            )
 
     def command(self, boot: Sequence[str]) -> list[str]:
         """This Python unpacks and cleans up; only what ``launcher`` starts is emulated."""

@@ -32,7 +32,7 @@ from typing import Any
 from edgerec.atomic import write_text
 from edgerec.errors import EdgerecError, RemoteError
 
-__all__ = ["MANIFEST", "default_folder", "launcher", "make"]
+__all__ = ["default_folder", "launcher", "make", "read_manifest"]
 
 #: What a whole sysroot has; written last.
 MANIFEST = "sysroot.json"
@@ -80,7 +80,7 @@ def make(
         "requirements": sorted(map(as_here, {*requirements, *_missing(BASE, requirements)})),
         "alone": sorted(map(as_here, alone)),
     }
-    there = _manifest(folder)
+    there = read_manifest(folder)
     if all(there.get(name) == value for name, value in asked.items()):
         return there
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -116,16 +116,20 @@ def _missing(names: Sequence[str], requirements: Sequence[str]) -> set[str]:
     return set(names) - {re.split(r"[^A-Za-z0-9._-]", r)[0] for r in requirements}
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a sysroot; empty if there is no such folder, or only an empty one."""
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read a sysroot's manifest; it is empty for a folder that is not there, or is empty.
+
+    Raises:
+        RemoteError: the folder holds something else.
+    """
     if not folder.exists() or not any(folder.iterdir()):
         return {}
     try:
         return dict(json.loads((folder / MANIFEST).read_text("utf-8")))
     except (OSError, ValueError):
         raise RemoteError(
-            f"{folder}: is no sysroot (it has no {MANIFEST}), so it is left as it is; name "
-            "another folder"
+            f"{folder}: is no sysroot (it has no readable {MANIFEST}) and is left as it is; "
+            "name another folder"
         ) from None
 
 
