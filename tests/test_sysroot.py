@@ -25,12 +25,12 @@ def test_a_whole_one_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     manifest = {
         "debian": [sysroot.SUITE, *sysroot.DEBS],
         "requirements": sorted([*base, "onnxruntime==1.0"]),
-        "alone": ["torch==2.9.1"],
+        "alone": ["torch==2.10.0"],
         "qemu": "10",
         "packages": {"numpy": "1"},
     }
     (tmp_path / sysroot.MANIFEST).write_text(json.dumps(manifest))
-    arguments = [str(tmp_path), "onnxruntime==1.0", "--alone", "torch==2.9.1"]
+    arguments = [str(tmp_path), "onnxruntime==1.0", "--alone", "torch==2.10.0"]
     assert sysroot.main(arguments) == 0
     assert capsys.readouterr().out == f"{tmp_path}: qemu 10\n  numpy 1\n"
 
@@ -43,6 +43,12 @@ def test_another_folder_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixt
         "is; name another folder\n"
     )
     assert [p.name for p in tmp_path.iterdir()] == ["letters"]
+    for content in ("", "[1]", "{"):
+        (tmp_path / sysroot.MANIFEST).write_text(content)
+        with pytest.raises(RemoteError, match="is no sysroot"):
+            sysroot.read_manifest(tmp_path)
+    with pytest.raises(RemoteError, match="is no sysroot"):
+        sysroot.make(tmp_path / sysroot.MANIFEST)
 
 
 def test_a_half_made_one_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

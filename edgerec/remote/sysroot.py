@@ -122,11 +122,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         RemoteError: the folder holds something else.
     """
-    if not folder.exists() or not any(folder.iterdir()):
-        return {}
     try:
+        if not folder.exists() or not any(folder.iterdir()):
+            return {}
         return dict(json.loads((folder / MANIFEST).read_text("utf-8")))
-    except (OSError, ValueError):
+    except (OSError, TypeError, ValueError):
         raise RemoteError(
             f"{folder}: is no sysroot (it has no readable {MANIFEST}) and is left as it is; "
             "name another folder"
@@ -175,7 +175,7 @@ def _apt_root(apt: Path, here: str) -> list[str]:
         "Dir::Cache": apt / "cache",
         "Dir::Etc::sourcelist": apt / "sources.list",
         "Dir::Etc::sourceparts": apt / "parts",
-        "Dir::Etc::preferences": apt / "status",
+        "Dir::Etc::preferences": "/dev/null",
         "Dir::Etc::preferencesparts": apt / "parts",
         "APT::Architecture": "arm64",
         "APT::Architectures": f"arm64,{here}",
@@ -247,7 +247,7 @@ def _run(command: Sequence[str], stdout: Any = subprocess.PIPE, **options: Any) 
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
         said = [line for line in lines if line.startswith(("E:", "ERROR"))] or lines[-2:]
-        name = " ".join(["pip"] if command[1:3] == ["-m", "pip"] else [Path(command[0]).name])
+        name = "pip" if "pip" in command[:3] else Path(command[0]).name
         raise RemoteError(f"{name} failed ({done.returncode}): {'; '.join(said)}")
     return (done.stdout or b"").decode("utf-8", "replace")
 
