@@ -180,15 +180,18 @@ def test_too_slow_there(sshd: Sshd, bundle: Path) -> None:
     assert failure(sshd, bundle, timeout=0.001) == "did not finish within 0.001 s"
 
 
-def test_killed_there(sshd: Sshd, bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [(9, "is there enough memory?"), (4, "is it built for newer processors than this one?")],
+)
+def test_killed_there(number: int, hint: str, sshd: Sshd, bundle: Path, tmp_path: Path) -> None:
     dying = script(
         tmp_path / "python",
         # The first start unpacks; the one that it starts dies, as one does out of memory.
-        f'[ "$1" = -m ] && kill -9 $$; exec {sys.executable} -c '
-        f"\"import sys; sys.executable = '{tmp_path / 'python'}'; exec(sys.argv.pop(1))\" "
-        '"$2" "$3" "$4" "$5" "$6" "$7" "$8"',
+        f'[ "$1" = -m ] && kill -{number} $$; shift; exec {sys.executable} -c '
+        f'"import sys; sys.executable = \'{tmp_path / "python"}\'; exec(sys.argv.pop(1))" "$@"',
     )
-    assert failure(sshd, bundle, python=dying) == "ended by signal 9; is there enough memory?"
+    assert failure(sshd, bundle, python=dying) == f"ended by signal {number}; {hint}"
 
 
 def test_a_crash_there(sshd: Sshd) -> None:

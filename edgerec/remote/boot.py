@@ -62,7 +62,8 @@ def main(launch: str, timeout: str, *command: str) -> NoReturn:
     except (OSError, tarfile.TarError) as problem:
         stop(f"cannot unpack and start: {problem}")
     if code < 0:
-        stop(f"ended by signal {-code}; is there enough memory?")
+        too_new, too_large = "it built for newer processors than this one", "there enough memory"
+        stop(f"ended by signal {-code}; is {too_new if -code == signal.SIGILL else too_large}?")
     sys.exit(code)
 
 
