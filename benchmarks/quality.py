@@ -119,8 +119,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         lines += [
             f"### {data}",
             "",
-            "| model | bytes/item | Recall@20 | NDCG@20 | NDCG kept | overlap@20 | long tail | s |",
-            "|---|---|---|---|---|---|---|---|",
+            "| model | seeds | bytes/item | Recall@20 | NDCG@20 | NDCG kept | overlap@20 "
+            "| long tail | s |",
+            "|---|---|---|---|---|---|---|---|---|",
         ]
         mine = [r for r in rows if r["dataset"] == data]
         for name in dict.fromkeys(r["model"] for r in mine):
@@ -128,17 +129,20 @@ def table(rows: list[dict[str, Any]]) -> str:
 
             def cell(key: str, form: str, group: list[dict[str, Any]] = group) -> str:
                 values = [r[key] for r in group]
+                if len(values) == 1:
+                    return f"{values[0]:{form}}"
                 spread = (max(values) - min(values)) / 2
                 return f"{np.mean(values):{form}} ± {spread:{form}}"
 
             lines.append(
-                f"| {name} | {group[0]['bytes_per_item']:.1f} | {cell('recall', '.4f')} "
+                f"| {name} | {len(group)} | {group[0]['bytes_per_item']:.1f} "
+                f"| {cell('recall', '.4f')} "
                 f"| {cell('ndcg', '.4f')} | {cell('ndcg_kept', '.1%')} | {cell('overlap', '.3f')} "
                 f"| {cell('long_tail', '.3f')} | {cell('seconds', '.0f')} |"
             )
         if data == "gowalla":
             lines += [
-                f"| {name}, published (user rows) | 256.0 | {r:.4f} | {n:.4f} | | | | |"
+                f"| {name}, published (user rows) | | 256.0 | {r:.4f} | {n:.4f} | | | | |"
                 for name, (r, n) in PUBLISHED.items()
             ]
         lines.append("")

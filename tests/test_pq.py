@@ -46,7 +46,10 @@ def test_codec_contract(codec: PQ) -> None:
     check_codec(codec)
 
 
-CODECS = [PQ(), PQ(8, bits=4), PQ(6, runs=5), PQ(3, 2, bits=4), PQ(1, 3, runs=7)]
+CODECS = [
+    *(PQ(), PQ(8, bits=4), PQ(6, runs=5), PQ(3, 2, bits=4), PQ(1, 3, runs=7)),
+    *(PQ(4, word_bits=4), PQ(1, 3, runs=7, word_bits=4)),
+]
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=str)
@@ -278,3 +281,13 @@ def test_what_does_not_fit_is_an_error(model: DeviceModel) -> None:
 def test_bad_options(spec: str, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         pq(spec)
+
+
+def test_words_of_four_bits_are_half_as_large() -> None:
+    assert PQ(2, 3, word_bits=4).nbytes(1000, 64) == 1000 * 6 + 3 * 256 * (32 + 2)
+    with pytest.raises(CodecError, match="word_bits=4 takes an even number of columns, got 15"):
+        Table.encode(np.ones((4, 15), np.float32), PQ(3, word_bits=4))
+    matrix = RNG.normal(size=(3000, 16)).astype(np.float32)
+    codecs = (PQ(4, word_bits=4), PQ(4))
+    coarse, fine = (np.abs(Table.encode(matrix, c).decode() - matrix).mean() for c in codecs)
+    assert fine < coarse < 1.2 * fine

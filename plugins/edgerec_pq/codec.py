@@ -37,6 +37,9 @@ from edgerec_pq.scan import byte_tables, summing
 
 __all__ = ["PQ", "Runs", "even_ends", "rounded"]
 
+#: What a 4-bit number of a codeword is stored above.
+ZERO = 8
+
 Layout = dict[str, tuple[str, tuple[int, ...]]]
 
 
@@ -45,7 +48,8 @@ class PQ(Codec):
     """S G bits / 8 bytes a row; S 2^bits (d + 2) for the codewords, 6 a run for lengths.
 
     G need not divide d: the first subspaces are then one column wider. Codewords are int8 with
-    a float16 scale each. With ``runs=0`` a row's length is in its codewords.
+    a float16 scale each; int4, two numbers a byte, where ``word_bits`` is 4. With ``runs=0`` a
+    row's length is in its codewords.
     """
 
     name: ClassVar[str] = "pq"
@@ -54,6 +58,7 @@ class PQ(Codec):
     stages: int = 1
     bits: Literal[4, 8] = 8
     runs: int = 0
+    word_bits: Literal[4, 8] = 8
 
     @property
     def shape(self) -> Shape:
@@ -65,7 +70,7 @@ class PQ(Codec):
         self.layout(*matrix.shape)
         rows = normalize(matrix) if self.runs else matrix
         codes, words = learn(rows, self.shape)
-        found = lookup(codes, rounded(words)[2])
+        found = lookup(codes, rounded(words, self.word_bits)[2])
         ends = even_ends(len(matrix), self.runs)
         return self.write(codes, words, ends, _fitted(matrix, found, ends))
 
@@ -81,10 +86,10 @@ class PQ(Codec):
         Raises:
             CodecError: a number does not fit float16.
         """
-        numbers, scales, _ = rounded(words)
+        numbers, scales, _ = rounded(words, self.word_bits)
         arrays: dict[str, NDArray[Any]] = {
             "codes": _pack(codes) if self.bits == 4 else codes.astype(np.uint8),
-            "words": numbers,
+            "words": _pack(numbers + ZERO) if self.word_bits == 4 else numbers,
             "scales": scales,
         }
         return arrays | _runs(ends, levels) if self.runs else arrays
@@ -94,7 +99,7 @@ class PQ(Codec):
         codes = arrays["codes"][rows]
         if self.bits == 4:
             codes = _unpack(codes)[:, : self.subspaces * self.stages]
-        values = lookup(codes, _words_of(arrays))
+        values = lookup(codes, self._words(arrays))
         if self.runs:
             values *= _levels_of(arrays, rows)[:, None]
         return values
@@ -102,7 +107,7 @@ class PQ(Codec):
     def scorer(self, arrays: Arrays, user: F32) -> Callable[[slice], F32]:
         """Look scores up, and give them their runs' lengths."""
         codes = arrays["codes"]
-        tables = byte_tables(_words_of(arrays), user, self.subspaces, self.bits)
+        tables = byte_tables(self._words(arrays), user, self.subspaces, self.bits)
         total = summing(tables, len(codes))
         if not self.runs:
             return lambda rows: total(codes[rows])
@@ -122,6 +127,8 @@ class PQ(Codec):
             raise CodecError(
                 f"codec pq: {self.subspaces} subspaces do not fit {d} columns; use 1 to {d}"
             )
+        if self.word_bits == 4 and d % 2:
+            raise CodecError(f"codec pq: word_bits=4 takes an even number of columns, got {d}")
         if self.stages < 1 or self.runs < 0:
             raise CodecError(
                 f"codec pq: expected 1 stage or more and 0 runs or more, got {self.stages} and "
@@ -130,10 +137,19 @@ class PQ(Codec):
         width = -(-self.subspaces * self.stages * self.bits // 8)
         layout: Layout = {
             "codes": ("|u1", (n, width)),
-            "words": ("|i1", (self.stages, 2**self.bits, d)),
+            "words": ("|i1", (self.stages, 2**self.bits, d))
+            if self.word_bits == 8
+            else ("|u1", (self.stages, 2**self.bits, -(-d // 2))),
             "scales": ("<f2", (self.stages, 2**self.bits)),
         }
         return layout | _runs_layout(self.runs) if self.runs else layout
+
+    def _words(self, arrays: Arrays) -> F32:
+        """Codewords float32[S, k, d]."""
+        words = arrays["words"]
+        if self.word_bits == 4:
+            words = _unpack(words).astype(np.int8) - np.int8(ZERO)
+        return words.astype(np.float32) * arrays["scales"].astype(np.float32)[:, :, None]
 
 
 @dataclass(frozen=True)
@@ -178,14 +194,14 @@ class Runs(Codec):
         return _runs_layout(self.runs)
 
 
-def rounded(words: F32) -> tuple[NDArray[np.int8], NDArray[np.float16], F32]:
-    """Codewords float32[..., d] as int8, their scales float16[...], and what those give."""
-    largest = np.abs(words).max(axis=-1)
-    if float(largest.max(initial=0)) / 127 > 65504:
+def rounded(words: F32, bits: int = 8) -> tuple[NDArray[np.int8], NDArray[np.float16], F32]:
+    """Codewords float32[..., d] as integers, their scales float16[...], and what those give."""
+    largest, most = np.abs(words).max(axis=-1), 2 ** (bits - 1) - 1
+    if float(largest.max(initial=0)) / most > 65504:
         raise CodecError("codec pq: a codeword is too large for float16; scale the table down")
-    scales = (largest / 127).astype(np.float16)
+    scales = (largest / most).astype(np.float16)
     wide = scales.astype(np.float32)[..., None]
-    numbers = np.clip(np.rint(words / np.where(wide > 0, wide, 1)), -127, 127).astype(np.int8)
+    numbers = np.clip(np.rint(words / np.where(wide > 0, wide, 1)), -most, most).astype(np.int8)
     return numbers, scales, numbers * wide
 
 
@@ -210,13 +226,6 @@ def _runs(ends: NDArray[np.integer[Any]], levels: F32) -> dict[str, NDArray[Any]
 
 def _runs_layout(runs: int) -> Layout:
     return {"ends": ("<u4", (runs,)), "levels": ("<f2", (runs,))}
-
-
-def _words_of(arrays: Arrays) -> F32:
-    """Codewords float32[S, k, d]."""
-    words: F32 = arrays["words"].astype(np.float32)
-    words *= arrays["scales"].astype(np.float32)[:, :, None]
-    return words
 
 
 def _rises(rows: NDArray[Any]) -> bool:
@@ -245,13 +254,14 @@ def _levels_of(arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
 
 
 def _pack(codes: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-    """Two 4-bit codes a byte, low half first."""
-    even = np.pad(codes.astype(np.uint8), ((0, 0), (0, codes.shape[1] % 2)))
-    return np.ascontiguousarray(even[:, 0::2] | (even[:, 1::2] << 4))
+    """Two 4-bit codes a byte of the last axis, low half first."""
+    even = np.zeros((*codes.shape[:-1], codes.shape[-1] + codes.shape[-1] % 2), np.uint8)
+    even[..., : codes.shape[-1]] = codes
+    return np.ascontiguousarray(even[..., 0::2] | (even[..., 1::2] << 4))
 
 
 def _unpack(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    codes = np.empty((packed.shape[0], packed.shape[1] * 2), np.uint8)
-    codes[:, 0::2] = packed & 15
-    codes[:, 1::2] = packed >> 4
+    codes = np.empty((*packed.shape[:-1], packed.shape[-1] * 2), np.uint8)
+    codes[..., 0::2] = packed & 15
+    codes[..., 1::2] = packed >> 4
     return codes

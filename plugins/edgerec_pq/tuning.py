@@ -153,8 +153,9 @@ class CodedTwin(Twin):
 
     def rounded(self, name: str) -> Tensor:
         """Codewords as they are written, with the gradient of those that are not."""
-        words = self.words["of " + name]
-        return words + (torch.from_numpy(rounded(words.detach().numpy())[2]) - words.detach())
+        words, codec = self.words["of " + name], self.codecs[name]
+        bits = codec.word_bits if isinstance(codec, PQ) else 8
+        return words + (torch.from_numpy(rounded(words.detach().numpy(), bits)[2]) - words.detach())
 
     def written(self, ends: NDArray[np.int64]) -> DeviceModel:
         """The model with its codes, codewords and lengths as they are now."""
@@ -188,6 +189,6 @@ def _start(matrix: F32, codec: PQ | Runs, weight: F32) -> Start:
     if not isinstance(codec, PQ):
         return Start(None, None, matrix[:, 0])
     codes, words = learn(normalize(matrix), codec.shape, weight)
-    found = lookup(codes, rounded(words)[2])
+    found = lookup(codes, rounded(words, codec.word_bits)[2])
     squares = np.maximum(np.square(found).sum(1), 1e-6)
     return Start(codes, words, np.maximum((matrix * found).sum(1), 0) / squares)
