@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import edgerec
-from benchmarks.quality import RESULTS, console, gowalla, named, row
+from benchmarks.quality import RESULTS, console, one_of, row
 from edgerec.atomic import write_text
 from edgerec.data import Dataset
 from edgerec.errors import CompressError
@@ -102,11 +102,7 @@ def main() -> None:
     parser.add_argument("--gowalla", help="folder with train.txt and test.txt")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    data = (
-        gowalla(arguments.gowalla)
-        if arguments.gowalla
-        else named(edgerec.load("ml-100k").split_random(0.2), "ml-100k")
-    )
+    data = one_of(arguments.gowalla)
     written = RESULTS / "ablation.json"
     rows: list[dict[str, Any]] = json.loads(written.read_text("utf-8")) if written.exists() else []
     rows = [r for r in rows if r["dataset"] != data.name]

@@ -51,8 +51,7 @@ def datasets(arguments: argparse.Namespace) -> Iterator[tuple[Dataset, dict[str,
     if arguments.gowalla:
         yield gowalla(arguments.gowalla), {"history_length": 1000}
     if arguments.ml_100k:
-        data = edgerec.load("ml-100k").split_random(0.2)
-        yield named(data, "ml-100k"), {"history_length": 1000}
+        yield one_of(None), {"history_length": 1000}
     if arguments.beauty:
         data = read_dataset(arguments.beauty, format="train.txt").split_last()
         yield named(data, "beauty"), {"history_length": 1000}
@@ -62,6 +61,13 @@ def gowalla(folder: str | Path) -> Dataset:
     """Gowalla's standard split."""
     data = read_dataset(Path(folder) / "train.txt", test=Path(folder) / "test.txt")
     return named(data, "gowalla")
+
+
+def one_of(folder: str | None) -> Dataset:
+    """Gowalla where its folder is given, else MovieLens-100K."""
+    if folder is not None:
+        return gowalla(folder)
+    return named(edgerec.load("ml-100k").split_random(0.2), "ml-100k")
 
 
 def named(data: Dataset, name: str) -> Dataset:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import edgerec
-from benchmarks.quality import gowalla, named
+from benchmarks.quality import one_of
 from edgerec.atomic import write_text
 from edgerec.bundle import Bundle
 from edgerec.codecs import F32
@@ -327,11 +327,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     written = RESULTS / "quality_peers.json"
     rows: list[dict[str, Any]] = json.loads(written.read_text("utf-8")) if written.exists() else []
-    data = (
-        gowalla(arguments.gowalla)
-        if arguments.gowalla
-        else named(edgerec.load("ml-100k").split_random(0.2), "ml-100k")
-    )
+    data = one_of(arguments.gowalla)
     model = edgerec.train(data, seed=0, history_length=1000).to_device_model()
     rows = [r for r in rows if r["dataset"] != data.name] + list(
         measure(data, model, arguments.users)

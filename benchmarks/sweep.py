@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 import edgerec
-from benchmarks.quality import RESULTS, console, gowalla, named
+from benchmarks.quality import RESULTS, console, one_of
 from edgerec.atomic import write_text
 from edgerec.dataset_store import save_dataset
 from edgerec.store import save_model
@@ -27,11 +27,7 @@ def main() -> None:
     parser.add_argument("--gowalla", help="folder with train.txt and test.txt")
     parser.add_argument("--trials", type=int, default=30)
     arguments = parser.parse_args()
-    data = (
-        gowalla(arguments.gowalla)
-        if arguments.gowalla
-        else named(edgerec.load("ml-100k").split_random(0.2), "ml-100k")
-    )
+    data = one_of(arguments.gowalla)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         save_dataset(data, folder / "x.dataset")
