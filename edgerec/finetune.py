@@ -36,9 +36,10 @@ from edgerec.ranking import (
     scores_of,
     soft_loss,
 )
+from edgerec.tuned import TunedCompressor
 from edgerec.twin import Twin
 
-__all__ = ["fine_tune"]
+__all__ = ["fine_tune", "tune"]
 
 #: Users a step of a linear model, at most and at least, and steps an epoch in between.
 MOST_USERS, FEWEST_USERS, STEPS = 400, 32, 74
@@ -48,6 +49,9 @@ EXAMPLES, SAMPLE = 256, 16384
 
 #: τ of the ranking loss.
 TEMPERATURE = 0.15
+
+#: T of the order that a compressor keeps: low, for the top of the list is what is shown.
+TOP = 0.1
 
 
 def fine_tune(
@@ -123,6 +127,23 @@ def fine_tune(
         mean = float(np.mean(found))
         context.progress(epoch + 1, epochs, f"{who}, loss {mean:.4f}")
     return mean
+
+
+def tune(
+    compressor: TunedCompressor, twin: Twin, context: Context, teacher: DeviceModel
+) -> DeviceModel:
+    """Train what a compressor left, by its options, to keep the order that the teacher gives."""
+    fine_tune(
+        twin,
+        context,
+        who=compressor.name,
+        epochs=compressor.epochs,
+        learning_rate=compressor.learning_rate,
+        distill=compressor.distill,
+        temperature=TOP,
+        teacher=teacher,
+    )
+    return twin.to_device_model()
 
 
 class _Losses(abc.ABC):

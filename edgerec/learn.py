@@ -4,7 +4,7 @@ A compressor imports this inside ``compress``, never at module level, so that li
 plugins does not load torch.
 """
 
-from edgerec.finetune import fine_tune
+from edgerec.finetune import fine_tune, tune
 from edgerec.ranking import Batch, batches, ranking_loss, scale_of
 from edgerec.store import load_model
 from edgerec.twin import CodecTwin, Twin
@@ -18,4 +18,5 @@ __all__ = [
     "load_model",
     "ranking_loss",
     "scale_of",
+    "tune",
 ]

@@ -30,7 +30,7 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     Raises:
         OptionError: an option is unknown, missing or of the wrong type.
     """
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # dataclass
+    fields = {f.name: f for f in _fields(cls)}
     if unknown := sorted(set(values) - set(fields)):
         known = ", ".join(fields) or "none"
         raise OptionError(f"{where}: unknown option {', '.join(unknown)}; options: {known}")
@@ -76,8 +76,13 @@ def describe(cls: type[Any]) -> list[dict[str, Any]]:
             "default": None if f.default is dataclasses.MISSING else f.default,
             "help": f.metadata.get("help", ""),
         }
-        for f in dataclasses.fields(cls)
+        for f in _fields(cls)
     ]
+
+
+def _fields(cls: type[Any]) -> list[dataclasses.Field[Any]]:
+    """A dataclass's fields, its own before those that keywords alone set, as a base's are."""
+    return sorted(dataclasses.fields(cls), key=lambda field: field.kw_only is True)
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:

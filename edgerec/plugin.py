@@ -26,6 +26,7 @@ from edgerec.ops import MASKED, Op
 from edgerec.reference import Reference, normalize, run_encoder, sigmoid, top_k
 from edgerec.store import model_payload
 from edgerec.target import Payload, Runner, Signature, Target
+from edgerec.tuned import TunedCompressor
 
 __all__ = [
     "F32",
@@ -58,6 +59,7 @@ __all__ = [
     "Table",
     "Target",
     "TargetError",
+    "TunedCompressor",
     "candidate_factor",
     "device_from",
     "hookimpl",

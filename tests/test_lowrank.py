@@ -169,6 +169,7 @@ def test_user_vectors_are_refused(model: DeviceModel) -> None:
         ("lowrank:rank=half", "lowrank.rank: expected an integer, got 'half'"),
         ("lowrank:energy=1.5", "lowrank.energy: expected a number between 0 and 1, got 1.5"),
         ("lowrank:rank=8,energy=0.9", "lowrank.energy: give rank or energy, not both"),
+        ("lowrank:rank=8,distill=5", "lowrank.distill: has no effect without epochs; give both"),
         ("lowrank:width=8", "lowrank: unknown option width; options: rank, energy"),
     ],
 )

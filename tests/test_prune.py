@@ -144,12 +144,10 @@ def test_training_lowers_the_loss_of_what_is_left(linear: DeviceModel, dataset: 
 @pytest.mark.parametrize("structure", ["units", "layers"])
 def test_training_of_encoders(structure: Any, sage: DeviceModel, dataset: Dataset) -> None:
     given = evaluate(sage, dataset)
-    options: dict[str, Any] = {"share": 0.5, "structure": structure, "learning_rate": 0.01}
+    options: dict[str, Any] = {"share": 0.5, "structure": structure}
     overlaps = [
-        evaluate(edgerec.compress(sage, Prune(epochs=n, **options), dataset=dataset), dataset).kept(
-            given
-        )[1]
-        for n in (0, 60)
+        evaluate(edgerec.compress(sage, step, dataset=dataset), dataset).kept(given)[1]
+        for step in (Prune(**options), Prune(epochs=60, learning_rate=0.01, **options))
     ]
     assert overlaps[1] > overlaps[0]
 
@@ -178,6 +176,8 @@ def test_outlines(linear: DeviceModel, sage: DeviceModel) -> None:
     [
         ({"epochs": -1}, "prune.epochs: expected 0 or more, got -1"),
         ({"learning_rate": 0.0}, "prune.learning_rate: expected more than 0, got 0"),
+        ({"learning_rate": 0.1}, "prune.learning_rate: has no effect without epochs; give both"),
+        ({"distill": 1.0}, "prune.distill: has no effect without epochs; give both"),
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:

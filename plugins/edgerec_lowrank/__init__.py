@@ -22,6 +22,7 @@ from edgerec.plugin import (
     Context,
     DeviceModel,
     OptionError,
+    TunedCompressor,
     hookimpl,
     leading_basis,
     normalize,
@@ -32,11 +33,12 @@ from edgerec_lowrank.rewrite import groups_of, narrow
 
 
 @dataclass(frozen=True)
-class LowRank(Compressor):
+class LowRank(TunedCompressor):
     """Narrow every wide table to r columns, the best r for the table (Eckart & Young, 1936).
 
     Tables that meet in a sum or in the score share one basis, that of the tables stacked.
-    Codecs are kept, so the step may come before or after quantize.
+    Codecs are kept, so the step may come before or after quantize. That best r is the best for
+    the numbers in the table; with ``epochs`` they are trained to be so for the ranking.
     """
 
     name: ClassVar[str] = "lowrank"
@@ -49,6 +51,7 @@ class LowRank(Compressor):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.rank is not None and self.energy is not None:
             raise OptionError("lowrank.energy: give rank or energy, not both")
         if self.rank is not None and self.rank < 2:
@@ -59,7 +62,15 @@ class LowRank(Compressor):
             )
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
-        """Find a basis for each group of tables and rewrite the encoder around it."""
+        """Find a basis for each group of tables, rewrite the encoder around it, and train."""
+        if not self.epochs:
+            return self._narrowed(model, context)
+        context.require_dataset("lowrank")
+        from edgerec.learn import CodecTwin, tune
+
+        return tune(self, CodecTwin(self._narrowed(model, context)), context, model)
+
+    def _narrowed(self, model: DeviceModel, context: Context) -> DeviceModel:
         if model.needs_user_vector:
             raise CompressError(
                 "lowrank: the encoder reads a user_vector, which would have to be narrowed "
@@ -85,13 +96,13 @@ class LowRank(Compressor):
 
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
-        """Ranks."""
-        return {"rank": (16, 32, 48)}
+        """Ranks, trained or not."""
+        return {"rank": (16, 32, 48), "epochs": (0, 4)}
 
     def outline(self, model: DeviceModel) -> DeviceModel | None:
         """Factorising is quick enough to be its own outline; none where it does not work."""
         try:
-            return self.compress(model, Context())
+            return self._narrowed(model, Context())
         except CompressError:
             return None
 

@@ -17,18 +17,16 @@ from edgerec.plugin import (
     DeviceModel,
     OptionError,
     Table,
+    TunedCompressor,
     hookimpl,
 )
 from edgerec_prune.sparse import Sparse
 
 Importance = Literal["magnitude", "gradient", "abs_gradient", "taylor", "fisher"]
 
-#: T of the order that fine-tuning keeps: low, for the top of the list is what is shown.
-TEMPERATURE = 0.1
-
 
 @dataclass(frozen=True)
-class Prune(Compressor):
+class Prune(TunedCompressor):
     """Remove the share of a model that matters least, and train what is left if asked to.
 
     ``weights`` sets single numbers of the wide tables to zero and writes the rest in the
@@ -50,20 +48,11 @@ class Prune(Compressor):
         default="magnitude",
         metadata={"help": "what counts: |w|, Σg, Σ|g|, |Σ w·g| or Σg² over training histories"},
     )
-    epochs: int = field(default=0, metadata={"help": "training of what is left; 0: none"})
-    distill: float = field(default=100.0, metadata={"help": "weight of the given model's order"})
-    learning_rate: float = field(default=0.003, metadata={"help": "of that training"})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.share < 1:
             raise OptionError(f"prune.share: expected a number between 0 and 1, got {self.share}")
-        for name in ("epochs", "distill"):
-            if getattr(self, name) < 0:
-                raise OptionError(f"prune.{name}: expected 0 or more, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise OptionError(
-                f"prune.learning_rate: expected more than 0, got {self.learning_rate:g}"
-            )
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
         """Score every number, drop the lowest share, and train the rest for ``epochs``."""
@@ -72,21 +61,11 @@ class Prune(Compressor):
         pruned = self._pruned(model, context, self.importance)
         if not self.epochs:
             return pruned
-        from edgerec.learn import CodecTwin, fine_tune
+        from edgerec.learn import CodecTwin, tune
 
         # Zeros that the sparse codec leaves out stay zeros.
-        twin = CodecTwin(pruned)
-        fine_tune(
-            twin,
-            context,
-            who="prune",
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            distill=self.distill,
-            temperature=TEMPERATURE,
-            teacher=pruned if self.structure == "items" else model,
-        )
-        return twin.to_device_model()
+        teacher = pruned if self.structure == "items" else model
+        return tune(self, CodecTwin(pruned), context, teacher)
 
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:

@@ -22,16 +22,14 @@ from edgerec.plugin import (
     Int4,
     Int8,
     OptionError,
+    TunedCompressor,
     hookimpl,
 )
 from edgerec_quantize.grouped import Int4Group
 
-#: T of the order that training keeps: low, for the top of the list is what is shown.
-TEMPERATURE = 0.1
-
 
 @dataclass(frozen=True)
-class Quantize(Compressor):
+class Quantize(TunedCompressor):
     """Quantization row by row or by group, after training or, with ``epochs``, aware of it.
 
     Tables of one number an item (LightGCN's scales) become fp16 whatever the codec: a
@@ -63,11 +61,10 @@ class Quantize(Compressor):
         default=None,
         metadata={"help": "turn linear models to suit the codec, at no cost; int4 does by default"},
     )
-    epochs: int = field(default=0, metadata={"help": "training through the rounding; 0: none"})
-    distill: float = field(default=100.0, metadata={"help": "weight of the given model's order"})
-    learning_rate: float = field(default=0.001, metadata={"help": "of that training"})
+    learning_rate: float = field(default=0.001, kw_only=True, metadata={"help": "of that training"})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.codec == "fp16":
             if self.symmetric is not None or self.range is not None:
                 raise OptionError("quantize: fp16 has no range; leave symmetric and range out")
@@ -85,13 +82,6 @@ class Quantize(Compressor):
                 "quantize.range: scores is for whole rows, and training chooses codes by itself; "
                 "leave group and epochs out, or use minmax or mse"
             )
-        for name in ("epochs", "distill"):
-            if getattr(self, name) < 0:
-                raise OptionError(f"quantize.{name}: expected 0 or more, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise OptionError(
-                f"quantize.learning_rate: expected more than 0, got {self.learning_rate:g}"
-            )
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
         """Encode every table that is wider than the codec; train it so if asked to."""
@@ -104,20 +94,9 @@ class Quantize(Compressor):
         if not self.epochs:
             return rounded
         context.require_dataset("quantize")
-        from edgerec.learn import CodecTwin, fine_tune
+        from edgerec.learn import CodecTwin, tune
 
-        twin = CodecTwin(rounded, start=model)
-        fine_tune(
-            twin,
-            context,
-            who="quantize",
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            distill=self.distill,
-            temperature=TEMPERATURE,
-            teacher=model,
-        )
-        return twin.to_device_model()
+        return tune(self, CodecTwin(rounded, start=model), context, model)
 
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
