@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,14 @@ def save_state(
     path: str | Path,
     module: nn.Module,
     optimizer: Optimizer,
-    options: Any,
+    options: Mapping[str, Any],
     epochs_done: int,
 ) -> None:
     """Write parameters, the optimizer's moments and the epoch, atomically."""
     sections = {f"parameter/{n}": p.detach().numpy() for n, p in module.named_parameters()}
     for index, entry in optimizer.state_dict()["state"].items():
         sections |= {f"optimizer/{index}/{k}": v.numpy() for k, v in entry.items()}
-    meta = {"options": dataclasses.asdict(options), "epochs_done": epochs_done}
+    meta = {"options": dict(options), "epochs_done": epochs_done}
     write_container(path, "training", meta, sections)
 
 
@@ -35,7 +35,7 @@ def load_state(
     path: str | Path,
     module: nn.Module,
     optimizer: Optimizer,
-    options: Any,
+    options: Mapping[str, Any],
 ) -> int:
     """Restore what ``save_state`` wrote and return the epochs done; 0 if there is no file.
 
@@ -48,7 +48,7 @@ def load_state(
     container = Container(path)
     container.verify()
     written = container.meta.get("options", {})
-    ours = dataclasses.asdict(options)
+    ours = dict(options)
     changed = sorted(k for k in ours.keys() | written.keys() if ours.get(k) != written.get(k))
     if container.kind != "training" or changed:
         raise OptionError(

@@ -45,6 +45,7 @@ __all__ = [
     "lists",
     "ranking_loss",
     "rows_of",
+    "sampled_softmax",
     "scale_of",
     "scores_of",
     "soft_loss",
@@ -75,11 +76,13 @@ class Lists:
 
     Args:
         items: int64[edges], rows of the model.
-        counts: int64[B], how many of them each user has, two or more.
+        counts: int64[B], how many of them each user has.
+        own: float[B, d], what a user has besides; none in a model of histories alone.
     """
 
     items: Tensor
     counts: Tensor
+    own: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,7 @@ def scores_of(rows: Rows, users: Lists, sample: Tensor) -> tuple[Tensor, Tensor]
     """User vectors float[B, d], and scores float[B, |S|] of sampled items; seen ones NEVER."""
     offsets = F.pad(users.counts.cumsum(0), (1, 0))
     user = F.embedding_bag(users.items, rows.past, offsets, mode="sum", include_last_offset=True)
+    user = user if users.own is None else user + users.own
     scores = F.normalize(user, dim=1) @ F.embedding(sample, rows.candidates).T
     seen = torch.zeros(len(users.counts), len(rows.candidates), dtype=torch.bool)
     seen[torch.repeat_interleave(users.counts), users.items] = True
@@ -179,15 +183,54 @@ def list_loss(
     scores: Tensor,
     temperature: float = 0.15,
     user_weight: float = 0.2,
+    gce: float = 0.0,
 ) -> Tensor:
-    """L_rank of ``scores_of``; a user with c items counts as c^(1 - user_weight) of them."""
+    """L_rank of ``scores_of``: each item of each user left out in turn."""
     owner = torch.repeat_interleave(users.counts)
-    without = F.normalize(user[owner] - F.embedding(users.items, rows.past), dim=1)
-    positive = (without * F.embedding(users.items, rows.candidates)).sum(1) / temperature
-    rest = torch.logsumexp(scores / temperature, 1)
-    rest = rest + math.log(len(rows.candidates) / scores.shape[1])
-    weight = users.counts.float().pow(-user_weight)[owner]
-    return (F.softplus(rest[owner] - positive) * (weight / weight.sum())).sum()
+    # F.embedding, not indexing: on CPU its backward is many times faster.
+    left = F.embedding(owner, user) - F.embedding(users.items, rows.past)
+    positive = (F.normalize(left, dim=1) * F.embedding(users.items, rows.candidates)).sum(1)
+    return sampled_softmax(
+        scores,
+        positive,
+        owner,
+        users.counts.float(),
+        len(rows.candidates),
+        temperature,
+        user_weight,
+        gce,
+    )
+
+
+def sampled_softmax(
+    scores: Tensor,
+    positive: Tensor,
+    owner: Tensor,
+    counts: Tensor,
+    n_items: int,
+    temperature: float,
+    user_weight: float,
+    gce: float = 0.0,
+) -> Tensor:
+    """Weighted mean of the losses l = softplus(log(n / |S| Σ_j exp(s_j / τ)) - s / τ) of positives.
+
+    Args:
+        scores: float[B, |S|], s_j of sampled items, NEVER for those that a user has.
+        positive: float[P], s of the positives.
+        owner: int64[P], whose they are.
+        counts: float[B], the length of each history.
+        n_items: n, size of the catalogue.
+        temperature: τ.
+        user_weight: g; a positive counts as counts^-g, between interactions and users alike.
+        gce: q of the generalized cross entropy (1 - exp(-q l)) / q (Zhang & Sabuncu, NeurIPS
+            2018), which gives less room to items that are out of reach; 0 is l itself.
+    """
+    rest = torch.logsumexp(scores / temperature, 1) + math.log(n_items / scores.shape[1])
+    loss = F.softplus(rest[owner] - positive / temperature)
+    if gce:
+        loss = -torch.expm1(-gce * loss) / gce
+    weight = counts.pow(-user_weight)[owner]
+    return (loss * (weight / weight.sum())).sum()
 
 
 def soft_loss(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:

@@ -1,14 +1,8 @@
-r"""Train a GNN for the mode that ships: recommending from a history alone.
+"""Train a GNN for the mode that ships: recommending from a history alone.
 
-All items of a user are targets at once, each left out of its own history (u − w_ui p_i, or
-the encoder would learn to find what it was given). For user u with history N(u) and a
-sample S of the items outside it,
-
-    loss_u = |N(u)|^-g Σ_{i ∈ N(u)} log(1 + n / |S| Σ_{j ∈ S} exp((s_uj − s_ui) / τ))
-
-with s_ui the product of the unit user vector and the candidate row: a sampled softmax (Wu
-et al., TOIS 2024) with the negatives shared by a step's users. The weight |N(u)|^-g lies
-between counting interactions and counting users.
+From a spectral start, by Adam, a few passes over the users; ``edgerec.objective`` is what is
+minimized. A teacher, a wider model of the same data, makes a narrow one better than it would
+become by itself.
 """
 
 from __future__ import annotations
@@ -23,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from edgerec.checkpoint import load_state, save_state
 from edgerec.codecs import F32, Fp32
@@ -32,13 +25,11 @@ from edgerec.data import Dataset
 from edgerec.device_model import DeviceModel, Head, Table
 from edgerec.errors import OptionError
 from edgerec.features import add_titles
-from edgerec.graph import Graph, bag
+from edgerec.graph import Graph
 from edgerec.models import FAMILIES, GNN
+from edgerec.objective import Objective
 
 __all__ = ["TrainOptions", "Trained", "train"]
-
-#: Share of a history that is held out of a dense encoder's input at a time.
-HELD_OUT = 0.3
 
 
 @dataclass(frozen=True)
@@ -70,6 +61,12 @@ class TrainOptions:
     temperature: float = field(default=0.15, metadata={"help": "τ of the softmax"})
     popularity: float = field(default=0.1, metadata={"help": "γ, candidate length degree^γ"})
     user_weight: float = field(default=0.2, metadata={"help": "g, how much long histories lose"})
+    gce: float = field(
+        default=0.0, metadata={"help": "q of the generalized cross entropy; 0: the plain one"}
+    )
+    distill: float | None = field(
+        default=None, metadata={"help": "weight of a teacher's order; 5 where there is one"}
+    )
     history_length: int = field(default=200, metadata={"help": "H, past items a device reads"})
     seed: int = field(default=0, metadata={"help": "of every random choice"})
 
@@ -82,6 +79,9 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name}: expected a positive integer, got {value}")
+        for name in ("gce", "distill"):
+            if (getattr(self, name) or 0) < 0:
+                raise OptionError(f"{name}: expected 0 or more, got {getattr(self, name)}")
         for name in ("learning_rate", "temperature"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"{name}: expected a positive number, got {getattr(self, name)}")
@@ -140,6 +140,7 @@ def train(
     dataset: Dataset,
     options: TrainOptions | None = None,
     *,
+    teacher: DeviceModel | None = None,
     checkpoint: str | Path | None = None,
     progress: Callable[[int, int, str], None] = no_progress,
     **changes: Any,
@@ -149,13 +150,15 @@ def train(
     Args:
         dataset: what to train on.
         options: training options; ``changes`` override single ones.
+        teacher: a wider model of the same items that adds up rows, whose order is learned too.
         checkpoint: a file that the state is written to after each epoch, and resumed
             from if it is there; it is removed when training ends.
         progress: called with (epochs done, epochs, text).
         changes: fields of TrainOptions.
 
     Raises:
-        OptionError: an option is wrong, or the checkpoint belongs to another training.
+        OptionError: an option is wrong, the teacher is of another catalogue or kind, or the
+            checkpoint belongs to another training.
     """
     options = dataclasses.replace(options or TrainOptions(), **changes)
     torch.manual_seed(options.seed)
@@ -164,22 +167,23 @@ def train(
     gnn.start(spectral_start(graph, options.dim, options.seed), graph, options.popularity)
     if options.features:
         add_titles(gnn, dataset.items)
+    objective = Objective(gnn, graph, dataset, options, teacher)
     optimizer = torch.optim.Adam(gnn.parameters(), options.learning_rate, fused=True)
-    done = load_state(checkpoint, gnn, optimizer, options) if checkpoint else 0
+    settings = dataclasses.asdict(options) | {"teacher": objective.digest}
+    done = load_state(checkpoint, gnn, optimizer, settings) if checkpoint else 0
     for epoch in range(done, options.epochs):
-        loss = _epoch(gnn, graph, optimizer, epoch, options)
+        loss = _epoch(objective, optimizer, epoch)
         if checkpoint:
-            save_state(checkpoint, gnn, optimizer, options, epoch + 1)
+            save_state(checkpoint, gnn, optimizer, settings, epoch + 1)
         progress(epoch + 1, options.epochs, f"loss {loss:.3f}")
     if checkpoint:
         Path(checkpoint).unlink(missing_ok=True)
     return Trained(gnn, graph, dataset, options)
 
 
-def _epoch(
-    gnn: GNN, graph: Graph, optimizer: torch.optim.Optimizer, epoch: int, options: TrainOptions
-) -> float:
+def _epoch(objective: Objective, optimizer: torch.optim.Optimizer, epoch: int) -> float:
     """One pass over the users in random order; return the mean loss."""
+    graph, options = objective.graph, objective.options
     # A generator an epoch, so that a resumed training draws what it would have drawn.
     generator = torch.Generator().manual_seed(options.seed * 100_003 + epoch)
     active = torch.nonzero(graph.degree[: graph.n_users] > 1)[:, 0]
@@ -189,54 +193,12 @@ def _epoch(
         done = (epoch * len(batches) + number) / (options.epochs * len(batches))
         for group in optimizer.param_groups:
             group["lr"] = options.learning_rate * learning_curve(done)
-        loss = _loss(gnn, graph, users, generator, options)
+        loss = objective(users, generator)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         losses.append(loss.detach())
     return float(torch.stack(losses).mean()) if losses else 0.0
-
-
-def _loss(
-    gnn: GNN, graph: Graph, users: Tensor, generator: torch.Generator, options: TrainOptions
-) -> Tensor:
-    """Loss of all items of some users, int64[B]."""
-    tables = gnn.tables(graph)
-    candidates = gnn.readout(tables.candidates, graph.item_degree)
-    item, place, offsets = graph.histories(users)
-    seen_item, seen_place = item, place
-    weight = (graph.degree[users] ** -gnn.normalization)[place]
-    if gnn.linear:
-        target = torch.ones(len(item), dtype=torch.bool)
-    else:
-        # Taking one item out of a dense encoder's input is a new encoding for each. So a
-        # random part is taken out at once: the rest is the history, the part the targets.
-        target = torch.rand(len(item), generator=generator) < HELD_OUT
-        kept = torch.bincount(place[~target], minlength=len(users)).clamp(min=1)
-        weight = (kept.float() ** -gnn.normalization)[place] * ~target
-    pooled = [bag(past, item, offsets, weight) for past in tables.past]
-    own = None if gnn.users is None else F.embedding(users, gnn.users)
-    user = F.normalize(gnn.user(pooled, own), dim=1)
-    # F.embedding, not indexing: on CPU its backward is many times faster.
-    if gnn.linear:
-        left_out = F.embedding(place, pooled[0]) - weight[:, None] * F.embedding(
-            item, tables.past[0]
-        )
-        own = None if own is None else F.embedding(place, own)
-        without = F.normalize(gnn.user([left_out], own), dim=1)
-    else:
-        item, place = item[target], place[target]
-        without = F.embedding(place, user)
-    positive = (without * F.embedding(item, candidates)).sum(1) / options.temperature
-    count = min(options.negatives, graph.n_items)
-    sample = torch.randperm(graph.n_items, generator=generator)[:count]
-    negative = user @ F.embedding(sample, candidates).T / options.temperature
-    seen = torch.zeros(len(users), graph.n_items, dtype=torch.bool)
-    seen[seen_place, seen_item] = True
-    negative = negative.masked_fill(seen[:, sample], -1e4)
-    total = negative.logsumexp(1) + math.log(graph.n_items / count)
-    share = (graph.degree[users] ** -options.user_weight)[place]
-    return (F.softplus(total[place] - positive) * share).sum() / share.sum()
 
 
 def learning_curve(done: float, warm_up: float = 0.05) -> float:

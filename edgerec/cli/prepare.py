@@ -93,15 +93,18 @@ def train(
     layers: Annotated[int | None, typer.Option(help="rounds of message passing")] = None,
     epochs: Annotated[int, typer.Option(help="passes over the users")] = 8,
     history_length: Annotated[int, typer.Option(help="past items that a device reads")] = 200,
+    teacher: Annotated[
+        Path | None, typer.Option(help="a wider .model of the same data to learn from")
+    ] = None,
     seed: Annotated[int, typer.Option(help="of every random choice")] = 0,
 ) -> None:
     """Train a GNN. Interrupted, the same command resumes after the last whole epoch.
 
-    Example: `edgerec train shop.dataset --model graphsage -o shop.model`
+    Example: `edgerec train shop.dataset --teacher wide.model -o shop.model`
     """
     from edgerec.quality import evaluate
     from edgerec.sources import load
-    from edgerec.store import save_model
+    from edgerec.store import load_model, save_model
     from edgerec.training import TrainOptions
     from edgerec.training import train as run_training
 
@@ -110,8 +113,11 @@ def train(
         model=model, dim=dim, layers=layers, epochs=epochs, history_length=history_length, seed=seed
     )
     checkpoint = output.with_name(output.name + ".checkpoint")
+    wide = None if teacher is None else load_model(teacher)
     with progress_bar("training", err) as progress:
-        trained = run_training(dataset, options, checkpoint=checkpoint, progress=progress)
+        trained = run_training(
+            dataset, options, teacher=wide, checkpoint=checkpoint, progress=progress
+        )
     device_model = trained.to_device_model()
     size = save_model(device_model, output)
     out.print(

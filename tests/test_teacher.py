@@ -1,0 +1,88 @@
+"""Training with a teacher: its order is learned, and what does not fit is refused."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import edgerec
+from edgerec.data import Dataset
+from edgerec.device_model import DeviceModel
+from edgerec.errors import OptionError
+from edgerec.quality import evaluate
+from edgerec.ranking import sampled_softmax
+from edgerec.training import train
+
+SMALL: dict[str, Any] = {"epochs": 4, "dim": 8, "batch": 32}
+
+
+@pytest.fixture(scope="module")
+def teacher(dataset: Dataset) -> DeviceModel:
+    return train(dataset, dim=32, epochs=8, batch=32).to_device_model()
+
+
+@pytest.mark.parametrize("family", ["historygcn", "lightgcn", "graphsage"])
+def test_a_student_comes_closer_to_its_teacher(
+    family: str, dataset: Dataset, teacher: DeviceModel
+) -> None:
+    goal = evaluate(teacher, dataset)
+    options: dict[str, Any] = SMALL | {"model": family, "epochs": 20}
+    alone = train(dataset, **options).to_device_model()
+    taught = train(dataset, teacher=teacher, distill=5.0, **options).to_device_model()
+    assert taught.table_bytes == alone.table_bytes
+    assert evaluate(taught, dataset).kept(goal)[1] > evaluate(alone, dataset).kept(goal)[1]
+
+
+def test_a_narrow_student_is_better_for_it() -> None:
+    films = edgerec.load("ml-100k").split_random(0.2)
+    wide = train(films, dim=128).to_device_model()
+    alone = train(films, dim=16).to_device_model()
+    taught = train(films, teacher=wide, dim=16).to_device_model()
+    assert evaluate(taught, films).ndcg > evaluate(alone, films).ndcg + 0.001
+
+
+def test_generalized_cross_entropy() -> None:
+    scores, positive = torch.tensor([[0.2, -0.1], [0.4, 0.3]]), torch.tensor([0.5, 0.1, 0.2])
+    owner, counts = torch.tensor([0, 0, 1]), torch.tensor([2.0, 1.0])
+    losses, weights = [], []
+    for place, user in enumerate(owner.tolist()):
+        rest = sum(math.exp(s / 0.5) for s in scores[user].tolist()) * 6 / 2
+        losses.append(math.log(1 + rest / math.exp(positive[place].item() / 0.5)))
+        weights.append(counts[user].item() ** -0.3)
+    for q in (0.0, 0.2):
+        each = [(1 - math.exp(-q * loss)) / q if q else loss for loss in losses]
+        expected = sum(w * loss for w, loss in zip(weights, each, strict=True)) / sum(weights)
+        found = sampled_softmax(scores, positive, owner, counts, 6, 0.5, 0.3, gce=q)
+        assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_resuming_needs_the_same_teacher(
+    dataset: Dataset, teacher: DeviceModel, tmp_path: Path
+) -> None:
+    def interrupt(done: int, total: int, what: str) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, teacher=teacher, checkpoint=path, progress=interrupt, **SMALL)
+    with pytest.raises(OptionError, match="was written with another teacher; use the same"):
+        train(dataset, checkpoint=path, **SMALL)
+    resumed = train(dataset, teacher=teacher, checkpoint=path, **SMALL)
+    assert torch.equal(resumed.gnn.items, train(dataset, teacher=teacher, **SMALL).gnn.items)
+
+
+def test_what_is_refused(dataset: Dataset, teacher: DeviceModel) -> None:
+    with pytest.raises(OptionError, match="distill: has no effect without a teacher; give both"):
+        train(dataset, distill=1.0, **SMALL)
+    with pytest.raises(OptionError, match="gce: expected 0 or more, got -1"):
+        train(dataset, gce=-1, **SMALL)
+    fewer = teacher.take([0, 1, 2, 3])  # type: ignore[arg-type]  # rows
+    with pytest.raises(OptionError, match=r"teacher: has another catalogue \(4 items\) than the"):
+        train(dataset, teacher=fewer, **SMALL)
+    sage = train(dataset, model="graphsage", epochs=1, dim=8).to_device_model()
+    with pytest.raises(OptionError, match="teacher: must add up item rows, as historygcn and"):
+        train(dataset, teacher=sage, **SMALL)
