@@ -6,6 +6,7 @@ import abc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgerec.device_model import DeviceModel
@@ -30,11 +31,14 @@ class Context:
             (gradient pruning, distillation) need it.
         seed: for every random choice.
         progress: called with (done, total, what) during long work.
+        checkpoint: a folder for the state of unfinished training, which a later run with the
+            same input goes on from; none to keep nothing.
     """
 
     dataset: Dataset | None = None
     seed: int = 0
     progress: Callable[[int, int, str], None] = field(default=no_progress, repr=False)
+    checkpoint: Path | None = None
 
     def require_dataset(self, who: str) -> Dataset:
         """Return the dataset.

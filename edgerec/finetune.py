@@ -12,8 +12,11 @@ by Adam, with a step size that falls to nothing along a cosine.
 from __future__ import annotations
 
 import abc
+import contextlib
 import math
+import zlib
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from edgerec.checkpoint import load_state, save_state
 from edgerec.compressor import Context
 from edgerec.data import Dataset
 from edgerec.device_model import DeviceModel
@@ -70,6 +74,9 @@ def fine_tune(
 ) -> float:
     """Train a twin in place; the same seed gives the same result.
 
+    Where the context has a folder for checkpoints, the state is kept there after each epoch,
+    and training that was interrupted goes on from it.
+
     Args:
         twin: the model as it will be written; its ``table`` may quantize, its parameters are
             what is trained.
@@ -107,8 +114,13 @@ def fine_tune(
         twin.parameters() if parameters is None else parameters, learning_rate
     )
     rates = [group["lr"] for group in optimizer.param_groups]
+    setting = (who, epochs, rates, distill, temperature, sample, context.seed)
+    path = _state_path(context, setting, twin, given)
+    start = 0 if path is None else load_state(path, twin, optimizer, {})
+    if start and after_step is not None:
+        after_step(start / epochs)
     mean = 0.0
-    for epoch in range(epochs):
+    for epoch in range(start, epochs):
         # A seed an epoch, which gives the same order of users whatever came before.
         seed = context.seed * 100_003 + epoch
         found: list[float] = []
@@ -125,8 +137,30 @@ def fine_tune(
         if not found:
             raise CompressError(f"{who}: no user has two items that the model knows; cannot train")
         mean = float(np.mean(found))
+        if path is not None:
+            save_state(path, twin, optimizer, {}, epoch + 1)
         context.progress(epoch + 1, epochs, f"{who}, loss {mean:.4f}")
+    if path is not None:
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another step's state is there
+            path.parent.rmdir()
     return mean
+
+
+def _state_path(
+    context: Context, setting: tuple[Any, ...], twin: Twin, given: DeviceModel
+) -> Path | None:
+    """The file for the state of this training: named by all that it depends on."""
+    if context.checkpoint is None:
+        return None
+    train = context.require_dataset(setting[0]).train
+    digest = zlib.crc32(repr(setting).encode())
+    parts = [parameter.detach().numpy() for parameter in twin.parameters()]
+    parts += [array for table in given.tables.values() for array in table.arrays.values()]
+    for part in (*parts, train.indptr, train.items):
+        digest = zlib.crc32(part.tobytes(), digest)
+    context.checkpoint.mkdir(parents=True, exist_ok=True)
+    return context.checkpoint / f"{setting[0]}-{digest:08x}"
 
 
 def tune(

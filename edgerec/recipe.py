@@ -107,15 +107,20 @@ def compress(
     dataset: Dataset | None = None,
     seed: int = 0,
     progress: Callable[[int, int, str], None] = no_progress,
+    checkpoint: str | Path | None = None,
 ) -> DeviceModel:
     """Apply compressors in order: ``compress(model, "prune:share=0.8", "quantize")``.
+
+    With ``checkpoint``, a folder, a step that trains keeps its state there after each epoch,
+    and goes on from it when it is called again after an interruption.
 
     Raises:
         UnknownNameError, OptionError: a name or an option is wrong.
         CompressError: a step failed or had no effect.
     """
     made = [_compressor(*parse_spec(c)) if isinstance(c, str) else c for c in chain]
-    return run_chain(model, made, Context(dataset, seed, progress))[0]
+    folder = None if checkpoint is None else Path(checkpoint)
+    return run_chain(model, made, Context(dataset, seed, progress, folder))[0]
 
 
 def build(
@@ -132,7 +137,8 @@ def build(
 
     A bundle is measured in a fresh process in its real runtime, over the histories of
     test users, and takes its place as ``folder/<target>.edgerec`` only when it keeps the
-    device's budget.
+    device's budget. Interrupted while a compressor trains, the same call goes on from its last
+    epoch.
 
     Args:
         model: the uncompressed model, which quality is compared with.
@@ -158,7 +164,13 @@ def build(
     progress(0, total, "compressing")
     # No compressor sees what its result is measured on.
     unseen = replace(dataset, test=None)
-    small, steps = run_chain(model, chain, Context(unseen, seed))
+    context = Context(
+        unseen,
+        seed,
+        lambda done, of, what: progress(0, total, f"compressing: {what} ({done} of {of})"),
+        Path(folder) / ".unfinished",
+    )
+    small, steps = run_chain(model, chain, context)
     progress(1, total, "evaluating")
     chosen = evaluation_users(dataset, users, seed)
     before = evaluate(model, dataset, users=chosen)

@@ -62,7 +62,7 @@ class TrainOptions:
     popularity: float = field(default=0.1, metadata={"help": "γ, candidate length degree^γ"})
     user_weight: float = field(default=0.2, metadata={"help": "g, how much long histories lose"})
     gce: float = field(
-        default=0.0, metadata={"help": "q of the generalized cross entropy; 0: the plain one"}
+        default=0.1, metadata={"help": "q of the generalized cross entropy; 0: the plain one"}
     )
     distill: float | None = field(
         default=None, metadata={"help": "weight of a teacher's order; 5 where there is one"}

@@ -1,0 +1,89 @@
+"""Compressors that train go on after an interruption, to the same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import edgerec
+from edgerec.compressor import same_content
+from edgerec.data import Dataset
+from edgerec.device_model import DeviceModel
+from edgerec.errors import BundleError
+from edgerec.recipe import Recipe, build
+from edgerec.training import train
+
+STEPS = [
+    "pq:bytes=14,epochs=4",
+    "quantize:codec=int4,epochs=4",
+    "prune:structure=dimensions,share=0.5,epochs=4",
+    "prune:share=0.9,epochs=4",
+    "lowrank:rank=8,epochs=4",
+]
+
+
+@pytest.fixture(scope="module", params=["historygcn", "graphsage"])
+def model(dataset: Dataset, request: pytest.FixtureRequest) -> DeviceModel:
+    return train(dataset, model=request.param, dim=16, epochs=2, batch=32).to_device_model()
+
+
+def interrupt(done: int, total: int, what: str) -> None:
+    """Stop after the second epoch of a training."""
+    if "loss" in what and done == 2:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_an_interrupted_step(
+    step: str, model: DeviceModel, dataset: Dataset, tmp_path: Path
+) -> None:
+    if "dimensions" in step and not model.is_linear:
+        step = "prune:structure=units,share=0.5,epochs=4"
+    folder = tmp_path / "unfinished"
+    with pytest.raises(KeyboardInterrupt):
+        edgerec.compress(model, step, dataset=dataset, progress=interrupt, checkpoint=folder)
+    (state,) = folder.iterdir()
+    # What another training left there is another file's matter.
+    other = edgerec.compress(model, step, dataset=dataset, seed=1, checkpoint=folder)
+    assert list(folder.iterdir()) == [state]
+    seen: list[int] = []
+    resumed = edgerec.compress(
+        model,
+        step,
+        dataset=dataset,
+        checkpoint=folder,
+        progress=lambda done, _, what: seen.append(done) if "loss" in what else None,
+    )
+    assert seen == [3, 4]
+    assert not folder.exists()
+    whole = edgerec.compress(model, step, dataset=dataset)
+    assert same_content(resumed, whole)
+    assert not same_content(other, whole)
+
+
+def test_a_damaged_state_is_an_error(model: DeviceModel, dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        edgerec.compress(
+            model, STEPS[0], dataset=dataset, progress=interrupt, checkpoint=tmp_path / "unfinished"
+        )
+    (state,) = (tmp_path / "unfinished").iterdir()
+    state.write_bytes(state.read_bytes()[:-9])
+    with pytest.raises(BundleError):
+        edgerec.compress(model, STEPS[0], dataset=dataset, checkpoint=tmp_path / "unfinished")
+    assert state.exists()
+
+
+def test_a_build_goes_on(model: DeviceModel, dataset: Dataset, tmp_path: Path) -> None:
+    recipe = Recipe((("pq", {"bytes": "14", "epochs": "4"}),), ("numpy",))
+
+    def stop(done: int, total: int, what: str) -> None:
+        if "(2 of 4)" in what:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(model, dataset, recipe, tmp_path, progress=stop)
+    seen: list[str] = []
+    build(model, dataset, recipe, tmp_path, progress=lambda *now: seen.append(now[2]))
+    assert [text.split("(")[1] for text in seen if "loss" in text] == ["3 of 4)", "4 of 4)"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["numpy.edgerec"]
