@@ -15,7 +15,7 @@ import abc
 import contextlib
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from edgerec.ranking import (
     scores_of,
     soft_loss,
 )
+from edgerec.teacher import Teachers
 from edgerec.tuned import TunedCompressor
 from edgerec.twin import Twin
 
@@ -68,7 +69,7 @@ def fine_tune(
     distill: float = 0.0,
     temperature: float = TEMPERATURE,
     sample: int = SAMPLE,
-    teacher: DeviceModel | None = None,
+    teacher: DeviceModel | Sequence[DeviceModel] | None = None,
     parameters: Iterable[Any] | None = None,
     after_step: Callable[[float], None] | None = None,
 ) -> float:
@@ -87,7 +88,8 @@ def fine_tune(
         distill: weight of the teacher's order; 0 leaves the ranking loss alone.
         temperature: T of that order. A lower one is about the top of the list alone.
         sample: items a step that a linear model's users are scored against; fewer is faster.
-        teacher: a model of the same catalogue, ``twin.model`` by default.
+        teacher: a model of the same catalogue, or several whose scores are averaged;
+            ``twin.model`` by default.
         parameters: parameters, or groups of them as ``torch.optim`` takes them; all of the
             twin's by default.
         after_step: called with the share of training that is done, from 0 to 1.
@@ -96,26 +98,20 @@ def fine_tune(
         The mean loss of the last epoch.
 
     Raises:
-        CompressError: there is no dataset, no user has two items, or the teacher is of
-            another catalogue.
+        CompressError: there is no dataset, or no user has two items.
+        OptionError: a teacher is of another catalogue.
     """
     dataset = context.require_dataset(who)
-    given = twin.model if teacher is None else teacher
-    if len(given.items) != len(twin.model.items):
-        raise CompressError(
-            f"{who}: the teacher has {len(given.items)} items, the model {len(twin.model.items)}; "
-            "take the same rows of both"
-        )
-    linear = twin.model.is_linear and given.is_linear
-    losses = (_ListLosses if linear else _ExampleLosses)(
-        twin, given, dataset, distill, temperature, sample
+    teachers = Teachers.of(twin.model if teacher is None else teacher, twin.model.items)
+    losses = (_ListLosses if twin.model.is_linear else _ExampleLosses)(
+        twin, teachers, dataset, distill, temperature, sample
     )
     optimizer = torch.optim.Adam(
         twin.parameters() if parameters is None else parameters, learning_rate
     )
     rates = [group["lr"] for group in optimizer.param_groups]
     setting = (who, epochs, rates, distill, temperature, sample, context.seed)
-    path = _state_path(context, setting, twin, given)
+    path = _state_path(context, setting, twin, teachers)
     start = 0 if path is None else load_state(path, twin, optimizer, {})
     if start and after_step is not None:
         after_step(start / epochs)
@@ -148,15 +144,14 @@ def fine_tune(
 
 
 def _state_path(
-    context: Context, setting: tuple[Any, ...], twin: Twin, given: DeviceModel
+    context: Context, setting: tuple[Any, ...], twin: Twin, teachers: Teachers
 ) -> Path | None:
     """The file for the state of this training: named by all that it depends on."""
     if context.checkpoint is None:
         return None
     train = context.require_dataset(setting[0]).train
-    digest = zlib.crc32(repr(setting).encode())
+    digest = zlib.crc32(repr(setting).encode(), teachers.digest)
     parts = [parameter.detach().numpy() for parameter in twin.parameters()]
-    parts += [array for table in given.tables.values() for array in table.arrays.values()]
     for part in (*parts, train.indptr, train.items):
         digest = zlib.crc32(part.tobytes(), digest)
     context.checkpoint.mkdir(parents=True, exist_ok=True)
@@ -186,19 +181,15 @@ class _Losses(abc.ABC):
     def __init__(
         self,
         twin: Twin,
-        given: DeviceModel,
+        teachers: Teachers,
         dataset: Dataset,
         distill: float,
         temperature: float,
         sample: int,
     ) -> None:
-        self.twin, self.dataset, self.sample = twin, dataset, sample
+        self.twin, self.teachers, self.dataset, self.sample = twin, teachers, dataset, sample
         self.distill, self.temperature = distill, temperature
-        self.scale, self.given, self.given_scale = (
-            scale_of(twin.model),
-            Twin(given),
-            scale_of(given),
-        )
+        self.scale = scale_of(twin.model)
 
     @abc.abstractmethod
     def __call__(self, seed: int) -> Iterator[tuple[Tensor, int]]:
@@ -211,8 +202,6 @@ class _ListLosses(_Losses):
     def __call__(self, seed: int) -> Iterator[tuple[Tensor, int]]:
         generator = torch.Generator().manual_seed(seed)
         n = len(self.twin.model.items)
-        with torch.no_grad():
-            given = rows_of(self.given, self.given_scale)
         size = min(MOST_USERS, max(FEWEST_USERS, self.dataset.train.n_users // STEPS))
         parts = lists(self.twin.model, self.dataset, size=size, seed=seed)
         for users in parts:
@@ -221,8 +210,7 @@ class _ListLosses(_Losses):
             user, scores = scores_of(rows, users, sample)
             loss = list_loss(rows, users, user, scores, TEMPERATURE)
             if self.distill:
-                with torch.no_grad():
-                    target = scores_of(given, users, sample)[1]
+                target = self.teachers.scores(users, sample)
                 loss = loss + self.distill * soft_loss(target, scores, self.temperature)
             yield loss, len(parts)
 
@@ -236,8 +224,7 @@ class _ExampleLosses(_Losses):
             scores = example_scores(self.twin, batch, self.scale)
             loss = F.cross_entropy(scores / TEMPERATURE, batch.target)
             if self.distill:
-                with torch.no_grad():
-                    target = example_scores(self.given, batch, self.given_scale).clamp(min=NEVER)
+                target = self.teachers.example_scores(batch)
                 soft = soft_loss(target, scores.clamp(min=NEVER), self.temperature)
                 loss = loss + self.distill * soft
             yield loss, steps

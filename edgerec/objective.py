@@ -18,7 +18,7 @@ seen is what there is to be recommended (Hinton et al., 2015; Tang & Wang, KDD 2
 
 from __future__ import annotations
 
-import zlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,13 +35,12 @@ from edgerec.ranking import (
     Lists,
     Rows,
     list_loss,
-    rows_of,
     sampled_softmax,
-    scale_of,
     scores_of,
+    seen_among,
     soft_loss,
 )
-from edgerec.twin import Twin
+from edgerec.teacher import Teachers
 
 if TYPE_CHECKING:
     from edgerec.training import TrainOptions
@@ -64,12 +63,12 @@ class Objective:
     Args:
         gnn: what is trained.
         graph: the training interactions.
+        dataset: whose catalogue a teacher must have.
         options: temperature, negatives, weights.
-        teacher: a model of the same catalogue that adds up rows, or none.
+        teacher: a model of the same catalogue, or several, or none.
 
     Raises:
-        OptionError: the teacher is of another catalogue or kind, or ``distill`` is given
-            without one.
+        OptionError: the teacher is of another catalogue, or ``distill`` is given without one.
     """
 
     def __init__(
@@ -78,31 +77,12 @@ class Objective:
         graph: Graph,
         dataset: Dataset,
         options: TrainOptions,
-        teacher: DeviceModel | None = None,
+        teacher: DeviceModel | Sequence[DeviceModel] | None = None,
     ) -> None:
         self.gnn, self.graph, self.options = gnn, graph, options
-        self.teacher: Rows | None = None
-        if teacher is None:
-            if options.distill is not None:
-                raise OptionError("distill: has no effect without a teacher; give both")
-            return
-        if teacher.items.ids != dataset.items.ids:
-            raise OptionError(
-                f"teacher: has another catalogue ({len(teacher.items):,} items) than the dataset "
-                f"({len(dataset.items):,}); train both on one dataset"
-            )
-        if not teacher.is_linear:
-            raise OptionError(
-                "teacher: must add up item rows, as historygcn and lightgcn do; the compressor "
-                "distill learns from any"
-            )
-        with torch.no_grad():
-            self.teacher = rows_of(Twin(teacher), scale_of(teacher))
-
-    @property
-    def digest(self) -> int | None:
-        """What tells one teacher from another; none without one."""
-        return None if self.teacher is None else zlib.crc32(self.teacher.past.numpy().tobytes())
+        if teacher is None and options.distill is not None:
+            raise OptionError("distill: has no effect without a teacher; give both")
+        self.teachers = None if teacher is None else Teachers.of(teacher, dataset.items)
 
     def __call__(self, users: Tensor, generator: torch.Generator) -> Tensor:
         """Loss of all items of some users, int64[B]."""
@@ -112,11 +92,10 @@ class Objective:
             loss, scores, sample, given = self._left_out(users, tables.past, candidates, generator)
         else:
             loss, scores, sample, given = self._held_out(users, tables.past, candidates, generator)
-        if self.teacher is None:
+        if self.teachers is None:
             return loss
-        with torch.no_grad():
-            taught = scores_of(self.teacher, given, sample)[1].masked_fill(scores <= NEVER, NEVER)
-            length = candidates.norm(dim=1).median()
+        taught = self.teachers.scores(given, sample).masked_fill(scores <= NEVER, NEVER)
+        length = candidates.detach().norm(dim=1).median()
         weight = DISTILL if self.options.distill is None else self.options.distill
         scaled = (scores / length).masked_fill(scores <= NEVER, NEVER)
         return loss + weight * soft_loss(taught, scaled, TEACHER_TEMPERATURE)
@@ -152,9 +131,8 @@ class Objective:
         weight = (kept.clamp(min=1).float() ** -self.gnn.normalization)[place] * ~target
         user = F.normalize(self.gnn.user([bag(x, item, offsets, weight) for x in past]), dim=1)
         sample = self._sample(generator)
-        seen = torch.zeros(len(users), self.graph.n_items, dtype=torch.bool)
-        seen[place, item] = True
-        scores = (user @ F.embedding(sample, candidates).T).masked_fill(seen[:, sample], NEVER)
+        seen = seen_among(Lists(item, offsets.diff()), sample, self.graph.n_items)
+        scores = (user @ F.embedding(sample, candidates).T).masked_fill(seen, NEVER)
         owner = place[target]
         positive = (F.embedding(owner, user) * F.embedding(item[target], candidates)).sum(1)
         loss = sampled_softmax(

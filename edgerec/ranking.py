@@ -48,6 +48,7 @@ __all__ = [
     "sampled_softmax",
     "scale_of",
     "scores_of",
+    "seen_among",
     "soft_loss",
 ]
 
@@ -171,9 +172,14 @@ def scores_of(rows: Rows, users: Lists, sample: Tensor) -> tuple[Tensor, Tensor]
     user = F.embedding_bag(users.items, rows.past, offsets, mode="sum", include_last_offset=True)
     user = user if users.own is None else user + users.own
     scores = F.normalize(user, dim=1) @ F.embedding(sample, rows.candidates).T
-    seen = torch.zeros(len(users.counts), len(rows.candidates), dtype=torch.bool)
+    return user, scores.masked_fill_(seen_among(users, sample, len(rows.candidates)), NEVER)
+
+
+def seen_among(users: Lists, sample: Tensor, n_items: int) -> Tensor:
+    """bool[B, |S|], whether a user has a sampled item."""
+    seen = torch.zeros(len(users.counts), n_items, dtype=torch.bool)
     seen[torch.repeat_interleave(users.counts), users.items] = True
-    return user, scores.masked_fill_(seen[:, sample], NEVER)
+    return seen[:, sample]
 
 
 def list_loss(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,7 @@ def train(
     dataset: Dataset,
     options: TrainOptions | None = None,
     *,
-    teacher: DeviceModel | None = None,
+    teacher: DeviceModel | Sequence[DeviceModel] | None = None,
     checkpoint: str | Path | None = None,
     progress: Callable[[int, int, str], None] = no_progress,
     **changes: Any,
@@ -150,15 +150,15 @@ def train(
     Args:
         dataset: what to train on.
         options: training options; ``changes`` override single ones.
-        teacher: a wider model of the same items that adds up rows, whose order is learned too.
+        teacher: a wider model of the same items, or several, whose order is learned too.
         checkpoint: a file that the state is written to after each epoch, and resumed
             from if it is there; it is removed when training ends.
         progress: called with (epochs done, epochs, text).
         changes: fields of TrainOptions.
 
     Raises:
-        OptionError: an option is wrong, the teacher is of another catalogue or kind, or the
-            checkpoint belongs to another training.
+        OptionError: an option is wrong, the teacher is of another catalogue, or the checkpoint
+            belongs to another training.
     """
     options = dataclasses.replace(options or TrainOptions(), **changes)
     torch.manual_seed(options.seed)
@@ -169,7 +169,8 @@ def train(
         add_titles(gnn, dataset.items)
     objective = Objective(gnn, graph, dataset, options, teacher)
     optimizer = torch.optim.Adam(gnn.parameters(), options.learning_rate, fused=True)
-    settings = dataclasses.asdict(options) | {"teacher": objective.digest}
+    taught = None if objective.teachers is None else objective.teachers.digest
+    settings = dataclasses.asdict(options) | {"teacher": taught}
     done = load_state(checkpoint, gnn, optimizer, settings) if checkpoint else 0
     for epoch in range(done, options.epochs):
         loss = _epoch(objective, optimizer, epoch)

@@ -20,6 +20,7 @@ STEPS = [
     "prune:structure=dimensions,share=0.5,epochs=4",
     "prune:share=0.9,epochs=4",
     "lowrank:rank=8,epochs=4",
+    "distill:width=8,epochs=4",
 ]
 
 

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +15,9 @@ from edgerec.data import Dataset
 from edgerec.device_model import DeviceModel
 from edgerec.errors import OptionError
 from edgerec.quality import evaluate
-from edgerec.ranking import sampled_softmax
+from edgerec.ranking import NEVER, Batch, Lists, sampled_softmax, scale_of
+from edgerec.reference import Reference, normalize, pad_history
+from edgerec.teacher import Teachers
 from edgerec.training import train
 
 SMALL: dict[str, Any] = {"epochs": 4, "dim": 8, "batch": 32}
@@ -83,6 +86,36 @@ def test_what_is_refused(dataset: Dataset, teacher: DeviceModel) -> None:
     fewer = teacher.take([0, 1, 2, 3])  # type: ignore[arg-type]  # rows
     with pytest.raises(OptionError, match=r"teacher: has another catalogue \(4 items\) than the"):
         train(dataset, teacher=fewer, **SMALL)
-    sage = train(dataset, model="graphsage", epochs=1, dim=8).to_device_model()
-    with pytest.raises(OptionError, match="teacher: must add up item rows, as historygcn and"):
-        train(dataset, teacher=sage, **SMALL)
+
+
+def test_several_teachers_are_averaged(dataset: Dataset, teacher: DeviceModel) -> None:
+    sage = train(dataset, model="graphsage", epochs=2, dim=16, batch=64).to_device_model()
+    users, sample = Lists(torch.tensor([3, 1, 4, 7]), torch.tensor([3, 1])), torch.arange(80)
+    batch = Batch(torch.tensor([[3, 1, 4]]), torch.full((1, 3), 3**-0.5), torch.tensor([9]))
+    found = []
+    for models in ([teacher], [sage], [teacher, sage]):
+        teachers = Teachers(models, dataset.items)
+        lists, examples = teachers.scores(users, sample), teachers.example_scores(batch)
+        assert lists[0, [1, 3, 4]].eq(NEVER).all()
+        # The first user's history is that of the example.
+        unseen = lists[0] > NEVER
+        assert torch.allclose(lists[0][unseen], examples[0][unseen], atol=1e-5)
+        found.append(lists[:, 10:])
+    assert torch.allclose(found[2], (found[0] + found[1]) / 2, atol=1e-6)
+    # GraphSAGE takes a mean: a history of three weighs a third each.
+    oracle = Reference(sage)
+    history, weights = pad_history(np.array([3, 1, 4]), 9, 1)
+    user = normalize(oracle.encode(history[None], weights[None]))
+    expected = torch.from_numpy(oracle.logits(user)[0, 10:] / scale_of(sage))
+    assert torch.allclose(found[1][0], expected, atol=1e-5)
+
+
+def test_any_teacher_and_more_than_one(dataset: Dataset, teacher: DeviceModel) -> None:
+    sage = train(dataset, model="graphsage", epochs=20, dim=16, batch=32).to_device_model()
+    goal = evaluate(sage, dataset)
+    alone, by_sage, by_both = (
+        evaluate(train(dataset, teacher=given, **SMALL).to_device_model(), dataset).kept(goal)[1]
+        for given in (None, sage, [sage, teacher])
+    )
+    assert by_sage > alone
+    assert by_both != by_sage

@@ -94,7 +94,8 @@ def train(
     epochs: Annotated[int, typer.Option(help="passes over the users")] = 8,
     history_length: Annotated[int, typer.Option(help="past items that a device reads")] = 200,
     teacher: Annotated[
-        Path | None, typer.Option(help="a wider .model of the same data to learn from")
+        list[Path] | None,
+        typer.Option(help="a wider .model of the same data to learn from; repeat for more"),
     ] = None,
     seed: Annotated[int, typer.Option(help="of every random choice")] = 0,
 ) -> None:
@@ -113,10 +114,10 @@ def train(
         model=model, dim=dim, layers=layers, epochs=epochs, history_length=history_length, seed=seed
     )
     checkpoint = output.with_name(output.name + ".checkpoint")
-    wide = None if teacher is None else load_model(teacher)
+    wide = [load_model(path) for path in teacher or []]
     with progress_bar("training", err) as progress:
         trained = run_training(
-            dataset, options, teacher=wide, checkpoint=checkpoint, progress=progress
+            dataset, options, teacher=wide or None, checkpoint=checkpoint, progress=progress
         )
     device_model = trained.to_device_model()
     size = save_model(device_model, output)

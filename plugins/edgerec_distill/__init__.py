@@ -1,4 +1,14 @@
-"""distill: teach a narrower student the lists of its teacher."""
+r"""distill: teach a narrower student the lists of its teacher.
+
+The student's loss is that of the items which users have, one left out at a time, and of the
+soft labels that the teacher gives to a sample of those that they have not:
+
+    L_rank + soft · H(softmax(t / T), softmax(s / T)),    softmax(z / T)_i = exp(z_i / T) / Σ_j …
+
+(Hinton, Vinyals & Dean, 2015; for rankings Tang & Wang, KDD 2018; ``edgerec.ranking`` has
+the losses). T² does not stand before the second, as T is the same throughout; a low T is about
+the top of the list, which is what is shown.
+"""
 
 from __future__ import annotations
 
@@ -25,32 +35,25 @@ class Distill(Compressor):
         default=(),
         metadata={"help": "saved models to learn from, joined by +; the model itself if none"},
     )
-    temperature: float = field(
-        default=0.5, metadata={"help": "T of the soft labels, on standardised scores"}
+    temperature: float = field(default=0.1, metadata={"help": "T of the soft labels, on cosines"})
+    soft: float = field(
+        default=20.0, metadata={"help": "weight of soft labels beside that of left-out items"}
     )
-    alpha: float = field(
-        default=0.5, metadata={"help": "weight of soft labels; 1 - alpha of left-out items"}
-    )
-    epochs: int = field(default=40, metadata={"help": "passes over the users"})
-    candidates: int = field(
-        default=100, metadata={"help": "items a list: half the teacher's top, half random"}
-    )
+    epochs: int = field(default=12, metadata={"help": "passes over the users"})
+    candidates: int = field(default=4096, metadata={"help": "items a list, sampled at each step"})
     learning_rate: float = field(default=0.01, metadata={"help": "Adam's step at the start"})
-    batch: int = field(default=64, metadata={"help": "users a step"})
 
     def __post_init__(self) -> None:
-        for name, least in (("width", 2), ("epochs", 1), ("candidates", 2), ("batch", 1)):
+        for name, least in (("width", 2), ("epochs", 1), ("candidates", 2)):
             if getattr(self, name) < least:
                 raise OptionError(
                     f"distill.{name}: expected at least {least}, got {getattr(self, name)}"
                 )
-        for name in ("temperature", "learning_rate"):
+        for name in ("temperature", "learning_rate", "soft"):
             if not getattr(self, name) > 0:
                 raise OptionError(
                     f"distill.{name}: expected a positive number, got {getattr(self, name)}"
                 )
-        if not 0 <= self.alpha <= 1:
-            raise OptionError(f"distill.alpha: expected a number from 0 to 1, got {self.alpha}")
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
         """Make a student, train it on the context's dataset and compare the long tail."""
@@ -64,9 +67,10 @@ class Distill(Compressor):
                 "distill: the encoder reads a user_vector, which the student could not; "
                 "train without user embeddings"
             )
-        from edgerec_distill.learning import HEAD_SHARE, long_tail, teach
+        from edgerec.learn import Twin, fine_tune
         from edgerec_distill.student import student_of
-        from edgerec_distill.teacher import Teacher
+        from edgerec_distill.tail import HEAD_SHARE, long_tail
+        from edgerec_distill.teacher import read_teachers
 
         student = student_of(model, self.width)
         if student.table_bytes >= model.table_bytes:
@@ -74,8 +78,19 @@ class Distill(Compressor):
                 f"distill: the fp32 student would have {student.table_bytes:,} bytes, the model "
                 f"has {model.table_bytes:,}; distill first, then quantize"
             )
-        teacher = Teacher.load(self.teacher, model) if self.teacher else Teacher([model], model)
-        taught = teach(student, teacher, self, context)
+        twin = Twin(student)
+        fine_tune(
+            twin,
+            context,
+            who="distill",
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            distill=self.soft,
+            temperature=self.temperature,
+            sample=self.candidates,
+            teacher=read_teachers(self.teacher) if self.teacher else model,
+        )
+        taught = twin.to_device_model()
         before, after = long_tail([model, taught], context)
         tail = {"long_tail_before": before, "long_tail_after": after, "head_share": HEAD_SHARE}
         return taught.replace(metadata={**model.metadata, "distill": tail})
