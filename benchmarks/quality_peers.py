@@ -275,7 +275,9 @@ def measure(data: Dataset, model: DeviceModel, count: int) -> Iterator[dict[str,
             for peer in make(model, folder):
                 lists, times = np.empty((len(users), 20), np.int32), []
                 for place, seen in enumerate(histories):
-                    history, weights = pad_history(seen, model.history_length, model.normalization)
+                    history, weights = pad_history(
+                        seen, model.history_length, model.normalization, recency=model.recency
+                    )
                     start = time.perf_counter()
                     scores = peer.scores(history, weights)
                     scores[seen] = -np.inf

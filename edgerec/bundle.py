@@ -8,6 +8,7 @@ history (``popular``) and what the target wrote (``payload/…``).
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ def write_bundle(
         "history_length": signature.history_length,
         "top_k": signature.top_k,
         "normalization": model.normalization,
+        "recency": model.recency,
         "tables": {
             name: {"codec": table.codec.name, "shape": list(table.shape), "bytes": table.nbytes}
             for name, table in model.tables.items()
@@ -91,7 +93,8 @@ class Bundle:
             rows.size and not 0 <= rows.min() <= rows.max() < len(self.items)
         ):
             raise BundleError(f"{self.path}: popular rows are outside the catalogue")
-        float(self.normalization)
+        if not math.isfinite(self.normalization) or not math.isfinite(self.recency):
+            raise BundleError(f"{self.path}: normalization and recency should be finite")
         str(self.target + self.codec)
 
     @property
@@ -123,6 +126,11 @@ class Bundle:
     def normalization(self) -> float:
         """Each of n past items weighs ``n ** -normalization``."""
         return float(self.manifest["normalization"])
+
+    @property
+    def recency(self) -> float:
+        """The j-th most recent past item weighs ``j ** -recency`` times that."""
+        return float(self.manifest["recency"])
 
     @functools.cached_property
     def items(self) -> Items:

@@ -16,6 +16,7 @@ ReduceSum over axis 0 they are [1, width].
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -111,6 +112,7 @@ class DeviceModel:
         constants: named float32 matrices that ops use (dense layers).
         normalization: the weight of each of n past items is ``n ** -normalization``:
             0 sums, 0.5 is LightGCN's 1/√|N(u)|, 1 is a mean.
+        recency: times ``j ** -recency`` for the j-th most recent; 0 for all alike.
         popular: int32, rows by falling popularity, recommended for an empty history.
         metadata: JSON values to travel along (model family, steps applied, ...).
 
@@ -125,12 +127,16 @@ class DeviceModel:
     history_length: int
     constants: Mapping[str, F32] = field(default_factory=dict)
     normalization: float = 0.5
+    recency: float = 0.0
     popular: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.history_length < 1:
             raise ModelError(f"history_length: expected at least 1, got {self.history_length}")
+        for name in ("normalization", "recency"):
+            if not math.isfinite(getattr(self, name)):
+                raise ModelError(f"{name}: expected a finite number, got {getattr(self, name)}")
         if self.head.table not in self.tables:
             raise ModelError(
                 f"head.table: no table {self.head.table!r}; tables: {', '.join(self.tables)}"

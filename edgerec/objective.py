@@ -1,8 +1,9 @@
 r"""What training minimizes, step by step.
 
 All items of a user are targets at once, each left out of its own history (u − w_ui p_i, or
-the encoder would learn to find what it was given). For user u with history N(u) and a
-sample S of the items outside it,
+the encoder would learn to find what it was given), the j-th most recent with a share of j^-ρ:
+what is popular drifts, and it is the future that will be recommended. For user u with history
+N(u) and a sample S of the items outside it,
 
     l_ui = log(1 + n / |S| Σ_{j ∈ S} exp((s_uj − s_ui) / τ))
 
@@ -38,6 +39,7 @@ from edgerec.ranking import (
     sampled_softmax,
     scores_of,
     seen_among,
+    shares_of,
     soft_loss,
 )
 from edgerec.teacher import Teachers
@@ -111,7 +113,8 @@ class Objective:
             # Beside a sum, not a sum over n ** normalization: the direction is the same.
             own = self.gnn.user([torch.zeros_like(own)], own)
             own = own * counts[:, None] ** self.gnn.normalization
-        lists, rows = Lists(item, counts, own), Rows(self.gnn.user(past), candidates)
+        lists = Lists(item, counts, self.options.recency, own)
+        rows = Rows(self.gnn.user(past), candidates)
         sample = self._sample(generator)
         user, scores = scores_of(rows, lists, sample)
         o = self.options
@@ -126,26 +129,22 @@ class Objective:
         So a random part is taken out at once: the rest is the history, the part the targets.
         """
         item, place, offsets = self.graph.histories(users)
+        whole = Lists(item, offsets.diff(), self.options.recency)
         target = torch.rand(len(item), generator=generator) < HELD_OUT
-        kept = torch.bincount(place[~target], minlength=len(users))
-        weight = (kept.clamp(min=1).float() ** -self.gnn.normalization)[place] * ~target
-        user = F.normalize(self.gnn.user([bag(x, item, offsets, weight) for x in past]), dim=1)
+        counts = torch.bincount(place[~target], minlength=len(users))
+        kept = Lists(item[~target], counts, self.options.recency)
+        weight = kept.weights * (counts.float() ** -self.gnn.normalization)[kept.owner]
+        ends = F.pad(counts.cumsum(0), (1, 0))
+        user = F.normalize(self.gnn.user([bag(x, kept.items, ends, weight) for x in past]), dim=1)
         sample = self._sample(generator)
-        seen = seen_among(Lists(item, offsets.diff()), sample, self.graph.n_items)
+        seen = seen_among(whole, sample, self.graph.n_items)
         scores = (user @ F.embedding(sample, candidates).T).masked_fill(seen, NEVER)
-        owner = place[target]
+        owner, o = place[target], self.options
         positive = (F.embedding(owner, user) * F.embedding(item[target], candidates)).sum(1)
-        loss = sampled_softmax(
-            scores,
-            positive,
-            owner,
-            self.graph.degree[users],
-            self.graph.n_items,
-            self.options.temperature,
-            self.options.user_weight,
-            self.options.gce,
-        )
-        return loss, scores, sample, Lists(item[~target], kept)
+        shares = shares_of(whole, o.user_weight)[target]
+        n = self.graph.n_items
+        loss = sampled_softmax(scores, positive, owner, shares, n, o.temperature, o.gce)
+        return loss, scores, sample, kept
 
     def _sample(self, generator: torch.Generator) -> Tensor:
         order = torch.randperm(self.graph.n_items, generator=generator)

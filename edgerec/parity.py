@@ -56,7 +56,9 @@ def measure_parity(
     oracle = Reference(model)
     overlaps, errors = [], []
     for rows in histories:
-        history, weights = pad_history(rows, model.history_length, model.normalization)
+        history, weights = pad_history(
+            rows, model.history_length, model.normalization, recency=model.recency
+        )
         ids, scores = runner(history, weights)
         if ids.shape != scores.shape:
             raise TargetError(

@@ -148,7 +148,8 @@ def pad_batch(
 ) -> tuple[NDArray[np.int32], F32]:
     """Pad histories to int32[B, H'] and float32[B, H'], H' the longest among them, ≤ H."""
     longest = max(1, min(model.history_length, max((len(h) for h in histories), default=1)))
-    padded = [pad_history(rows, longest, model.normalization) for rows in histories]
+    norm, recency = model.normalization, model.recency
+    padded = [pad_history(rows, longest, norm, recency=recency) for rows in histories]
     return np.stack([h for h, _ in padded]), np.stack([w for _, w in padded])
 
 

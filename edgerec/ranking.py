@@ -31,6 +31,7 @@ from torch.nn import functional as F
 
 from edgerec.data import Dataset
 from edgerec.device_model import DeviceModel
+from edgerec.graph import bag
 from edgerec.quality import match_rows, pad_batch
 from edgerec.twin import Twin
 
@@ -49,6 +50,7 @@ __all__ = [
     "scale_of",
     "scores_of",
     "seen_among",
+    "shares_of",
     "soft_loss",
 ]
 
@@ -73,17 +75,31 @@ class Batch:
 
 @dataclass(frozen=True)
 class Lists:
-    """Whole histories, one after the other.
+    """Whole histories, one after the other, each the oldest item first.
 
     Args:
         items: int64[edges], rows of the model.
         counts: int64[B], how many of them each user has.
+        recency: ρ; the j-th most recent of a user's items counts j^-ρ, as a past item and as
+            one to recommend.
         own: float[B, d], what a user has besides; none in a model of histories alone.
     """
 
     items: Tensor
     counts: Tensor
+    recency: float = 0.0
     own: Tensor | None = None
+
+    @property
+    def owner(self) -> Tensor:
+        """int64[edges], the place of each item's user."""
+        return torch.repeat_interleave(self.counts)
+
+    @property
+    def weights(self) -> Tensor:
+        """float[edges], j^-ρ of the j-th most recent."""
+        ends = self.counts.cumsum(0)[self.owner]
+        return (ends - torch.arange(len(self.items))).float() ** -self.recency
 
 
 @dataclass(frozen=True)
@@ -146,6 +162,7 @@ def lists(model: DeviceModel, dataset: Dataset, *, size: int = 400, seed: int = 
         Lists(
             torch.from_numpy(np.concatenate([known[u] for u in part]).astype(np.int64)),
             torch.tensor([len(known[u]) for u in part]),
+            model.recency,
         )
         for part in parts
     ]
@@ -168,8 +185,7 @@ def rows_of(twin: Twin, scale: float) -> Rows:
 
 def scores_of(rows: Rows, users: Lists, sample: Tensor) -> tuple[Tensor, Tensor]:
     """User vectors float[B, d], and scores float[B, |S|] of sampled items; seen ones NEVER."""
-    offsets = F.pad(users.counts.cumsum(0), (1, 0))
-    user = F.embedding_bag(users.items, rows.past, offsets, mode="sum", include_last_offset=True)
+    user = bag(rows.past, users.items, F.pad(users.counts.cumsum(0), (1, 0)), users.weights)
     user = user if users.own is None else user + users.own
     scores = F.normalize(user, dim=1) @ F.embedding(sample, rows.candidates).T
     return user, scores.masked_fill_(seen_among(users, sample, len(rows.candidates)), NEVER)
@@ -178,7 +194,7 @@ def scores_of(rows: Rows, users: Lists, sample: Tensor) -> tuple[Tensor, Tensor]
 def seen_among(users: Lists, sample: Tensor, n_items: int) -> Tensor:
     """bool[B, |S|], whether a user has a sampled item."""
     seen = torch.zeros(len(users.counts), n_items, dtype=torch.bool)
-    seen[torch.repeat_interleave(users.counts), users.items] = True
+    seen[users.owner, users.items] = True
     return seen[:, sample]
 
 
@@ -192,30 +208,28 @@ def list_loss(
     gce: float = 0.0,
 ) -> Tensor:
     """L_rank of ``scores_of``: each item of each user left out in turn."""
-    owner = torch.repeat_interleave(users.counts)
+    owner, weights = users.owner, users.weights
     # F.embedding, not indexing: on CPU its backward is many times faster.
-    left = F.embedding(owner, user) - F.embedding(users.items, rows.past)
+    left = F.embedding(owner, user) - weights[:, None] * F.embedding(users.items, rows.past)
     positive = (F.normalize(left, dim=1) * F.embedding(users.items, rows.candidates)).sum(1)
-    return sampled_softmax(
-        scores,
-        positive,
-        owner,
-        users.counts.float(),
-        len(rows.candidates),
-        temperature,
-        user_weight,
-        gce,
-    )
+    shares = shares_of(users, user_weight)
+    return sampled_softmax(scores, positive, owner, shares, len(rows.candidates), temperature, gce)
+
+
+def shares_of(users: Lists, user_weight: float) -> Tensor:
+    """float[edges], how much each item counts as one to recommend; c items count c^(1 - g)."""
+    owner, weights = users.owner, users.weights
+    total = torch.zeros(len(users.counts)).index_add(0, owner, weights)
+    return weights * (users.counts.float() ** (1 - user_weight) / total)[owner]
 
 
 def sampled_softmax(
     scores: Tensor,
     positive: Tensor,
     owner: Tensor,
-    counts: Tensor,
+    shares: Tensor,
     n_items: int,
     temperature: float,
-    user_weight: float,
     gce: float = 0.0,
 ) -> Tensor:
     """Weighted mean of the losses l = softplus(log(n / |S| Σ_j exp(s_j / τ)) - s / τ) of positives.
@@ -224,10 +238,9 @@ def sampled_softmax(
         scores: float[B, |S|], s_j of sampled items, NEVER for those that a user has.
         positive: float[P], s of the positives.
         owner: int64[P], whose they are.
-        counts: float[B], the length of each history.
+        shares: float[P], how much each counts.
         n_items: n, size of the catalogue.
         temperature: τ.
-        user_weight: g; a positive counts as counts^-g, between interactions and users alike.
         gce: q of the generalized cross entropy (1 - exp(-q l)) / q (Zhang & Sabuncu, NeurIPS
             2018), which gives less room to items that are out of reach; 0 is l itself.
     """
@@ -235,8 +248,7 @@ def sampled_softmax(
     loss = F.softplus(rest[owner] - positive / temperature)
     if gce:
         loss = -torch.expm1(-gce * loss) / gce
-    weight = counts.pow(-user_weight)[owner]
-    return (loss * (weight / weight.sum())).sum()
+    return (loss * (shares / shares.sum())).sum()
 
 
 def soft_loss(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:

@@ -118,11 +118,13 @@ def pad_history(
     history_length: int,
     normalization: float,
     weights: F32 | None = None,
+    *,
+    recency: float = 0.0,
 ) -> tuple[NDArray[np.int32], F32]:
     """Pad one history to int32[H] and float32[H]; the most recent H rows are kept.
 
-    Each of the n rows kept weighs ``n ** -normalization`` times its own weight (1 by
-    default).
+    The j-th most recent of the n rows kept weighs ``n ** -normalization * j ** -recency`` times
+    its own weight (1 by default).
     """
     rows = np.asarray(rows, np.int32)[-history_length:]
     history = np.full(history_length, -1, np.int32)
@@ -130,7 +132,7 @@ def pad_history(
     n = len(rows)
     if n:
         history[:n] = rows
-        padded[:n] = n**-normalization
+        padded[:n] = n**-normalization * np.arange(n, 0, -1, np.float32) ** -recency
         if weights is not None:
             padded[:n] *= np.asarray(weights, np.float32)[-n:]
     return history, padded

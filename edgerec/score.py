@@ -121,6 +121,7 @@ class Scorer:
             self.signature.history_length,
             self.bundle.normalization,
             None if weights is None else np.array(list(rows.values()), np.float32),
+            recency=self.bundle.recency,
         )
         ids, scores = self._run(padded, padded_weights)
         found = zip(ids.tolist(), scores.tolist(), strict=True)

@@ -75,6 +75,7 @@ def model_meta(model: DeviceModel) -> dict[str, Any]:
         "head": {"table": model.head.table, "kind": model.head.kind},
         "history_length": model.history_length,
         "normalization": model.normalization,
+        "recency": model.recency,
         "metadata": dict(model.metadata),
     }
 
@@ -177,6 +178,7 @@ def read_model(
             head=Head(**meta["head"]),
             history_length=int(meta["history_length"]),
             normalization=float(meta["normalization"]),
+            recency=float(meta["recency"]),
             popular=container.array("popular").astype(np.int32),
             metadata=meta["metadata"],
         )

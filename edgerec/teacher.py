@@ -102,10 +102,11 @@ class _Dense:
         return self.twin.logits(F.normalize(user, dim=1), sample) / self.scale
 
     def example_scores(self, batch: Batch) -> Tensor:
-        # Each family weighs a history of n in its own way: n ** -normalization.
-        real = batch.weights > 0
+        # Each model weighs a history in its own way.
+        model, real = self.twin.model, batch.weights > 0
         counts = real.sum(1, keepdim=True).clamp(min=1)
-        weights = real * counts**-self.twin.model.normalization
+        age = counts - torch.arange(real.shape[1])
+        weights = real * counts**-model.normalization * age.clamp(min=1) ** -model.recency
         return example_scores(self.twin, Batch(batch.history, weights, batch.target), self.scale)
 
 
@@ -118,4 +119,5 @@ class _Linear(_Dense):
             self.rows = rows_of(self.twin, self.scale)
 
     def scores(self, users: Lists, sample: Tensor) -> Tensor:
-        return scores_of(self.rows, Lists(users.items, users.counts), sample)[1]
+        own = Lists(users.items, users.counts, self.twin.model.recency)
+        return scores_of(self.rows, own, sample)[1]

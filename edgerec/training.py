@@ -67,6 +67,10 @@ class TrainOptions:
     distill: float | None = field(
         default=None, metadata={"help": "weight of a teacher's order; 5 where there is one"}
     )
+    recency: float = field(
+        default=0.0,
+        metadata={"help": "ρ, the j-th most recent item of a history counts j^-ρ; 0: all alike"},
+    )
     history_length: int = field(default=200, metadata={"help": "H, past items a device reads"})
     seed: int = field(default=0, metadata={"help": "of every random choice"})
 
@@ -79,7 +83,7 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name}: expected a positive integer, got {value}")
-        for name in ("gce", "distill"):
+        for name in ("gce", "distill", "recency"):
             if (getattr(self, name) or 0) < 0:
                 raise OptionError(f"{name}: expected 0 or more, got {getattr(self, name)}")
         for name in ("learning_rate", "temperature"):
@@ -128,6 +132,7 @@ class Trained:
             history_length=self.options.history_length,
             constants=lowered.constants,
             normalization=self.gnn.normalization,
+            recency=self.options.recency,
             popular=self.dataset.popular,
             metadata={
                 "dataset": self.dataset.name,

@@ -59,7 +59,8 @@ def test_generalized_cross_entropy() -> None:
     for q in (0.0, 0.2):
         each = [(1 - math.exp(-q * loss)) / q if q else loss for loss in losses]
         expected = sum(w * loss for w, loss in zip(weights, each, strict=True)) / sum(weights)
-        found = sampled_softmax(scores, positive, owner, counts, 6, 0.5, 0.3, gce=q)
+        shares = counts[owner] ** -0.3
+        found = sampled_softmax(scores, positive, owner, shares, 6, 0.5, gce=q)
         assert found.item() == pytest.approx(expected, rel=1e-5)
 
 

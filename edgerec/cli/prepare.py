@@ -93,6 +93,9 @@ def train(
     layers: Annotated[int | None, typer.Option(help="rounds of message passing")] = None,
     epochs: Annotated[int, typer.Option(help="passes over the users")] = 8,
     history_length: Annotated[int, typer.Option(help="past items that a device reads")] = 200,
+    recency: Annotated[
+        float, typer.Option(help="how much the latest items count more; 0.3 to 1 for what drifts")
+    ] = 0.0,
     teacher: Annotated[
         list[Path] | None,
         typer.Option(help="a wider .model of the same data to learn from; repeat for more"),
@@ -111,7 +114,13 @@ def train(
 
     dataset = load(source)
     options = TrainOptions(
-        model=model, dim=dim, layers=layers, epochs=epochs, history_length=history_length, seed=seed
+        model=model,
+        dim=dim,
+        layers=layers,
+        epochs=epochs,
+        history_length=history_length,
+        recency=recency,
+        seed=seed,
     )
     checkpoint = output.with_name(output.name + ".checkpoint")
     wide = [load_model(path) for path in teacher or []]

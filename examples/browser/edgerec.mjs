@@ -97,7 +97,11 @@ export class Scorer {
     const rows = new Int32Array(length).fill(-1);
     const weights = new Float32Array(length);
     rows.set(recent);
-    weights.fill(recent.length ** -this.meta.normalization, 0, recent.length);
+    const whole = recent.length ** -this.meta.normalization;
+    // The last is the most recent: the j-th from the end weighs j ** -recency.
+    recent.forEach((_, place) => {
+      weights[place] = whole * (recent.length - place) ** -this.meta.recency;
+    });
     const { ids, scores } = await this.session.run({
       history: new this.ort.Tensor("int32", rows, [length]),
       weights: new this.ort.Tensor("float32", weights, [length]),
