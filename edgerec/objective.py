@@ -1,7 +1,7 @@
 r"""What training minimizes, step by step.
 
 All items of a user are targets at once, each left out of its own history (u − w_ui p_i, or
-the encoder would learn to find what it was given), the j-th most recent with a share of j^-ρ:
+the encoder would learn to find what it was given), the j-th most recent with a share of j^(-ρ/3):
 what is popular drifts, and it is the future that will be recommended. For user u with history
 N(u) and a sample S of the items outside it,
 

@@ -69,7 +69,7 @@ class TrainOptions:
     )
     recency: float = field(
         default=0.0,
-        metadata={"help": "ρ, the j-th most recent item of a history counts j^-ρ; 0: all alike"},
+        metadata={"help": "ρ, the j-th most recent item of a history weighs j^-ρ; 0: all alike"},
     )
     history_length: int = field(default=200, metadata={"help": "H, past items a device reads"})
     seed: int = field(default=0, metadata={"help": "of every random choice"})
