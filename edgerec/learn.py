@@ -7,12 +7,13 @@ plugins does not load torch.
 from edgerec.finetune import fine_tune, tune
 from edgerec.ranking import Batch, batches, ranking_loss, scale_of
 from edgerec.store import load_model
-from edgerec.twin import CodecTwin, Twin
+from edgerec.twin import CodecTwin, Twin, apply_op
 
 __all__ = [
     "Batch",
     "CodecTwin",
     "Twin",
+    "apply_op",
     "batches",
     "fine_tune",
     "load_model",

@@ -21,7 +21,7 @@ from edgerec.device_model import DeviceModel
 from edgerec.errors import ModelError
 from edgerec.ops import MASKED, Op
 
-__all__ = ["CodecTwin", "Twin"]
+__all__ = ["CodecTwin", "Twin", "apply_op"]
 
 
 class Twin(nn.Module):
@@ -61,7 +61,7 @@ class Twin(nn.Module):
             if op.kind == "Gather":
                 values[op.output] = F.embedding(history.clamp(min=0), self.table(op.inputs[0]))
             else:
-                values[op.output] = _apply(op, [values[name] for name in op.inputs])
+                values[op.output] = apply_op(op, [values[name] for name in op.inputs])
         return values["user"][:, 0, :]
 
     def table(self, name: str) -> Tensor:
@@ -126,7 +126,8 @@ class CodecTwin(Twin):
         return written + (through * self._masks[name] if name in self._masks else through)
 
 
-def _apply(op: Op, x: list[Tensor]) -> Tensor:
+def apply_op(op: Op, x: list[Tensor]) -> Tensor:
+    """Apply one op to values whose last two axes are (history, width), as the oracle does."""
     match op.kind:
         case "ReduceSum":
             return x[0].sum(-2, keepdim=True)
@@ -149,6 +150,8 @@ def _apply(op: Op, x: list[Tensor]) -> Tensor:
         case "Softmax":
             return x[0].softmax(-2)
         case "Concat":
+            if len({a.dim() for a in x}) == 1:
+                return torch.cat(x, -1)
             # A constant has no batch axis; give it one.
             batch = np.broadcast_shapes(*(a.shape[:-1] for a in x))
             return torch.cat([a.expand(*batch, a.shape[-1]) for a in x], -1)

@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgerec.learn import apply_op
 from edgerec.plugin import (
     MASKED,
     DeviceModel,
-    Op,
     Signature,
     Table,
     TargetError,
@@ -174,7 +174,7 @@ class Artefact(nn.Module):
                 name = op.inputs[0]
                 values[op.output] = self._rows(name, self.model.tables[name], history)
             else:
-                values[op.output] = _apply(op, [values[i] for i in op.inputs])
+                values[op.output] = apply_op(op, [values[i] for i in op.inputs])
         return values["user"]
 
     def _rows(self, name: str, table: Table, rows: Tensor) -> Tensor:
@@ -257,28 +257,3 @@ def _best(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def _normalize(x: Tensor) -> Tensor:
     norm = (x * x).sum(1, keepdim=True).sqrt()
     return x / norm.clamp(min=1e-12)
-
-
-def _apply(op: Op, x: list[Tensor]) -> Tensor:
-    match op.kind:
-        case "ReduceSum":
-            return x[0].sum(0, keepdim=True)
-        case "Mul":
-            return x[0] * x[1]
-        case "Add":
-            return x[0] + x[1]
-        case "MatMul":
-            return x[0] @ x[1]
-        case "Gemm":
-            return x[0] @ x[1] + x[2]
-        case "LeakyRelu":
-            return F.leaky_relu(x[0], op.alpha)
-        case "Softmax":
-            return x[0].softmax(0)
-        case "Concat":
-            return torch.cat(x, 1)
-        case "LpNormalization":
-            return _normalize(x[0])
-        case "Relu" | "Sigmoid" | "Tanh":
-            return getattr(torch, op.kind.lower())(x[0])
-    raise TargetError(f"executorch: no rule for op {op.kind!r}")

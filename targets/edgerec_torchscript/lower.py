@@ -27,10 +27,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgerec.learn import apply_op
 from edgerec.plugin import (
     MASKED,
     DeviceModel,
-    Op,
     Signature,
     Table,
     TargetError,
@@ -130,7 +130,7 @@ class Artefact(nn.Module):
                 name = op.inputs[0]
                 values[op.output] = self._rows(name, self.model.tables[name], history)
             else:
-                values[op.output] = _apply(op, [values[i] for i in op.inputs])
+                values[op.output] = apply_op(op, [values[i] for i in op.inputs])
         return values["user"]
 
     def _rows(self, name: str, table: Table, rows: Tensor) -> Tensor:
@@ -204,28 +204,3 @@ def _best(logits: Tensor, n: int, k: int) -> tuple[Tensor, Tensor]:
     rows = torch.cat([rows, torch.arange(m * size, n)])
     scores, places = torch.topk(logits[rows], k)
     return scores, rows[places]
-
-
-def _apply(op: Op, x: list[Tensor]) -> Tensor:
-    match op.kind:
-        case "ReduceSum":
-            return x[0].sum(0, keepdim=True)
-        case "Mul":
-            return x[0] * x[1]
-        case "Add":
-            return x[0] + x[1]
-        case "MatMul":
-            return x[0] @ x[1]
-        case "Gemm":
-            return x[0] @ x[1] + x[2]
-        case "LeakyRelu":
-            return F.leaky_relu(x[0], op.alpha)
-        case "Softmax":
-            return x[0].softmax(0)
-        case "Concat":
-            return torch.cat(x, 1)
-        case "LpNormalization":
-            return F.normalize(x[0], dim=1)
-        case "Relu" | "Sigmoid" | "Tanh":
-            return getattr(torch, op.kind.lower())(x[0])
-    raise TargetError(f"torchscript: no rule for op {op.kind!r}")
