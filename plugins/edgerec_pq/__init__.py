@@ -31,6 +31,7 @@ from edgerec.plugin import (
     Fp32,
     OptionError,
     Table,
+    TunedCompressor,
     hookimpl,
     normalize,
 )
@@ -47,7 +48,7 @@ MOST_WORDS = 4096
 
 
 @dataclass(frozen=True)
-class ProductQuantize(Compressor):
+class ProductQuantize(TunedCompressor):
     """Write wide tables as codewords, a few bytes an item, and one-column tables as runs.
 
     The catalogue comes out in another order: items of like lengths side by side.
@@ -68,14 +69,18 @@ class ProductQuantize(Compressor):
         default=None, metadata={"help": "bits a codeword; by default what suits the bytes"}
     )
     rotate: bool = field(default=True, metadata={"help": "turn linear models to suit"})
-    epochs: int = field(default=12, metadata={"help": "training through the codec; 0: none"})
-    distill: float = field(default=20.0, metadata={"help": "weight of the given model's order"})
+    epochs: int = field(
+        default=24, kw_only=True, metadata={"help": "training through the codec; 0: none"}
+    )
+    distill: float = field(
+        default=20.0, kw_only=True, metadata={"help": "weight of the given model's order"}
+    )
     temperature: float = field(
         default=0.07, metadata={"help": "of that order; lower is about the top of the list"}
     )
-    learning_rate: float = field(default=0.003, metadata={"help": "of that training"})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.bytes is not None and (self.subspaces or self.stages):
             raise OptionError("pq.subspaces: give bytes, or subspaces and stages, not both")
         if self.bytes is not None and not self.bytes > 0:
@@ -83,12 +88,8 @@ class ProductQuantize(Compressor):
         for name in ("subspaces", "stages"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise OptionError(f"pq.{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("learning_rate", "temperature"):
-            if not getattr(self, name) > 0:
-                raise OptionError(f"pq.{name}: expected more than 0, got {getattr(self, name):g}")
-        for name in ("epochs", "distill"):
-            if getattr(self, name) < 0:
-                raise OptionError(f"pq.{name}: expected 0 or more, got {getattr(self, name)}")
+        if not self.temperature > 0:
+            raise OptionError(f"pq.temperature: expected more than 0, got {self.temperature:g}")
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
         """Order, rotate, learn codewords, train."""
@@ -107,8 +108,8 @@ class ProductQuantize(Compressor):
 
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
-        """Bytes an item."""
-        return {"bytes": (8, 12, 16, 24, 32)}
+        """Bytes an item; half the epochs tell as well which are enough."""
+        return {"bytes": (8, 12, 16, 24, 32), "epochs": (12,)}
 
     def outline(self, model: DeviceModel) -> DeviceModel | None:
         """Tables of the same codecs, all zeros."""
