@@ -3,7 +3,8 @@
     python -m benchmarks.scoring [--items 40000 1000000] [--targets onnx] [--codecs int8]
 
 One thread, d = 64, random tables, 100 histories of 1 to 50 items; everything is measured in a
-process of its own. It writes ``benchmarks/results/scoring.json`` and ``scoring.md``.
+process of its own. It writes ``benchmarks/results/scoring.json`` and ``scoring.md``. executorch
+lives in an environment of its own: there, ``--targets executorch --no-peers --add``.
 """
 
 from __future__ import annotations
@@ -261,6 +262,11 @@ def table_of(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def key(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What a row is of, whatever the runtime."""
+    return row["items"], row["name"], row["codec"]
+
+
 def main() -> None:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -268,22 +274,29 @@ def main() -> None:
     parser.add_argument("--targets", nargs="+", default=sorted(host().targets))
     parser.add_argument("--codecs", nargs="+", default=list(CODECS), choices=CODECS)
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument(
+        "--add", action="store_true", help="to the rows that are there: of another environment"
+    )
     parser.add_argument("--export", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--raw", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.export:
         print(json.dumps(export_here(*given.export, given.raw)))
         return
-    rows: list[dict[str, Any]] = []
+    written = RESULTS / "scoring.json"
+    rows: list[dict[str, Any]] = json.loads(written.read_text("utf-8")) if given.add else []
     for items in given.items:
         model = make_model(items)
+        fresh: list[dict[str, Any]] = []
         found = [ours(model, given.targets, given.codecs)]
         if not given.no_peers:
             found.append(peers(model))
         for row in (row for part in found for row in part):
-            rows.append({"items": items, **row})
-            console.print(rows[-1])
-            write_text(RESULTS / "scoring.json", json.dumps(rows, indent=1) + "\n")
+            new = {"items": items, **row}
+            rows = [r for r in rows if r in fresh or key(r) != key(new)] + [new]
+            fresh.append(new)
+            console.print(new)
+            write_text(written, json.dumps(rows, indent=1) + "\n")
             write_text(RESULTS / "scoring.md", table_of(rows))
 
 
