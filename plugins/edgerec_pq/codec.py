@@ -53,7 +53,8 @@ class PQ(Codec):
     """
 
     name: ClassVar[str] = "pq"
-    block: ClassVar[int] = 65536
+    #: As many as a buffer of indices may have before malloc maps each anew, page by page.
+    block: ClassVar[int] = 32768
     subspaces: int = 8
     stages: int = 1
     bits: Literal[4, 8] = 8
