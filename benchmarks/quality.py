@@ -49,13 +49,13 @@ CHAINS: dict[str, tuple[str, ...]] = {
 WIDE = "d = 256"
 OTHERS: dict[str, dict[str, Any]] = {
     "no order": {"recency": 0.0},
-    WIDE: {"dim": 256},
     "LightGCN, user rows, no order": {
         "model": "lightgcn",
         "layers": 2,
         "user_embedding": True,
         "recency": 0.0,
     },
+    WIDE: {"dim": 256},
 }
 
 #: The first model, with a wide one as its teacher.
@@ -72,7 +72,7 @@ def datasets(arguments: argparse.Namespace) -> Iterator[tuple[Dataset, dict[str,
         yield one_of(None), {"history_length": 1000}
     if arguments.beauty:
         data = read_dataset(arguments.beauty, format="train.txt").split_last()
-        yield named(data, "beauty"), {"history_length": 1000}
+        yield named(data, "beauty"), {"history_length": 1000, "recency": 1.2}
 
 
 def gowalla(folder: str | Path) -> Dataset:

@@ -50,6 +50,8 @@ class LowRank(TunedCompressor):
         default=None, metadata={"help": "share of Σσ² to keep instead, 0.9 by default"}
     )
 
+    learning_rate: float = field(default=0.01, kw_only=True, metadata={"help": "of that training"})
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.rank is not None and self.energy is not None:
