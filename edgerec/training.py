@@ -84,10 +84,13 @@ class TrainOptions:
             if value is not None and value < 1:
                 raise OptionError(f"{name}: expected a positive integer, got {value}")
         for name in ("gce", "distill", "recency"):
-            if (getattr(self, name) or 0) < 0:
+            if not 0 <= (getattr(self, name) or 0) < math.inf:
                 raise OptionError(f"{name}: expected 0 or more, got {getattr(self, name)}")
+        for name in ("popularity", "user_weight"):
+            if not math.isfinite(getattr(self, name)):
+                raise OptionError(f"{name}: expected a number, got {getattr(self, name)}")
         for name in ("learning_rate", "temperature"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise OptionError(f"{name}: expected a positive number, got {getattr(self, name)}")
 
     def arguments(self) -> dict[str, Any]:

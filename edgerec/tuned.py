@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 
 from edgerec.compressor import Compressor
@@ -27,11 +28,11 @@ class TunedCompressor(Compressor):
 
     def __post_init__(self) -> None:
         for name in ("epochs", "distill"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise OptionError(
                     f"{self.name}.{name}: expected 0 or more, got {getattr(self, name)}"
                 )
-        if not self.learning_rate > 0:
+        if not 0 < self.learning_rate < math.inf:
             raise OptionError(
                 f"{self.name}.learning_rate: expected more than 0, got {self.learning_rate:g}"
             )

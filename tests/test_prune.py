@@ -176,6 +176,8 @@ def test_outlines(linear: DeviceModel, sage: DeviceModel) -> None:
     [
         ({"epochs": -1}, "prune.epochs: expected 0 or more, got -1"),
         ({"learning_rate": 0.0}, "prune.learning_rate: expected more than 0, got 0"),
+        ({"learning_rate": float("inf")}, "prune.learning_rate: expected more than 0, got inf"),
+        ({"distill": float("nan")}, "prune.distill: expected 0 or more, got nan"),
         ({"learning_rate": 0.1}, "prune.learning_rate: has no effect without epochs; give both"),
         ({"distill": 1.0}, "prune.distill: has no effect without epochs; give both"),
     ],
