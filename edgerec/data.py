@@ -137,14 +137,15 @@ class Dataset:
         Raises:
             DataError: the share is not between 0 and 1.
         """
-        if not 0 < share < 1:
-            raise DataError(f"split: share: expected a number between 0 and 1, got {share}")
-        rng = np.random.default_rng(seed)
-        order = np.lexsort((rng.random(len(self.train)), self.train.users))
-        rank = np.empty(len(self.train), np.int64)
-        rank[order] = np.arange(len(self.train)) - self.train.indptr[self.train.users[order]]
-        sizes = np.diff(self.train.indptr)[self.train.users]
-        return self._hold_out(rank < np.minimum(np.floor(sizes * share + 0.5), sizes - 1))
+        return self._split(share, np.random.default_rng(seed).random(len(self.train)))
+
+    def split_recent(self, share: float = 0.2) -> Dataset:
+        """Hold out the most recent share of each user's interactions; nobody loses all of them.
+
+        Raises:
+            DataError: the share is not between 0 and 1.
+        """
+        return self._split(share, -np.arange(len(self.train)))
 
     def split_last(self, count: int = 1) -> Dataset:
         """Leave-last-out: hold out each user's most recent interactions.
@@ -186,6 +187,16 @@ class Dataset:
             items=self.items.take(kept_items),
             train=train,
         )
+
+    def _split(self, share: float, keys: NDArray[Any]) -> Dataset:
+        """Hold out the share of each user's interactions whose keys, one an edge, are lowest."""
+        if not 0 < share < 1:
+            raise DataError(f"split: share: expected a number between 0 and 1, got {share}")
+        order = np.lexsort((keys, self.train.users))
+        rank = np.empty(len(self.train), np.int64)
+        rank[order] = np.arange(len(self.train)) - self.train.indptr[self.train.users[order]]
+        sizes = np.diff(self.train.indptr)[self.train.users]
+        return self._hold_out(rank < np.minimum(np.floor(sizes * share + 0.5), sizes - 1))
 
     def _hold_out(self, held: NDArray[np.bool_]) -> Dataset:
         if self.test is not None:

@@ -161,7 +161,7 @@ BUILD = ("build", "m.model", "--data", "d.dataset", "-o", "x")
         ("none.model: no such file", ("build", "none.model", "--data", "d.dataset", "-o", "x")),
         ("unknown dataset 'films'; known: ml-100k, or a file", ("train", "films", "-o", "y.model")),
         (
-            "--split: expected random, last or none; got 'half'",
+            "--split: expected random, recent, last or none; got 'half'",
             ("data", "d.dataset", "--split", "half", "-o", "y"),
         ),
         (

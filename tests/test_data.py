@@ -161,6 +161,19 @@ def test_leave_last_out_holds_out_the_latest() -> None:
         assert split.test.of(user).tolist() == whole[-1:].tolist()
 
 
+def test_the_most_recent_share_is_held_out() -> None:
+    dataset = make_dataset()
+    split = dataset.split_recent(0.25)
+    assert split.test is not None
+    for user in range(20):
+        whole = dataset.train.of(user).tolist()
+        held = int(len(whole) * 0.25 + 0.5)
+        assert split.train.of(user).tolist() == whole[: len(whole) - held]
+        assert split.test.of(user).tolist() == whole[len(whole) - held :]
+    with pytest.raises(DataError, match="split: share: expected a number between 0 and 1, got 1"):
+        dataset.split_recent(1)
+
+
 def test_k_core_holds_for_users_and_items() -> None:
     core = make_dataset().k_core(9)
     assert np.diff(core.train.indptr).min() >= 9

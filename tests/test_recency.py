@@ -13,7 +13,9 @@ from edgerec.container import Container, write_container
 from edgerec.data import Dataset, Interactions
 from edgerec.device_model import DeviceModel
 from edgerec.errors import BundleError, ModelError, OptionError
+from edgerec.host import host
 from edgerec.items import Items
+from edgerec.planner.search import Search
 from edgerec.quality import evaluate, pad_batch
 from edgerec.ranking import Lists, shares_of
 from edgerec.reference import Reference, pad_history
@@ -87,6 +89,15 @@ def test_a_device_weighs_as_training_did(model: DeviceModel, tmp_path: Path) -> 
     history, weights = pad_batch([np.array([3, 1, 4, 9], np.int32)], model)
     scores = oracle.logits(oracle.encode(history, weights))[0, 5:8]
     assert np.corrcoef(taught, scores)[0, 1] > 0.9999
+
+
+def test_a_search_holds_out_what_came_last(model: DeviceModel, dataset: Dataset) -> None:
+    for recency in (0.0, 0.7):
+        found = Search(model.replace(recency=recency), dataset, host().device("pixel-6a"), (), 9, 0)
+        assert found.part.test is not None
+        latest = [found.part.test.of(u)[-1:] == dataset.train.of(u)[-1:] for u in range(20)]
+        assert all(found.part.test.of(u).size for u in range(20))
+        assert np.all(np.concatenate(latest)) == (recency > 0)
 
 
 @pytest.mark.parametrize("value", ["often", None, 10**400])

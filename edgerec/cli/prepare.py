@@ -34,8 +34,8 @@ def data(
     source: Source,
     output: Annotated[Path, typer.Option("-o", "--out", help="a .dataset file to write")],
     test: Annotated[Path | None, typer.Option(help="held-out interactions: a given split")] = None,
-    split: Annotated[str | None, typer.Option(help="random, last, or none")] = None,
-    share: Annotated[float, typer.Option(help="held-out share of a random split")] = 0.2,
+    split: Annotated[str | None, typer.Option(help="random, recent, last, or none")] = None,
+    share: Annotated[float, typer.Option(help="held-out share, random or most recent")] = 0.2,
     k_core: Annotated[
         int | None, typer.Option(help="least interactions of a user, an item")
     ] = None,
@@ -69,10 +69,12 @@ def data(
         dataset = dataset.k_core(k_core)
     if split == "random":
         dataset = dataset.split_random(share, seed)
+    elif split == "recent":
+        dataset = dataset.split_recent(share)
     elif split == "last":
         dataset = dataset.split_last()
     elif split not in (None, "none"):
-        raise OptionError(f"--split: expected random, last or none; got {split!r}")
+        raise OptionError(f"--split: expected random, recent, last or none; got {split!r}")
     save_dataset(dataset, output)
     held = 0 if dataset.test is None else len(dataset.test)
     out.print(

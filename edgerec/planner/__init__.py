@@ -97,9 +97,9 @@ def plan(
     """Find the chain that keeps the most quality inside a budget, and build it.
 
     Chains are compared on validation interactions, a fifth of each user's training
-    history; test interactions measure only the files that are written in the end. Called
-    again with the same arguments, a search that was interrupted goes on where it stopped;
-    with more trials, it goes on from there.
+    history, the latest one for a model with recency; test interactions measure only the
+    files that are written in the end. Called again with the same arguments, a search that
+    was interrupted goes on where it stopped; with more trials, it goes on from there.
 
     Args:
         model: the uncompressed model.

@@ -68,7 +68,9 @@ class Search:
         seed: int,
     ) -> None:
         # Test interactions leave the stage here: neither a compressor nor a choice sees them.
-        self.part = dataclasses.replace(dataset, test=None).split_random(0.2, seed)
+        unseen = dataclasses.replace(dataset, test=None)
+        # A model that reads the order of a history is for what comes next.
+        self.part = unseen.split_recent(0.2) if model.recency else unseen.split_random(0.2, seed)
         self.context = Context(dataclasses.replace(self.part, test=None), seed)
         self.users = evaluation_users(self.part, users, seed)
         self.model, self.device, self.targets, self.seed = model, device, targets, seed
