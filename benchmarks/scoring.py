@@ -62,6 +62,7 @@ LEGEND = """Made by `python -m benchmarks.scoring`; one thread, d = 64, random t
   that a codec could use: see quality.md for trained ones.
 - *export*: seconds, from a saved float32 model to a proven bundle (without the learning of pq's
   codebooks), and peak memory in MB.
+- Rows at the end of a table, after the peers, are of a later run (`--add`).
 """
 
 #: Name and format of each column.
