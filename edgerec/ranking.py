@@ -19,6 +19,7 @@ over sampled items j that the user does not have (a sampled softmax: Wu et al., 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ __all__ = [
     "list_loss",
     "lists",
     "ranking_loss",
+    "raw_scores",
     "rows_of",
     "sampled_softmax",
     "scale_of",
@@ -94,17 +96,17 @@ class Lists:
     recency: float = 0.0
     own: Tensor | None = None
 
-    @property
+    @functools.cached_property
     def owner(self) -> Tensor:
         """int64[edges], the place of each item's user."""
         return torch.repeat_interleave(self.counts)
 
-    @property
+    @functools.cached_property
     def age(self) -> Tensor:
         """float[edges], j of the j-th most recent item of a user, from 1 on."""
         return (self.counts.cumsum(0)[self.owner] - torch.arange(len(self.items))).float()
 
-    @property
+    @functools.cached_property
     def weights(self) -> Tensor:
         """float[edges], how much each weighs as a past item, j^-ρ."""
         return self.age**-self.recency
@@ -193,10 +195,15 @@ def rows_of(twin: Twin, scale: float) -> Rows:
 
 def scores_of(rows: Rows, users: Lists, sample: Tensor) -> tuple[Tensor, Tensor]:
     """User vectors float[B, d], and scores float[B, |S|] of sampled items; seen ones NEVER."""
+    user, scores = raw_scores(rows, users, sample)
+    return user, scores.masked_fill_(seen_among(users, sample, len(rows.candidates)), NEVER)
+
+
+def raw_scores(rows: Rows, users: Lists, sample: Tensor) -> tuple[Tensor, Tensor]:
+    """The same with the scores of what was seen as they come."""
     user = bag(rows.past, users.items, F.pad(users.counts.cumsum(0), (1, 0)), users.weights)
     user = user if users.own is None else user + users.own
-    scores = F.normalize(user, dim=1) @ F.embedding(sample, rows.candidates).T
-    return user, scores.masked_fill_(seen_among(users, sample, len(rows.candidates)), NEVER)
+    return user, F.normalize(user, dim=1) @ F.embedding(sample, rows.candidates).T
 
 
 def seen_among(users: Lists, sample: Tensor, n_items: int) -> Tensor:

@@ -26,9 +26,9 @@ from edgerec.ranking import (
     Batch,
     Lists,
     example_scores,
+    raw_scores,
     rows_of,
     scale_of,
-    scores_of,
     seen_among,
 )
 from edgerec.twin import Twin
@@ -120,4 +120,4 @@ class _Linear(_Dense):
 
     def scores(self, users: Lists, sample: Tensor) -> Tensor:
         own = Lists(users.items, users.counts, self.twin.model.recency)
-        return scores_of(self.rows, own, sample)[1]
+        return raw_scores(self.rows, own, sample)[1]

@@ -1,8 +1,7 @@
 """Train a GNN for the mode that ships: recommending from a history alone.
 
 From a spectral start, by Adam, a few passes over the users; ``edgerec.objective`` is what is
-minimized. A teacher, a wider model of the same data, makes a narrow one better than it would
-become by itself.
+minimized. The order of a teacher, a wider model of the same data, can be learned too.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def train(
     epochs: Annotated[int, typer.Option(help="passes over the users")] = 8,
     history_length: Annotated[int, typer.Option(help="past items that a device reads")] = 200,
     recency: Annotated[
-        float, typer.Option(help="how much the latest items count more; 0.3 to 1 for what drifts")
+        float, typer.Option(help="how much the latest items weigh more; about 1 if order is time")
     ] = 0.0,
     teacher: Annotated[
         list[Path] | None,
