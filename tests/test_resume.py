@@ -15,7 +15,7 @@ from edgerec.recipe import Recipe, build
 from edgerec.training import train
 
 STEPS = [
-    "pq:bytes=14,epochs=4",
+    "pq:bytes=20,epochs=4",
     "quantize:codec=int4,epochs=4",
     "prune:structure=dimensions,share=0.5,epochs=4",
     "prune:share=0.9,epochs=4",

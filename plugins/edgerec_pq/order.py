@@ -2,7 +2,7 @@
 
 A device does not care in what order a catalogue lies, so the order can carry what a byte a row
 would: rows are clustered by the numbers that scale them in all tables (candidate length and
-past weight, say), and each cluster becomes a run.
+past weight, say), and each cluster becomes a run, within which they lie by the first number.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def in_runs(
     """The order of rows, int64[n], and where runs end in it, int64[runs].
 
     Args:
-        lengths: what each row of each table is multiplied by, float32[n] each.
+        lengths: what each row of each table is multiplied by, float32[n] each; the one that
+            matters most comes first.
         narrow: whether that table is of one column.
         runs: how many runs; some may be empty.
         weight: how much each row matters, float32[n].
@@ -34,7 +35,7 @@ def in_runs(
     rank = np.empty(runs, np.int64)
     rank[np.argsort(-centres.sum(1), kind="stable")] = np.arange(runs)
     counts = np.bincount(rank[run], minlength=runs)
-    return np.argsort(rank[run], kind="stable"), np.cumsum(counts)
+    return np.lexsort((lengths[0], rank[run])), np.cumsum(counts)
 
 
 def popularity(model: DeviceModel, dataset: object) -> F32:

@@ -2,11 +2,12 @@ r"""Training through the codec.
 
 A row is what its codewords give, rounded as they will be written,
 
-    row_i = exp(θ_run(i)) Σ_s [C̃_s1[q_is1], …],     C̃ = C + sg(round(C) - C),
+    row_i = r_i Σ_s [C̃_s1[q_is1], …],     C̃ = C + sg(round(C) - C),
 
-with sg the stop-gradient, so that words feel the gradient as if they were not rounded
-(straight-through; Bengio et al., 2013). What each row's codes are is settled before: letting
-rows move among words by their gradients was tried and lost more than it won.
+with r_i on the line of its run, whose two ends are trained, and sg the stop-gradient, so that
+words feel the gradient as if they were not rounded (straight-through; Bengio et al., 2013). What
+each row's codes are is settled before: letting rows move among words by their gradients was tried
+and lost more than it won.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from torch.nn import functional as F
 
 from edgerec.learn import Twin, fine_tune
 from edgerec.plugin import F32, Context, DeviceModel, Table, normalize
-from edgerec_pq.codec import PQ, Runs, rounded
-from edgerec_pq.kmeans import columns, learn, lookup
+from edgerec_pq.codec import PQ, fitted, rounded
+from edgerec_pq.kmeans import columns, lookup
 from edgerec_pq.order import in_runs
+from edgerec_pq.runs import Runs, fit, places
 
 if TYPE_CHECKING:
     from edgerec_pq import ProductQuantize
@@ -44,21 +46,17 @@ class Start:
     Args:
         codes: int64[n, S G], or none for a table of one column.
         words: float32[S, k, d], or none.
-        lengths: float32, of each row, or of each run once rows are in order.
+        lengths: float32[n] of each row, or float32[runs, 2] once rows are in order.
     """
 
     codes: NDArray[np.int64] | None
     words: F32 | None
     lengths: F32
 
-    def ordered(
-        self, order: NDArray[np.int64], owner: NDArray[np.int64], runs: int, weight: F32
-    ) -> Start:
-        """Rows in another order, with the mean length of each run."""
+    def ordered(self, order: NDArray[np.int64], ends: NDArray[np.int64], weight: F32) -> Start:
+        """Rows in another order, with lines through the lengths of each run."""
         codes = None if self.codes is None else self.codes[order]
-        total = np.maximum(np.bincount(owner, weight, runs), 1e-12)
-        mean = np.bincount(owner, weight * self.lengths[order], runs) / total
-        return Start(codes, self.words, mean.astype(np.float32))
+        return Start(codes, self.words, fit(self.lengths[order], ends, weight[order]))
 
 
 def coded(
@@ -77,14 +75,14 @@ def coded(
         options: how to train.
         context: what to train on.
     """
-    found = {name: _start(model.tables[name].decode(), codecs[name], weight) for name in codecs}
+    # A candidate's length is all that its score has; a past item's is one of many in a sum.
+    names = sorted(codecs, key=lambda name: name != model.head.table)
+    found = {name: _start(model.tables[name].decode(), codecs[name], weight) for name in names}
     narrow = [start.codes is None for start in found.values()]
     runs = next(iter(codecs.values())).runs
     order, ends = in_runs([start.lengths for start in found.values()], narrow, runs, weight)
-    model, weight = model.take(order), weight[order]
-    owner = np.searchsorted(ends, np.arange(len(order)), side="right")
-    starts = {name: start.ordered(order, owner, runs, weight) for name, start in found.items()}
-    twin = CodedTwin(model, codecs, starts, owner)
+    starts = {name: start.ordered(order, ends, weight) for name, start in found.items()}
+    twin = CodedTwin(model.take(order), codecs, starts, ends)
     if options.epochs:
         fine_tune(
             twin,
@@ -98,7 +96,7 @@ def coded(
             parameters=twin.trained(),
             after_step=lambda done: twin.forget(),
         )
-    return twin.written(ends)
+    return twin.written()
 
 
 class CodedTwin(Twin):
@@ -108,7 +106,7 @@ class CodedTwin(Twin):
         model: the model, rotated and in runs already.
         codecs: the codec of each table.
         starts: what they hold.
-        owner: int64[n], the run of each row.
+        ends: int64[runs], one past the last row of each run.
     """
 
     def __init__(
@@ -116,15 +114,17 @@ class CodedTwin(Twin):
         model: DeviceModel,
         codecs: Mapping[str, PQ | Runs],
         starts: Mapping[str, Start],
-        owner: NDArray[np.int64],
+        ends: NDArray[np.int64],
     ) -> None:
         super().__init__(model)
-        self.codecs, self.starts, self.owner = codecs, starts, torch.from_numpy(owner)
+        self.codecs, self.starts, self.ends = codecs, starts, ends
+        run, along = places(ends, np.arange(len(model.items)))
+        self.run, self.along = torch.from_numpy(run), torch.from_numpy(along)[:, None]
         self.words, self.gains = nn.ParameterDict(), nn.ParameterDict()
         self._seen: dict[str, Tensor] = {}
         for name, start in starts.items():
             # By a factor: one step size suits numbers of any size, and their sign stays.
-            self.gains["of " + name] = nn.Parameter(torch.zeros(len(start.lengths), 1))
+            self.gains["of " + name] = nn.Parameter(torch.zeros(start.lengths.shape))
             if start.words is not None:
                 self.words["of " + name] = nn.Parameter(torch.from_numpy(start.words))
 
@@ -135,7 +135,8 @@ class CodedTwin(Twin):
     def table(self, name: str) -> Tensor:
         """Rows as the codewords give them; made once a step."""
         if name not in self._seen:
-            rows = F.embedding(self.owner, self.levels(name))
+            ends = F.embedding(self.run, self.levels(name))
+            rows = (1 - self.along) * ends[:, :1] + self.along * ends[:, 1:]
             codec, codes = self.codecs[name], self.starts[name].codes
             if isinstance(codec, PQ) and codes is not None:
                 rows = rows * summed(torch.from_numpy(codes), self.rounded(name))
@@ -147,8 +148,8 @@ class CodedTwin(Twin):
         self._seen.clear()
 
     def levels(self, name: str) -> Tensor:
-        """Number of each run, float[runs, 1]."""
-        start = torch.from_numpy(self.starts[name].lengths)[:, None]
+        """Numbers at the ends of each run, float[runs, 2]."""
+        start = torch.from_numpy(self.starts[name].lengths)
         return start * self.gains["of " + name].exp()
 
     def rounded(self, name: str) -> Tensor:
@@ -157,15 +158,16 @@ class CodedTwin(Twin):
         bits = codec.word_bits if isinstance(codec, PQ) else 8
         return words + (torch.from_numpy(rounded(words.detach().numpy(), bits)[2]) - words.detach())
 
-    def written(self, ends: NDArray[np.int64]) -> DeviceModel:
+    def written(self) -> DeviceModel:
         """The model with its codes, codewords and lengths as they are now."""
         tables = {}
         for name, codec in self.codecs.items():
-            levels, codes = self.levels(name).detach().numpy()[:, 0], self.starts[name].codes
+            levels, codes = self.levels(name).detach().numpy(), self.starts[name].codes
             if isinstance(codec, PQ) and codes is not None:
-                arrays = codec.write(codes, self.words["of " + name].detach().numpy(), ends, levels)
+                words = self.words["of " + name].detach().numpy()
+                arrays = codec.write(codes, words, self.ends, levels)
             elif isinstance(codec, Runs):
-                arrays = codec.write(ends, levels)
+                arrays = codec.write(self.ends, levels)
             tables[name] = Table(codec, self.model.tables[name].shape, arrays)
         constants = {name: c.detach().numpy().copy() for name, c in self.constants.items()}
         return self.model.replace(tables=tables, constants=constants)
@@ -188,7 +190,5 @@ def _start(matrix: F32, codec: PQ | Runs, weight: F32) -> Start:
     """Codewords of directions by k-means, and the length of each row that fits best."""
     if not isinstance(codec, PQ):
         return Start(None, None, matrix[:, 0])
-    codes, words = learn(normalize(matrix), codec.shape, weight)
-    found = lookup(codes, rounded(words, codec.word_bits)[2])
-    squares = np.maximum(np.square(found).sum(1), 1e-6)
-    return Start(codes, words, np.maximum((matrix * found).sum(1), 0) / squares)
+    codes, words = codec.learn(normalize(matrix), weight)
+    return Start(codes, words, fitted(matrix, lookup(codes, rounded(words, codec.word_bits)[2]))[0])

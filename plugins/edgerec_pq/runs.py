@@ -1,0 +1,166 @@
+r"""Runs: one number a row, told by where the row lies.
+
+Rows lie in the order of a number that each has, cut into *runs*; of each run its last row and
+the numbers at its two ends are kept. Between them lies a line: row i of the run from s to e has
+
+    r_i = (1 - t) · levels[run, 0] + t · levels[run, 1],      t = (i - s) / (e - s - 1),
+
+so a few bytes a run tell what a byte or two a row would. ``ends[j]`` is one past the last row
+of run j; a run of one row has the first of its levels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.plugin import F32, Arrays, Codec, CodecError
+
+__all__ = [
+    "Runs",
+    "even_ends",
+    "fit",
+    "levels_of",
+    "places",
+    "runs_arrays",
+    "runs_layout",
+    "taken_runs",
+]
+
+Layout = dict[str, tuple[str, tuple[int, ...]]]
+
+
+@dataclass(frozen=True)
+class Runs(Codec):
+    """A line for each run of rows that lie side by side: 8 bytes a run.
+
+    For tables of one column whose rows are in order of their numbers.
+    """
+
+    name: ClassVar[str] = "runs"
+    runs: int = 256
+
+    def encode(self, matrix: F32) -> dict[str, NDArray[Any]]:
+        """Fit runs of equal size."""
+        self.layout(*matrix.shape)
+        ends = even_ends(len(matrix), self.runs)
+        return self.write(ends, fit(matrix[:, 0], ends))
+
+    def write(self, ends: NDArray[np.integer[Any]], levels: F32) -> dict[str, NDArray[Any]]:
+        """Arrays of the ends of runs and their levels, float32[runs, 2].
+
+        Raises:
+            CodecError: a number does not fit float16.
+        """
+        return runs_arrays(ends, levels)
+
+    def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
+        """Find each row's place on the line of its run."""
+        return levels_of(arrays, rows)[:, None]
+
+    def take(self, arrays: Arrays, rows: NDArray[Any]) -> tuple[Codec, dict[str, NDArray[Any]]]:
+        """Shorten the runs and fit their lines anew."""
+        return self, taken_runs(arrays, rows)
+
+    def layout(self, n: int, d: int) -> Layout:
+        """Ends and levels."""
+        if d != 1 or self.runs < 1:
+            raise CodecError(
+                f"codec runs: expected one column and 1 run or more, got {d} and {self.runs}"
+            )
+        return runs_layout(self.runs)
+
+
+def even_ends(n: int, runs: int) -> NDArray[np.int64]:
+    """int64[runs], ends of runs of near-equal size over n rows."""
+    return np.arange(1, runs + 1) * n // max(runs, 1)
+
+
+def places(ends: NDArray[np.integer[Any]], rows: NDArray[Any]) -> tuple[NDArray[np.int64], F32]:
+    """Run of each row, int64[rows], and t, how far along it, float32[rows]."""
+    run = np.searchsorted(ends, rows, side="right")
+    starts, span = _extents(ends)
+    return run, ((rows - starts[run]) / span[run]).astype(np.float32)
+
+
+def fit(values: F32, ends: NDArray[np.integer[Any]], weight: F32 | None = None) -> F32:
+    """Levels float32[runs, 2] of numbers float32[n]: weighted least squares, run by run.
+
+    A line does not leave the range that the numbers of its run have, so their sign stays.
+    """
+    runs = len(ends)
+    run, t = places(ends, np.arange(len(values)))
+    weight = np.ones(len(values), np.float32) if weight is None else weight
+    low, high = np.full(runs, np.inf), np.full(runs, -np.inf)
+    np.minimum.at(low, run, values)
+    np.maximum.at(high, run, values)
+    w, wt, wtt, wv, wtv = (
+        np.bincount(run, weight * factor, runs)[:runs]
+        for factor in (np.ones_like(t), t, t * t, values, t * values)
+    )
+    determinant = w * wtt - wt * wt
+    solved = determinant > 1e-6 * w * wtt
+    slope = np.where(solved, (w * wtv - wt * wv) / np.where(solved, determinant, 1), 0)
+    start = np.where(w > 0, (wv - slope * wt) / np.where(w > 0, w, 1), 0)
+    levels = np.stack([start, start + slope], axis=1)
+    levels[low > high] = 0  # of a run without rows
+    inside = np.isfinite(low)
+    levels[inside] = np.clip(levels[inside], low[inside, None], high[inside, None])
+    return levels.astype(np.float32)
+
+
+def levels_of(arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
+    """float32[len(rows)], the number of each row."""
+    ends, (first, last) = arrays["ends"], arrays["levels"].astype(np.float32).T
+    starts, span = _extents(ends)
+    slope = (last - first) / span.astype(np.float32)
+    if isinstance(rows, slice):
+        start, stop, step = rows.indices(int(ends[-1]))
+        if step == 1 and start < stop:
+            # A scan's way: the runs that the slice cuts, each as often as it has rows there.
+            one, other = np.searchsorted(ends, (start, stop - 1), side="right")
+            cut = slice(one, other + 1)
+            counts = np.diff(np.clip(ends[cut].astype(np.int64), start, stop), prepend=start)
+            along = np.arange(stop - start, dtype=np.float32)
+            along -= np.repeat((starts[cut] - start).astype(np.float32), counts)
+            along *= np.repeat(slope[cut], counts)
+            along += np.repeat(first[cut], counts)
+            return along
+    wanted = np.arange(int(ends[-1]))[rows]
+    run = np.searchsorted(ends, wanted, side="right")
+    found: F32 = (wanted - starts[run]).astype(np.float32) * slope[run] + first[run]
+    return found
+
+
+def _extents(ends: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each run starts, and what lies between its first row and its last, at least 1."""
+    wide = ends.astype(np.int64)
+    starts = np.concatenate([[0], wide[:-1]])
+    return starts, np.maximum(wide - starts - 1, 1)
+
+
+def runs_arrays(ends: NDArray[np.integer[Any]], levels: F32) -> dict[str, NDArray[Any]]:
+    """What of runs is stored.
+
+    Raises:
+        CodecError: a number does not fit float16.
+    """
+    if float(np.abs(levels).max(initial=0)) > 65504:
+        raise CodecError("codec pq: a length is beyond ±65504; scale the table down")
+    return {"ends": ends.astype(np.uint32), "levels": levels.astype(np.float16)}
+
+
+def taken_runs(arrays: Arrays, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Runs of the rows that are left: the same ones, or even ones where the order is another."""
+    ends: NDArray[np.integer[Any]] = np.searchsorted(rows, arrays["ends"])
+    if (np.diff(rows.astype(np.int64)) <= 0).any():
+        ends = even_ends(len(rows), len(ends))
+    return runs_arrays(ends, fit(levels_of(arrays, rows), ends))
+
+
+def runs_layout(runs: int) -> Layout:
+    """Ends and levels."""
+    return {"ends": ("<u4", (runs,)), "levels": ("<f2", (runs, 2))}
