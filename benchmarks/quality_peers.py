@@ -33,7 +33,7 @@ from edgerec.codecs import F32
 from edgerec.data import Dataset
 from edgerec.device_model import DeviceModel
 from edgerec.quality import Quality, evaluate, evaluation_users, quality_of
-from edgerec.reference import pad_history
+from edgerec.reference import Reference
 from edgerec.score import Scorer
 
 RESULTS = Path(__file__).parent / "results"
@@ -268,16 +268,14 @@ def measure(data: Dataset, model: DeviceModel, count: int) -> Iterator[dict[str,
         console.print(found)
         return found
 
-    histories = [data.train.of(int(user)) for user in users]
+    histories, oracle = [data.train.of(int(user)) for user in users], Reference(model)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for make in PEERS:
             for peer in make(model, folder):
                 lists, times = np.empty((len(users), 20), np.int32), []
                 for place, seen in enumerate(histories):
-                    history, weights = pad_history(
-                        seen, model.history_length, model.normalization, recency=model.recency
-                    )
+                    history, weights = oracle.pad(seen)
                     start = time.perf_counter()
                     scores = peer.scores(history, weights)
                     scores[seen] = -np.inf

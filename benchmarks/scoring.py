@@ -31,7 +31,7 @@ from edgerec.device_model import DeviceModel, Head, Table
 from edgerec.host import host
 from edgerec.items import Items
 from edgerec.ops import Op
-from edgerec.reference import Reference, pad_history
+from edgerec.reference import Reference
 from edgerec.store import load_model, save_model
 from edgerec.target import Signature, export, reasons_against
 
@@ -222,7 +222,7 @@ def top_lists(model: DeviceModel, rows: list[Any]) -> list[list[str]]:
     """The uncompressed model's best unseen items of each history."""
     oracle, lists = Reference(model), []
     for history in rows:
-        padded, weights = pad_history(history, model.history_length, model.normalization)
+        padded, weights = oracle.pad(history)
         logits = oracle.logits(oracle.encode(padded[None], weights[None]))[0]
         logits[history] = -np.inf
         best = np.argpartition(-logits, TOP)[:TOP]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgerec.device_model import DeviceModel
 from edgerec.errors import TargetError
 from edgerec.metrics import tied_overlap
-from edgerec.reference import Reference, pad_history
+from edgerec.reference import Reference
 
 if TYPE_CHECKING:
     from edgerec.bundle import Bundle
@@ -56,9 +56,7 @@ def measure_parity(
     oracle = Reference(model)
     overlaps, errors = [], []
     for rows in histories:
-        history, weights = pad_history(
-            rows, model.history_length, model.normalization, recency=model.recency
-        )
+        history, weights = oracle.pad(rows)
         ids, scores = runner(history, weights)
         if ids.shape != scores.shape:
             raise TargetError(

@@ -38,6 +38,11 @@ class Reference:
         table = self.tables[self.model.head.table]
         return normalize(table) if self.model.head.kind == "cosine" else table
 
+    def pad(self, rows: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int32], F32]:
+        """One history as the model takes it, int32[H], and the weights of its items, float32[H]."""
+        model = self.model
+        return pad_history(rows, model.history_length, model.normalization, recency=model.recency)
+
     def encode(
         self, history: NDArray[np.int32], weights: F32, user_vector: F32 | None = None
     ) -> F32:

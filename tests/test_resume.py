@@ -76,7 +76,7 @@ def test_a_damaged_state_is_an_error(model: DeviceModel, dataset: Dataset, tmp_p
 
 
 def test_a_build_goes_on(model: DeviceModel, dataset: Dataset, tmp_path: Path) -> None:
-    recipe = Recipe((("pq", {"bytes": "14", "epochs": "4"}),), ("numpy",))
+    recipe = Recipe((("pq", {"bytes": "20", "epochs": "4"}),), ("numpy",))
 
     def stop(done: int, total: int, what: str) -> None:
         if "(2 of 4)" in what:

@@ -70,6 +70,13 @@ class LightGCN(GNN):
         self.conv = FusedLGConv()
         self.alpha = 1 / (layers + 1)
 
+    def start(self, vectors: Tensor, graph: Graph, popularity: float) -> None:
+        """Start from given item vectors; users are their histories, and learn what is left."""
+        super().start(vectors, graph, popularity)
+        if self.users is not None:
+            with torch.no_grad():
+                self.users.zero_()
+
     def forward(self, edge_index: Tensor | Graph) -> tuple[Tensor, Tensor]:
         """User and item vectors after K rounds on the whole graph."""
         mean = torch.stack(self._states(edge_index, self.layers)).sum(0) * self.alpha
