@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import edgerec
-from benchmarks.quality import RESULTS, console, one_of, row
+from benchmarks.quality import OPTIONS, RESULTS, console, one_of, row
 from edgerec.atomic import write_text
 from edgerec.data import Dataset
 from edgerec.errors import CompressError
@@ -54,7 +54,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 def run(data: Dataset, seed: int) -> Iterator[dict[str, Any]]:
     """Train once; yield a row a chain."""
-    model = edgerec.train(data, seed=seed, history_length=1000).to_device_model()
+    model = edgerec.train(data, seed=seed, **OPTIONS[data.name]).to_device_model()
     before = evaluate(model, data)
     yield row(data, seed, "uncompressed", model, before, before, 0.0) | {"group": ""}
     for group, chains in GROUPS.items():

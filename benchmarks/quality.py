@@ -44,6 +44,13 @@ CHAINS: dict[str, tuple[str, ...]] = {
     "pq 8": ("pq:bytes=8",),
 }
 
+#: Training options by data set: those whose histories and test are in the order of time.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "gowalla": {"history_length": 1000, "recency": 1.2},
+    "beauty": {"history_length": 1000, "recency": 1.2},
+    "ml-100k": {"history_length": 1000},
+}
+
 #: Training options of models to compare with: wider, without the order of histories, and with
 #: user rows and no order, as the published figures are.
 WIDE = "d = 256"
@@ -64,15 +71,15 @@ TAUGHT = "taught by d = 256"
 console = Console()
 
 
-def datasets(arguments: argparse.Namespace) -> Iterator[tuple[Dataset, dict[str, Any]]]:
-    """Each data set with the training options that differ from the defaults."""
+def datasets(arguments: argparse.Namespace) -> Iterator[Dataset]:
+    """Each data set that is asked for."""
     if arguments.gowalla:
-        yield gowalla(arguments.gowalla), {"history_length": 1000, "recency": 1.2}
+        yield gowalla(arguments.gowalla)
     if arguments.ml_100k:
-        yield one_of(None), {"history_length": 1000}
+        yield one_of(None)
     if arguments.beauty:
         data = read_dataset(arguments.beauty, format="train.txt").split_last()
-        yield named(data, "beauty"), {"history_length": 1000, "recency": 1.2}
+        yield named(data, "beauty")
 
 
 def gowalla(folder: str | Path) -> Dataset:
@@ -93,10 +100,9 @@ def named(data: Dataset, name: str) -> Dataset:
     return Dataset(name, data.users, data.items, data.train, data.test)
 
 
-def run(
-    data: Dataset, seed: int, options: dict[str, Any], parts: list[str]
-) -> Iterator[dict[str, Any]]:
+def run(data: Dataset, seed: int, parts: list[str]) -> Iterator[dict[str, Any]]:
     """Train, compress and evaluate with one seed; yield a row a model."""
+    options = OPTIONS[data.name]
 
     def trained(name: str, **changes: Any) -> tuple[DeviceModel, Quality, dict[str, Any]]:
         start = time.perf_counter()
@@ -231,10 +237,10 @@ def main() -> None:
     parser.add_argument("--part", choices=parts, nargs="+", default=parts)
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    for data, options in datasets(arguments):
+    for data in datasets(arguments):
         for seed in arguments.seeds:
             # Written after each row, so that an interrupted run keeps what it has.
-            for one in run(data, seed, options, arguments.part):
+            for one in run(data, seed, arguments.part):
                 rows = write(one)
     console.print(table(rows), markup=False)
 

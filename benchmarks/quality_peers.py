@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import edgerec
-from benchmarks.quality import one_of
+from benchmarks.quality import OPTIONS, one_of
 from edgerec.atomic import write_text
 from edgerec.bundle import Bundle
 from edgerec.codecs import F32
@@ -328,7 +328,7 @@ def main() -> None:
     written = RESULTS / "quality_peers.json"
     rows: list[dict[str, Any]] = json.loads(written.read_text("utf-8")) if written.exists() else []
     data = one_of(arguments.gowalla)
-    model = edgerec.train(data, seed=0, history_length=1000).to_device_model()
+    model = edgerec.train(data, seed=0, **OPTIONS[data.name]).to_device_model()
     rows = [r for r in rows if r["dataset"] != data.name] + list(
         measure(data, model, arguments.users)
     )
