@@ -12,7 +12,8 @@ from edgerec.codecs import Codec, Fp16, Fp32, Int4, Int8
 from edgerec.device_model import DeviceModel
 from edgerec.errors import RuntimeMissingError, TargetError
 from edgerec.ops import Op
-from edgerec.plugin import Signature
+from edgerec.plugin import Signature, top_k
+from edgerec.reference import Reference
 from edgerec.target import export
 from edgerec.testing import example_models
 from edgerec_tflite import MAX_TABLE_BYTES, RUNTIMES, TFLiteTarget
@@ -82,6 +83,23 @@ def test_padding_is_row_zero_of_no_weight(runtime: str, codec: Codec, tmp_path: 
     none, zeros = run(np.full(30, -1, np.int32), np.zeros(30, np.float32))
     assert len(np.unique(none)) == 50
     assert np.array_equal(zeros, np.zeros(50))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("items", [4000, 4001, 4003])
+def test_groups_and_the_rows_that_no_group_has(runtime: str, items: int, tmp_path: Path) -> None:
+    pytest.importorskip(RUNTIMES[runtime])
+    # 4000 rows make whole groups; of 4001 and 4003, the last one and three are in none.
+    model = coded(Int8(), items)
+    bundle = export(model, "tflite", tmp_path / "x.edgerec", top_k=20)
+    run, oracle = TFLiteTarget().load(bundle, runtime), Reference(model)
+    for row in (0, items // 2, items - 1):
+        history, weights = oracle.pad([row])
+        exact = oracle.logits(oracle.encode(history[None], weights[None]))[0]
+        ids, scores = run(history, weights)
+        assert set(ids[:20].tolist()) == set(top_k(exact, 20)[0].tolist())
+        assert np.allclose(scores, exact[ids], rtol=1e-4)
+        assert row in ids[:20]
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

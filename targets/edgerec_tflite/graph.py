@@ -16,7 +16,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-__all__ = ["Graph", "Tensor", "buffers"]
+__all__ = ["Graph", "Shape", "Tensor", "buffers"]
 
 Shape = tuple[int, ...]
 
@@ -122,11 +122,10 @@ class Graph:
             "RESHAPE", [value, self.small(list(shape))], shape, value.dtype, newShape=list(shape)
         )
 
-    def gather(self, table: Tensor, rows: Tensor) -> Tensor:
-        """Rows of a table, by int32[rows]."""
-        return self.op(
-            "GATHER", [table, rows], (*rows.shape, *table.shape[1:]), table.dtype, axis=0
-        )
+    def gather(self, table: Tensor, rows: Tensor, axis: int = 0) -> Tensor:
+        """Rows of a table, by int32[rows]; or what lies there along another axis."""
+        shape = (*table.shape[:axis], *rows.shape, *table.shape[axis + 1 :])
+        return self.op("GATHER", [table, rows], shape, table.dtype, axis=axis)
 
     def fully_connected(self, x: Tensor, weights: Tensor) -> Tensor:
         """X Wᵀ, float[1, d] by [n, d]."""

@@ -28,7 +28,7 @@ from edgerec.plugin import (
     TargetError,
     candidate_factor,
 )
-from edgerec_tflite.graph import Graph, Tensor, buffers
+from edgerec_tflite.graph import Graph, Shape, Tensor, buffers
 
 __all__ = ["lower"]
 
@@ -59,6 +59,25 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
     allowed += 0 if writer.factor is None else writer.factor.nbytes
     check(data, model, allowed)
     return data
+
+
+def _group(n: int, k: int) -> int:
+    """Rows of a group: as many as divide n, where that is much of what there may be."""
+    most = min(GROUP, n // (4 * k))
+    return next((size for size in range(most, most // 2, -1) if n % size == 0), most)
+
+
+def _layout(table: Table, k: int) -> Shape:
+    """How scores of n rows are laid out: in whole groups, [size, n / size], or flat, [1, n].
+
+    Half floats are widened on loading, once for each shape that they are read in: flat is one.
+    """
+    n, _ = table.shape
+    size = _group(n, k)
+    halves = any(
+        table.arrays[a].dtype == np.float16 for a in ("scale", "offset") if a in table.arrays
+    )
+    return (1, n) if halves or size < 2 or n % size else (size, n // size)
 
 
 def check(data: bytes, model: DeviceModel, allowed: int) -> None:
@@ -120,22 +139,21 @@ class Writer:
         table = self.model.tables[name]
         if self.model.head.kind == "cosine":
             user = self._normalize(user)
-        logits = self._scan(name, table, user)
-        n, returned = signature.items, signature.returned
-        factor = None
+        returned = signature.returned
+        inexact = table.codec.name in INEXACT
+        k = signature.proposed if inexact else returned
+        layout = _layout(table, k)
+        logits = self._scan(name, table, user, layout)
         if self.factor is not None:
-            factor = graph.constant(self.factor)
-            logits = graph.op("MUL", [logits, factor], (1, n))
-        if table.codec.name in INEXACT:
-            proposed = signature.proposed
-            _, rows = self._best(logits, proposed)
-            exact = graph.fully_connected(user, self._rows(name, table, rows))
-            if factor is not None:
-                exact = graph.op("MUL", [exact, graph.gather(factor, rows)], (1, proposed))
+            logits = graph.op("MUL", [logits, graph.constant(self.factor, layout)], layout)
+        scores, ids = self._best(logits, k)
+        if inexact:
+            exact = graph.fully_connected(user, self._rows(name, table, ids))
+            if self.factor is not None:
+                factor = graph.gather(graph.constant(self.factor), ids)
+                exact = graph.op("MUL", [exact, factor], (1, k))
             scores, places = self._top(exact, returned)
-            ids = graph.gather(rows, places)
-        else:
-            scores, ids = self._best(logits, returned)
+            ids = graph.gather(ids, places)
         if self.model.head.kind == "sigmoid":
             scores = graph.op("LOGISTIC", [scores], scores.shape)
         return ids, graph.reshape(scores, (returned,))
@@ -143,29 +161,34 @@ class Writer:
     def _best(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The same as ``_top`` of many: TOPK_V2 over all of them takes as long as half a scan.
 
-        Rows r, r + m, r + 2 m, … are group r of m. The k highest are in the k groups with the
-        highest maxima, or among the few rows that no group has.
+        Row r of n is in group r mod m, one column of a layout [size, m]. The k highest are in
+        the k groups with the highest maxima, or among the few rows that no group has.
         """
-        graph, n = self.graph, logits.shape[1]
-        size = min(GROUP, n // (4 * k))
+        graph, n = self.graph, logits.shape[0] * logits.shape[1]
+        size = _group(n, k)
         if size < 2:
             return self._top(logits, k)
         m = n // size
-        whole, grouped = m * size, logits
+        whole = m * size
+        grouped = logits
         if whole < n:
             start, shape = graph.small([0, 0]), graph.small([1, whole])
             grouped = graph.op("SLICE", [logits, start, shape], (1, whole))
         grouped = graph.reshape(grouped, (size, m))
         maxima = graph.op("REDUCE_MAX", [grouped, graph.small([0])], (1, m), keepDims=True)
         _, groups = self._top(maxima, k)
-        starts = graph.constant(np.arange(0, whole, m, dtype=np.int32)[None])
-        spread = graph.op("ADD", [graph.reshape(groups, (k, 1)), starts], (k, size), "int32")
-        rows = graph.reshape(spread, (k * size,))
+        starts = graph.constant(np.arange(0, whole, m, dtype=np.int32)[:, None])
+        spread = graph.op("ADD", [starts, graph.reshape(groups, (1, k))], (size, k), "int32")
+        rows = graph.reshape(spread, (size * k,))
+        candidates = graph.reshape(graph.gather(grouped, groups, axis=1), (1, size * k))
         if whole < n:
+            start, shape = graph.small([0, whole]), graph.small([1, n - whole])
+            rest = graph.op("SLICE", [logits, start, shape], (1, n - whole))
+            count = size * k + n - whole
+            candidates = graph.op("CONCATENATION", [candidates, rest], (1, count), axis=1)
             rest = graph.constant(np.arange(whole, n, dtype=np.int32))
-            rows = graph.op("CONCATENATION", [rows, rest], (k * size + n - whole,), "int32", axis=0)
-        candidates = graph.gather(graph.reshape(logits, (n,)), rows)
-        scores, places = self._top(graph.reshape(candidates, (1, *rows.shape)), k)
+            rows = graph.op("CONCATENATION", [rows, rest], (count,), "int32", axis=0)
+        scores, places = self._top(candidates, k)
         return scores, graph.gather(rows, places)
 
     def _top(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -191,18 +214,22 @@ class Writer:
                 values = graph.op(kind, [values, graph.reshape(part, (shape[0], 1))], shape)
         return values
 
-    def _scan(self, name: str, table: Table, user: Tensor) -> Tensor:
-        """Score all rows: float[1, n]."""
-        graph, (n, _) = self.graph, table.shape
+    def _scan(self, name: str, table: Table, user: Tensor, layout: Shape) -> Tensor:
+        """Score all rows, float[1, n], and lay them out."""
+        graph = self.graph
         if table.codec.name in ("fp32", "fp16"):
-            return graph.fully_connected(user, self._floats(name, table))
+            scores = graph.fully_connected(user, self._floats(name, table))
+            return graph.reshape(scores, layout)
         codes = graph.constant(table.arrays["codes"], table.shape, table.codec.name)
-        products = graph.fully_connected(user, codes)
-        logits = graph.op("MUL", [products, self._range(name, table, "scale")], (1, n))
+        # Laid out first: XNNPACK would copy what is reshaped and read by others, too.
+        products = graph.reshape(graph.fully_connected(user, codes), layout)
+        scale = self._range(name, table, "scale", layout)
+        logits = graph.op("MUL", [products, scale], layout)
         if "offset" in table.arrays:
             total = graph.op("SUM", [user, graph.small([1])], (1, 1), keepDims=True)
-            shift = graph.op("MUL", [self._range(name, table, "offset"), total], (1, n))
-            logits = graph.op("ADD", [logits, shift], (1, n))
+            offset = self._range(name, table, "offset", layout)
+            shift = graph.op("MUL", [offset, total], layout)
+            logits = graph.op("ADD", [logits, shift], layout)
         return logits
 
     def _codes(self, table: Table) -> Tensor:
@@ -213,9 +240,10 @@ class Writer:
         """Return a float table; half floats are widened once, on loading."""
         return self._widen(f"{name}/values", self.graph.constant(table.arrays["values"]))
 
-    def _range(self, name: str, table: Table, array: str) -> Tensor:
-        """A table's scale or offset as float32[n]."""
-        return self._widen(f"{name}/{array}", self.graph.constant(table.arrays[array]))
+    def _range(self, name: str, table: Table, array: str, layout: Shape | None = None) -> Tensor:
+        """A table's scale or offset as float32[n], or in whole groups."""
+        shape = layout if layout and layout[0] > 1 else None
+        return self._widen(f"{name}/{array}", self.graph.constant(table.arrays[array], shape))
 
     def _widen(self, key: str, stored: Tensor) -> Tensor:
         if stored.dtype == "float32":
