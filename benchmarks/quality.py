@@ -46,7 +46,7 @@ CHAINS: dict[str, tuple[str, ...]] = {
 
 #: Training options by data set: those whose histories and test are in the order of time.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "gowalla": {"history_length": 1000, "recency": 1.2},
+    "gowalla": {"history_length": 1000, "recency": 1.2, "tilt": 0.04},
     "beauty": {"history_length": 1000, "recency": 1.2},
     "ml-100k": {"history_length": 1000},
 }

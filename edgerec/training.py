@@ -59,6 +59,9 @@ class TrainOptions:
     negatives: int = field(default=16384, metadata={"help": "items sampled a step, at most all"})
     temperature: float = field(default=0.15, metadata={"help": "τ of the softmax"})
     popularity: float = field(default=0.1, metadata={"help": "γ, candidate length degree^γ"})
+    tilt: float = field(
+        default=0.0, metadata={"help": "β, after training candidates are longer by degree^β"}
+    )
     user_weight: float = field(default=0.2, metadata={"help": "g, how much long histories lose"})
     gce: float = field(
         default=0.1, metadata={"help": "q of the generalized cross entropy; 0: the plain one"}
@@ -85,7 +88,7 @@ class TrainOptions:
         for name in ("gce", "distill", "recency"):
             if not 0 <= (getattr(self, name) or 0) < math.inf:
                 raise OptionError(f"{name}: expected 0 or more, got {getattr(self, name)}")
-        for name in ("popularity", "user_weight"):
+        for name in ("popularity", "tilt", "user_weight"):
             if not math.isfinite(getattr(self, name)):
                 raise OptionError(f"{name}: expected a number, got {getattr(self, name)}")
         for name in ("learning_rate", "temperature"):
@@ -184,6 +187,7 @@ def train(
         if checkpoint:
             save_state(checkpoint, gnn, optimizer, settings, epoch + 1)
         progress(epoch + 1, options.epochs, f"loss {loss:.3f}")
+    gnn.tilt(graph, options.tilt)
     if checkpoint:
         Path(checkpoint).unlink(missing_ok=True)
     return Trained(gnn, graph, dataset, options)

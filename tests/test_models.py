@@ -65,6 +65,20 @@ def test_lowered_equals_pyg_forward(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_tilt_lengthens_candidates_and_leaves_users(dataset: Dataset, family: str) -> None:
+    plain, tilted = (
+        Reference(train(dataset, model=family, epochs=1, dim=8, tilt=tilt).to_device_model())
+        for tilt in (0.0, 0.3)
+    )
+    rows = list(dataset.train.lists())
+    users = plain.encode(*pad_batch(rows, plain.model))
+    assert relative(tilted.encode(*pad_batch(rows, tilted.model)), users) < 1e-5
+    degree = dataset.train.counts(len(dataset.items)).clip(1)
+    change = np.median(tilted.logits(users) / plain.logits(users), axis=0) / degree**0.3
+    assert np.allclose(change, change[0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_text_lowers_like_any_other(dataset: Dataset, family: str) -> None:
     trained = train(dataset, model=family, features="titles", epochs=2, dim=8)
     assert isinstance(trained.gnn.text, TextFeatures)

@@ -113,7 +113,7 @@ def test_a_hostile_manifest(value: object, model: DeviceModel, tmp_path: Path) -
 def test_refusals(dataset: Dataset, model: DeviceModel) -> None:
     with pytest.raises(OptionError, match="recency: expected 0 or more, got -1"):
         train(dataset, recency=-1)
-    for name in ("recency", "gce", "popularity", "user_weight", "temperature"):
+    for name in ("recency", "gce", "popularity", "tilt", "user_weight", "temperature"):
         with pytest.raises(OptionError, match=f"{name}: expected .*, got nan"):
             train(dataset, **{name: float("nan")})
     with pytest.raises(ModelError, match="recency: expected a finite number, got nan"):

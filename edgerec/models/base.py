@@ -84,6 +84,10 @@ class GNN(nn.Module, abc.ABC):
             self.items.copy_(vectors)
         self.popularity = popularity
 
+    def tilt(self, graph: Graph, exponent: float) -> None:
+        """Make candidate rows longer by degree^exponent, once training is done."""
+        self.popularity = (self.popularity or 0.0) + exponent
+
     def readout(self, candidates: Tensor, degree: Tensor) -> Tensor:
         """Give candidate rows the length degree^γ.
 

@@ -70,6 +70,12 @@ class HistoryGCN(GNN):
             self.past_weight.copy_(START_EXPONENT * log)
             self.candidate_weight.copy_(popularity * (log - log.mean()))
 
+    def tilt(self, graph: Graph, exponent: float) -> None:
+        """Make candidate rows longer by degree^exponent; past rows stay as they are."""
+        with torch.no_grad():
+            log = graph.item_degree.log()
+            self.candidate_weight.add_(exponent * (log - log.mean()))
+
     def forward(self, edge_index: Tensor | Graph) -> tuple[Tensor, Tensor]:
         """User vectors and weighted item vectors of the whole graph."""
         past, candidates = self._weighted(edge_index)
