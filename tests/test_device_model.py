@@ -11,7 +11,7 @@ import torch
 from edgerec.codecs import Fp32, Int8
 from edgerec.device_model import DeviceModel, Head, Table
 from edgerec.errors import BundleError, ModelError
-from edgerec.items import Items
+from edgerec.items import STRIDE, Items
 from edgerec.ops import OPS, Op
 from edgerec.parity import sample_histories
 from edgerec.reference import Reference, pad_history, top_k
@@ -103,6 +103,14 @@ def test_top_k_prefers_lower_rows_among_equals() -> None:
     rows, scores = top_k(np.array([1, 3, 2, 3, 2, 2], np.float32), 4)
     assert rows.tolist() == [1, 3, 2, 4]
     assert scores.tolist() == [3, 3, 2, 2]
+
+
+@pytest.mark.parametrize("count", [1, STRIDE, STRIDE + 1, 1000])
+def test_find_knows_every_id_and_no_other(count: int) -> None:
+    ids = [str(i * i) for i in range(count)]  # not in the order of their bytes
+    items = Items.of(ids)
+    assert [items.find(i) for i in ids] == list(range(count))
+    assert [items.find(i) for i in ("", "2", "00", "999999999", "é")] == [None] * 5
 
 
 def test_take_keeps_rows_titles_and_popularity() -> None:

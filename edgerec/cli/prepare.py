@@ -98,6 +98,9 @@ def train(
     recency: Annotated[
         float, typer.Option(help="how much the latest items weigh more; about 1 if order is time")
     ] = 0.0,
+    tilt: Annotated[
+        float, typer.Option(help="how much higher popular items rank than training made them")
+    ] = 0.0,
     teacher: Annotated[
         list[Path] | None,
         typer.Option(help="a wider .model of the same data to learn from; repeat for more"),
@@ -122,6 +125,7 @@ def train(
         epochs=epochs,
         history_length=history_length,
         recency=recency,
+        tilt=tilt,
         seed=seed,
     )
     checkpoint = output.with_name(output.name + ".checkpoint")
