@@ -10,6 +10,7 @@ lives in an environment of its own: there, ``--targets executorch --no-peers --a
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import subprocess
@@ -102,9 +103,12 @@ def make_model(items: int) -> DeviceModel:
     return DeviceModel(ids, {"items": table}, ops, Head("items"), 50, popular=popular)
 
 
-def codec_named(name: str) -> Codec:
-    """A codec with its options' defaults."""
-    return host().codecs[name]()
+def codec_named(name: str, items: int) -> Codec:
+    """A codec with its options' defaults; pq with as many runs of lengths as the compressor has."""
+    codec = host().codecs[name]()
+    if name == "pq":
+        return dataclasses.replace(codec, runs=min(2048, items // 160))
+    return codec
 
 
 def in_a_process(*arguments: str) -> dict[str, Any]:
@@ -141,7 +145,7 @@ def export_here(saved: str, codec: str, target: str, path: str, raw: bool) -> di
     start = time.perf_counter()
     model = load_model(saved)
     if model.tables["items"].codec.name != codec:
-        model = model.with_codec(codec_named(codec))
+        model = model.with_codec(codec_named(codec, len(model.items)))
     if raw:
         lowering = __import__(f"edgerec_{target}.lower", fromlist=["lower"])
         lowering.INEXACT = ()
@@ -165,7 +169,8 @@ def ours(model: DeviceModel, targets: list[str], codecs: list[str]) -> Iterator[
     tiny = make_model(TINY)
     with tempfile.TemporaryDirectory() as folder:
         for codec in codecs:
-            coded = model if codec == "fp32" else model.with_codec(codec_named(codec))
+            chosen = codec_named(codec, len(model.items))
+            coded = model if codec == "fp32" else model.with_codec(chosen)
             saved, small = Path(folder) / "model", Path(folder) / "tiny-model"
             # Learning codebooks takes its time, once; the others are encoded on each export.
             save_model(coded if codec == "pq" else model, saved)

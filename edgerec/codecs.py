@@ -37,6 +37,21 @@ BLOCK = 65536
 SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 
 
+#: (rows, bound) -> places within the slice of the scores above the bound, and those scores.
+Above = Callable[[slice, float], tuple[NDArray[np.int64], F32]]
+
+
+def above(score: Callable[[slice], F32]) -> Above:
+    """Score all rows of a slice, and leave out what is not above the bound."""
+
+    def found(rows: slice, bound: float) -> tuple[NDArray[np.int64], F32]:
+        scores = score(rows)
+        places = np.flatnonzero(scores > bound)
+        return places, scores[places]
+
+    return found
+
+
 class Codec(abc.ABC):
     """How rows are written. Subclasses are frozen dataclasses; their fields are options.
 
@@ -81,6 +96,13 @@ class Codec(abc.ABC):
         By default a block is decoded; a codec that can do with less overrides it.
         """
         return lambda rows: self.decode(arrays, rows) @ user
+
+    def above(self, arrays: Arrays, user: F32) -> Above:
+        """Return a function from a slice of rows and a bound to what scores higher than that.
+
+        By default all of them are scored; a codec that can rule rows out for less overrides it.
+        """
+        return above(self.scorer(arrays, user))
 
     def take(self, arrays: Arrays, rows: NDArray[Any]) -> tuple[Codec, dict[str, NDArray[Any]]]:
         """Keep the given rows, in their order: the codec, its options fitted, and the arrays.

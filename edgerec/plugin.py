@@ -5,7 +5,19 @@ from edgerec.plugin import Compressor, Context, DeviceModel, hookimpl
 
 from edgerec.basis import leading_basis, stack
 from edgerec.bundle import Bundle
-from edgerec.codecs import F32, Arrays, Codec, Fp16, Fp32, Int4, Int8, pack4, unpack4
+from edgerec.codecs import (
+    F32,
+    Above,
+    Arrays,
+    Codec,
+    Fp16,
+    Fp32,
+    Int4,
+    Int8,
+    above,
+    pack4,
+    unpack4,
+)
 from edgerec.compressor import Compressor, Context
 from edgerec.device import Budget, Device, device_from
 from edgerec.device_model import DeviceModel, Head, Table
@@ -31,6 +43,7 @@ from edgerec.tuned import TunedCompressor
 __all__ = [
     "F32",
     "MASKED",
+    "Above",
     "Arrays",
     "Budget",
     "Bundle",
@@ -60,6 +73,7 @@ __all__ = [
     "Target",
     "TargetError",
     "TunedCompressor",
+    "above",
     "candidate_factor",
     "device_from",
     "hookimpl",

@@ -150,6 +150,11 @@ def check_codec(codec: Codec, width: int = 16) -> None:
         assert np.allclose(score(part), whole[part] @ user, rtol=1e-4, atol=1e-5), (
             "scorer differs from the product with decoded rows"
         )
+    exact = score(slice(10, 40))
+    for bound in (-np.inf, float(np.median(exact)), float(exact.max()) + 1):
+        places, high = table.codec.above(table.arrays, user)(slice(10, 40), bound)
+        assert np.array_equal(places, np.flatnonzero(exact > bound)), "above leaves others out"
+        assert np.allclose(high, exact[places], rtol=1e-5, atol=1e-6), "above scores differently"
     taken = table.take(rows)
     assert taken.shape == (len(rows), width), "take gave another shape"
     assert taken.nbytes == taken.codec.nbytes(len(rows), width), "take gave other bytes"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgerec.reference import top_k
+from edgerec.plugin import above, top_k
 from edgerec_numpy.run import best
 
 
@@ -16,7 +16,7 @@ def test_best_of_blocks_is_the_best_of_all(height: int, k: int) -> None:
     n = 3000
     for scores in (rng.normal(size=n), np.arange(n) % 5, np.zeros(n), -np.arange(n), np.arange(n)):
         scores = scores.astype(np.float32)
-        blocks = (scores[start : start + height] for start in range(0, n, height))
-        for got, expected in zip(best(blocks, k), top_k(scores, k), strict=True):
+        found = best(above(scores.__getitem__), n, height, k)
+        for got, expected in zip(found, top_k(scores, k), strict=True):
             assert np.array_equal(got, expected)
             assert got.dtype == expected.dtype

@@ -32,9 +32,18 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, Arrays, Codec, CodecError, normalize
+from edgerec.plugin import F32, Above, Arrays, Codec, CodecError, normalize
 from edgerec_pq.kmeans import Shape, assign, learn, lookup
-from edgerec_pq.runs import Layout, even_ends, fit, levels_of, runs_arrays, runs_layout, taken_runs
+from edgerec_pq.runs import (
+    Layout,
+    Lines,
+    even_ends,
+    fit,
+    levels_of,
+    runs_arrays,
+    runs_layout,
+    taken_runs,
+)
 from edgerec_pq.scan import byte_tables, summing
 
 __all__ = ["PQ", "fitted", "rounded"]
@@ -118,12 +127,30 @@ class PQ(Codec):
 
     def scorer(self, arrays: Arrays, user: F32) -> Callable[[slice], F32]:
         """Look scores up, and give them their runs' lengths."""
-        codes = arrays["codes"]
-        tables = byte_tables(self._words(arrays), user, self.subspaces, self.bits)
-        total = summing(tables, len(codes))
+        total = self._sums(arrays, user)
         if not self.runs:
-            return lambda rows: total(codes[rows])
-        return lambda rows: total(codes[rows]) * levels_of(arrays, rows)
+            return total
+        return lambda rows: total(rows) * levels_of(arrays, rows)
+
+    def above(self, arrays: Arrays, user: F32) -> Above:
+        """Give those rows their length that could then be above the bound, a few."""
+        if not self.runs:
+            return super().above(arrays, user)
+        total, lines = self._sums(arrays, user), Lines(arrays)
+
+        def found(rows: slice, bound: float) -> tuple[NDArray[np.int64], F32]:
+            sums = total(rows)
+            low, high = lines.range(rows.start, rows.stop)
+            if bound > 0 and low >= 0 and high > 0:
+                places = np.flatnonzero(sums > np.float32(bound / high * (1 - 1e-6)))
+                scores = sums[places] * lines.at(places + rows.start)
+            else:
+                places = np.arange(len(sums))
+                scores = sums * lines.along(rows.start, rows.stop)
+            higher = scores > bound
+            return places[higher], scores[higher]
+
+        return found
 
     def take(self, arrays: Arrays, rows: NDArray[Any]) -> tuple[Codec, dict[str, NDArray[Any]]]:
         """Take the rows' codes; codewords stay as they were learned, lengths are fitted anew."""
@@ -155,6 +182,13 @@ class PQ(Codec):
         if self.word_bits == 4:
             layout["later"] = ("|u1", (self.stages - 1, 2**self.bits, d // 2))
         return layout | runs_layout(self.runs) if self.runs else layout
+
+    def _sums(self, arrays: Arrays, user: F32) -> Callable[[slice], F32]:
+        """Scores of rows but for their length."""
+        codes = arrays["codes"]
+        tables = byte_tables(self._words(arrays), user, self.subspaces, self.bits)
+        total = summing(tables, len(codes))
+        return lambda rows: total(codes[rows])
 
     def _words(self, arrays: Arrays) -> F32:
         """Codewords float32[S, k, d]."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edgerec.plugin import F32, Arrays, Codec, CodecError
 
 __all__ = [
+    "Lines",
     "Runs",
     "even_ends",
     "fit",
@@ -112,27 +113,52 @@ def fit(values: F32, ends: NDArray[np.integer[Any]], weight: F32 | None = None) 
     return levels.astype(np.float32)
 
 
+class Lines:
+    """The lines of a table's runs, to read numbers off."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self.ends = arrays["ends"].astype(np.int64)
+        self.first, self.last = np.ascontiguousarray(arrays["levels"].astype(np.float32).T)
+        self.starts, span = _extents(self.ends)
+        self.slope = (self.last - self.first) / span.astype(np.float32)
+
+    def at(self, rows: NDArray[Any]) -> F32:
+        """float32[len(rows)], the numbers of rows int[...]."""
+        run = np.searchsorted(self.ends, rows, side="right")
+        found: F32 = (rows - self.starts[run]).astype(np.float32) * self.slope[run]
+        return found + self.first[run]
+
+    def along(self, start: int, stop: int) -> F32:
+        """float32[stop - start], the numbers of rows side by side."""
+        cut = self._cut(start, stop)
+        counts = np.diff(np.clip(self.ends[cut], start, stop), prepend=start)
+        along = np.arange(stop - start, dtype=np.float32)
+        along -= np.repeat((self.starts[cut] - start).astype(np.float32), counts)
+        along *= np.repeat(self.slope[cut], counts)
+        along += np.repeat(self.first[cut], counts)
+        return along
+
+    def range(self, start: int, stop: int) -> tuple[float, float]:
+        """Bounds of the numbers of rows side by side: none is lower, none is higher."""
+        cut = self._cut(start, stop)
+        both = self.first[cut], self.last[cut]
+        return float(np.minimum(*both).min()), float(np.maximum(*both).max())
+
+    def _cut(self, start: int, stop: int) -> slice:
+        """Runs that have rows there."""
+        one, other = np.searchsorted(self.ends, (start, stop - 1), side="right")
+        return slice(one, other + 1)
+
+
 def levels_of(arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
     """float32[len(rows)], the number of each row."""
-    ends, (first, last) = arrays["ends"], arrays["levels"].astype(np.float32).T
-    starts, span = _extents(ends)
-    slope = (last - first) / span.astype(np.float32)
+    lines = Lines(arrays)
     if isinstance(rows, slice):
-        start, stop, step = rows.indices(int(ends[-1]))
+        start, stop, step = rows.indices(int(lines.ends[-1]))
         if step == 1 and start < stop:
-            # A scan's way: the runs that the slice cuts, each as often as it has rows there.
-            one, other = np.searchsorted(ends, (start, stop - 1), side="right")
-            cut = slice(one, other + 1)
-            counts = np.diff(np.clip(ends[cut].astype(np.int64), start, stop), prepend=start)
-            along = np.arange(stop - start, dtype=np.float32)
-            along -= np.repeat((starts[cut] - start).astype(np.float32), counts)
-            along *= np.repeat(slope[cut], counts)
-            along += np.repeat(first[cut], counts)
-            return along
-    wanted = np.arange(int(ends[-1]))[rows]
-    run = np.searchsorted(ends, wanted, side="right")
-    found: F32 = (wanted - starts[run]).astype(np.float32) * slope[run] + first[run]
-    return found
+            return lines.along(start, stop)
+        rows = np.arange(start, stop, step)
+    return lines.at(rows)
 
 
 def _extents(ends: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

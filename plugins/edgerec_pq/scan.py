@@ -7,7 +7,6 @@ of W bytes into W lookups (Jégou, Douze & Schmid, TPAMI 2011, their asymmetric 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,17 +40,17 @@ def summing(tables: F32, n: int) -> Callable[[NDArray[np.uint8]], F32]:
 
     Where there are many rows, two bytes are looked up at a time: half the lookups.
     """
-    dtype: np.dtype[np.unsignedinteger[Any]] = np.dtype(np.uint8)
-    if n >= MANY and len(tables) % 2 == 0:
-        dtype = np.dtype("<u2")
-        tables = (tables[1::2, :, None] + tables[0::2, None, :]).reshape(-1, 65536)
+    paired = len(tables) // 2 * 2 if n >= MANY else 0
+    pairs = (tables[1:paired:2, :, None] + tables[0:paired:2, None, :]).reshape(-1, 65536)
 
     def total(codes: NDArray[np.uint8]) -> F32:
-        wide = np.ascontiguousarray(codes).view(dtype)
+        wide = np.ascontiguousarray(codes[:, :paired]).view("<u2")
+        scores = np.zeros(len(codes), np.float32)
         # No code is out of range; "clip" spares the check.
-        scores: F32 = tables[0].take(wide[:, 0], mode="clip")
-        for w in range(1, len(tables)):
-            scores += tables[w].take(wide[:, w], mode="clip")
+        for table, column in zip(pairs, wide.T, strict=True):
+            scores += table.take(column, mode="clip")
+        for table, column in zip(tables[paired:], codes[:, paired:].T, strict=True):
+            scores += table.take(column, mode="clip")
         return scores
 
     return total

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.plugin import (
     F32,
+    Above,
     Bundle,
     Runner,
+    above,
     candidate_factor,
     normalize,
     run_encoder,
@@ -29,38 +29,37 @@ def load(bundle: Bundle) -> Runner:
     def gather(name: str, rows: NDArray[np.int32]) -> F32:
         return model.tables[name].decode(rows)
 
-    def blocks(user: F32) -> Iterable[F32]:
+    def scan(user: F32) -> Above:
+        if factor is None:
+            return table.codec.above(table.arrays, user)
         score = table.codec.scorer(table.arrays, user)
-        for start in range(0, table.shape[0], table.codec.block):
-            rows = slice(start, start + table.codec.block)
-            yield score(rows) if factor is None else score(rows) * factor[rows]
+        return above(lambda rows: score(rows) * factor[rows])
 
     def run(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
         user = run_encoder(model, history, weights, gather)
         if model.head.kind == "cosine":
             user = normalize(user)
-        rows, scores = best(blocks(user), returned)
+        rows, scores = best(scan(user), table.shape[0], table.codec.block, returned)
         return rows, sigmoid(scores) if model.head.kind == "sigmoid" else scores
 
     return run
 
 
-def best(blocks: Iterable[F32], k: int) -> tuple[NDArray[np.int32], F32]:
-    """Rows and scores of the k highest, highest first, as ``top_k`` of all blocks in a row.
+def best(scan: Above, n: int, block: int, k: int) -> tuple[NDArray[np.int32], F32]:
+    """Rows and scores of the k highest of n, highest first, as ``top_k`` of all scores.
 
     Only what may be among them is kept: a float for each of a million rows is 4 MB.
     """
     rows, scores = np.empty(0, np.int32), np.empty(0, np.float32)
-    bound, start = -np.inf, 0
-    for block in blocks:
+    bound = -np.inf
+    for start in range(0, n, block):
         # A later row does not displace an equal score, so nothing equal to the bound is needed.
-        found = np.flatnonzero(block > bound)
+        found, high = scan(slice(start, min(n, start + block)), bound)
         rows = np.concatenate([rows, (found + start).astype(np.int32)])
-        scores = np.concatenate([scores, block[found]])
-        start += len(block)
+        scores = np.concatenate([scores, high])
         if len(rows) > 4 * k:
             rows, scores = _cut(rows, scores, k)
-            bound = scores[-1]
+            bound = float(scores[-1])
     return _cut(rows, scores, k)
 
 
