@@ -42,6 +42,8 @@ CHAINS: dict[str, tuple[str, ...]] = {
     "pq 32": ("pq:bytes=32,epochs=12",),
     "pq 16": ("pq:bytes=16",),
     "pq 8": ("pq:bytes=8",),
+    "distill 24, pq 16": ("distill:width=24", "pq:bytes=16"),
+    "distill 24, pq 8": ("distill:width=24", "pq:bytes=8"),
 }
 
 #: Training options by data set: those whose histories and test are in the order of time.

@@ -88,3 +88,10 @@ def test_a_build_goes_on(model: DeviceModel, dataset: Dataset, tmp_path: Path) -
     build(model, dataset, recipe, tmp_path, progress=lambda *now: seen.append(now[2]))
     assert [text.split("(")[1] for text in seen if "loss" in text] == ["3 of 4)", "4 of 4)"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["numpy.edgerec"]
+
+
+def test_a_build_gives_the_same_bytes(model: DeviceModel, dataset: Dataset, tmp_path: Path) -> None:
+    recipe = Recipe((("quantize", {"codec": "int8"}),), ("numpy", "tflite", "onnx"))
+    once, again = (build(model, dataset, recipe, tmp_path / name) for name in ("a", "b"))
+    for one, other in zip(once, again, strict=True):
+        assert one.path.read_bytes() == other.path.read_bytes()

@@ -98,7 +98,7 @@ class Distill(Compressor):
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
         """Widths of the student."""
-        return {"width": (16, 32, 48)}
+        return {"width": (16, 24, 32, 48)}
 
     def outline(self, model: DeviceModel) -> DeviceModel | None:
         """The student before it is taught."""
