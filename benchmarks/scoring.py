@@ -35,7 +35,7 @@ from edgerec.ops import Op
 from edgerec.reference import Reference
 from edgerec.store import load_model, save_model
 from edgerec.target import Signature, export, reasons_against
-from edgerec_pq import ITEMS_A_RUN, MOST_RUNS
+from edgerec_pq.runs import runs_for
 
 RESULTS = Path(__file__).parent / "results"
 CODECS = ("fp32", "fp16", "int8", "int4", "pq")
@@ -108,7 +108,7 @@ def codec_named(name: str, items: int) -> Codec:
     """A codec with its options' defaults; pq with as many runs of lengths as the compressor has."""
     codec = host().codecs[name]()
     if name == "pq":
-        return dataclasses.replace(codec, runs=min(MOST_RUNS, items // ITEMS_A_RUN))
+        return dataclasses.replace(codec, runs=runs_for(items))
     return codec
 
 

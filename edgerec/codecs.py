@@ -90,7 +90,7 @@ class Codec(abc.ABC):
         """Decode the given rows to float32[len(rows), d]."""
 
     def scorer(self, arrays: Arrays, user: F32) -> Callable[[slice], F32]:
-        """Return a function from a slice of rows to their dot products with float32[d].
+        """Return a function from a slice of rows, start to stop, to their products with float32[d].
 
         A scan calls it block by block, so what depends on the user alone is done here, once.
         By default a block is decoded; a codec that can do with less overrides it.

@@ -21,6 +21,7 @@ from edgerec_pq.codec import PQ, rounded
 from edgerec_pq.kmeans import Shape, assign, columns, learn, lookup, rotation
 from edgerec_pq.order import in_runs
 from edgerec_pq.runs import Runs, fit, levels_of
+from edgerec_pq.scan import Sums
 
 from .conftest import make_dataset
 
@@ -57,6 +58,24 @@ CODECS = [
 def test_scores_looked_up_two_bytes_at_a_time(codec: PQ, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgerec_pq.scan.MANY", 0)
     check_codec(codec)
+
+
+@pytest.mark.parametrize("many", [0, 10**9], ids=["pairs", "bytes"])
+@pytest.mark.parametrize("width", [1, 3, 8])
+@pytest.mark.parametrize("kept", [0, 1, 20, 2500, 5000])
+def test_sums_above_a_bound_are_all_of_them(
+    width: int, kept: int, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgerec_pq.scan.MANY", many)
+    rng = np.random.default_rng(width)
+    codes = rng.integers(0, 256, (5000, width), np.uint8)
+    spread = rng.uniform(0.1, 2, (width, 1)).astype(np.float32)
+    sums = Sums(rng.standard_normal((width, 256)).astype(np.float32) * spread, len(codes))
+    every = sums.all(codes)
+    bound = np.inf if not kept else float(np.sort(every)[-kept])
+    places, scores = sums.above(codes, bound)
+    assert np.array_equal(places, np.flatnonzero(every > bound))
+    assert np.array_equal(scores, every[places])
 
 
 @pytest.mark.parametrize("codec", [PQ(4), PQ(4, runs=9)], ids=str)

@@ -36,10 +36,7 @@ from edgerec.plugin import (
     normalize,
 )
 from edgerec_pq.codec import PQ
-from edgerec_pq.runs import Runs
-
-#: Items a run, and how few and how many runs there are; a run has 16 items at least.
-ITEMS_A_RUN, FEWEST_RUNS, MOST_RUNS, FEWEST_ITEMS = 160, 32, 2048, 16
+from edgerec_pq.runs import Runs, runs_for
 
 #: Stages are refined together by a system of this many equations at most.
 MOST_WORDS = 4096
@@ -136,8 +133,7 @@ class ProductQuantize(TunedCompressor):
         n, before = len(model.items), model.table_bytes
         asked = self.subspaces is not None or self.stages is not None
         room = min(before - 1, before if asked else (self.bytes or 16) * n)
-        wanted = min(MOST_RUNS, max(FEWEST_RUNS, n // ITEMS_A_RUN))
-        runs = max(1, min(wanted, n // FEWEST_ITEMS))
+        runs = runs_for(n)
         least = math.inf
         for shape in self._shapes(widths, room / n):
             wide = dataclasses.replace(shape, runs=runs)

@@ -44,7 +44,7 @@ from edgerec_pq.runs import (
     runs_layout,
     taken_runs,
 )
-from edgerec_pq.scan import byte_tables, summing
+from edgerec_pq.scan import Sums, byte_tables
 
 __all__ = ["PQ", "fitted", "rounded"]
 
@@ -62,8 +62,8 @@ class PQ(Codec):
     """
 
     name: ClassVar[str] = "pq"
-    #: As many as a buffer of indices may have before malloc maps each anew, page by page.
-    block: ClassVar[int] = 32768
+    #: So many that looking up takes longer than calling; more would not stay in a core's cache.
+    block: ClassVar[int] = 65536
     subspaces: int = 8
     stages: int = 1
     bits: Literal[4, 8] = 8
@@ -127,26 +127,27 @@ class PQ(Codec):
 
     def scorer(self, arrays: Arrays, user: F32) -> Callable[[slice], F32]:
         """Look scores up, and give them their runs' lengths."""
-        total = self._sums(arrays, user)
+        sums, codes = self._sums(arrays, user), arrays["codes"]
         if not self.runs:
-            return total
-        return lambda rows: total(rows) * levels_of(arrays, rows)
+            return lambda rows: sums.all(codes[rows])
+        lines = Lines(arrays)
+        return lambda rows: sums.all(codes[rows]) * lines.along(rows.start, rows.stop)
 
     def above(self, arrays: Arrays, user: F32) -> Above:
-        """Give those rows their length that could then be above the bound, a few."""
+        """Add up and give their length to those rows that may then be above the bound, a few."""
+        sums, codes = self._sums(arrays, user), arrays["codes"]
         if not self.runs:
-            return super().above(arrays, user)
-        total, lines = self._sums(arrays, user), Lines(arrays)
+            return lambda rows, bound: sums.above(codes[rows], bound)
+        lines = Lines(arrays)
 
         def found(rows: slice, bound: float) -> tuple[NDArray[np.int64], F32]:
-            sums = total(rows)
             low, high = lines.range(rows.start, rows.stop)
             if bound > 0 and low >= 0 and high > 0:
-                places = np.flatnonzero(sums > np.float32(bound / high * (1 - 1e-6)))
-                scores = sums[places] * lines.at(places + rows.start)
+                places, scores = sums.above(codes[rows], bound / high * (1 - 1e-6))
+                scores *= lines.at(places + rows.start)
             else:
-                places = np.arange(len(sums))
-                scores = sums * lines.along(rows.start, rows.stop)
+                scores = sums.all(codes[rows]) * lines.along(rows.start, rows.stop)
+                places = np.arange(len(scores))
             higher = scores > bound
             return places[higher], scores[higher]
 
@@ -183,12 +184,10 @@ class PQ(Codec):
             layout["later"] = ("|u1", (self.stages - 1, 2**self.bits, d // 2))
         return layout | runs_layout(self.runs) if self.runs else layout
 
-    def _sums(self, arrays: Arrays, user: F32) -> Callable[[slice], F32]:
-        """Scores of rows but for their length."""
-        codes = arrays["codes"]
+    def _sums(self, arrays: Arrays, user: F32) -> Sums:
+        """Scores of rows but for their length, from their codes."""
         tables = byte_tables(self._words(arrays), user, self.subspaces, self.bits)
-        total = summing(tables, len(codes))
-        return lambda rows: total(codes[rows])
+        return Sums(tables, len(arrays["codes"]))
 
     def _words(self, arrays: Arrays) -> F32:
         """Codewords float32[S, k, d]."""

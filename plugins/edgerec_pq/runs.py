@@ -27,11 +27,21 @@ __all__ = [
     "levels_of",
     "places",
     "runs_arrays",
+    "runs_for",
     "runs_layout",
     "taken_runs",
 ]
 
 Layout = dict[str, tuple[str, tuple[int, ...]]]
+
+#: Rows a run, how few and how many runs there are, and how many rows a run has at least.
+ROWS_A_RUN, FEWEST_RUNS, MOST_RUNS, FEWEST_ROWS = 160, 32, 2048, 16
+
+
+def runs_for(n: int) -> int:
+    """How many runs suit a table of n rows."""
+    wanted = min(MOST_RUNS, max(FEWEST_RUNS, n // ROWS_A_RUN))
+    return max(1, min(wanted, n // FEWEST_ROWS))
 
 
 @dataclass(frozen=True)
@@ -118,9 +128,10 @@ class Lines:
 
     def __init__(self, arrays: Arrays) -> None:
         self.ends = arrays["ends"].astype(np.int64)
-        self.first, self.last = np.ascontiguousarray(arrays["levels"].astype(np.float32).T)
+        self.first, last = np.ascontiguousarray(arrays["levels"].astype(np.float32).T)
         self.starts, span = _extents(self.ends)
-        self.slope = (self.last - self.first) / span.astype(np.float32)
+        self.slope = (last - self.first) / span.astype(np.float32)
+        self.low, self.high = np.minimum(self.first, last), np.maximum(self.first, last)
 
     def at(self, rows: NDArray[Any]) -> F32:
         """float32[len(rows)], the numbers of rows int[...]."""
@@ -141,8 +152,7 @@ class Lines:
     def range(self, start: int, stop: int) -> tuple[float, float]:
         """Bounds of the numbers of rows side by side: none is lower, none is higher."""
         cut = self._cut(start, stop)
-        both = self.first[cut], self.last[cut]
-        return float(np.minimum(*both).min()), float(np.maximum(*both).max())
+        return float(self.low[cut].min()), float(self.high[cut].max())
 
     def _cut(self, start: int, stop: int) -> slice:
         """Runs that have rows there."""

@@ -6,7 +6,7 @@ of W bytes into W lookups (Jégou, Douze & Schmid, TPAMI 2011, their asymmetric 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 from edgerec.plugin import F32
 from edgerec_pq.kmeans import columns
 
-__all__ = ["byte_tables", "summing"]
+__all__ = ["Sums", "byte_tables"]
 
 #: From so many rows on, a table of byte pairs (256 KiB) pays for itself.
 MANY = 100_000
+
+#: Rows are picked out once so small a share of them is left.
+FEW = 1 / 8
 
 
 def byte_tables(words: F32, user: F32, subspaces: int, bits: int) -> F32:
@@ -35,22 +38,64 @@ def byte_tables(words: F32, user: F32, subspaces: int, bits: int) -> F32:
     return (even[1::2, :, None] + even[0::2, None, :]).reshape(-1, 256)
 
 
-def summing(tables: F32, n: int) -> Callable[[NDArray[np.uint8]], F32]:
-    """Return a function from uint8[rows, W] to the sums of tables[w][byte w], float32[rows].
+class Sums:
+    """Sums of tables[w][byte w] for rows of W bytes.
 
     Where there are many rows, two bytes are looked up at a time: half the lookups.
-    """
-    paired = len(tables) // 2 * 2 if n >= MANY else 0
-    pairs = (tables[1:paired:2, :, None] + tables[0:paired:2, None, :]).reshape(-1, 65536)
 
-    def total(codes: NDArray[np.uint8]) -> F32:
-        wide = np.ascontiguousarray(codes[:, :paired]).view("<u2")
-        scores = np.zeros(len(codes), np.float32)
-        # No code is out of range; "clip" spares the check.
-        for table, column in zip(pairs, wide.T, strict=True):
-            scores += table.take(column, mode="clip")
-        for table, column in zip(tables[paired:], codes[:, paired:].T, strict=True):
-            scores += table.take(column, mode="clip")
+    Args:
+        tables: float32[W, 256], what each byte adds.
+        n: number of rows.
+    """
+
+    def __init__(self, tables: F32, n: int) -> None:
+        self.paired = len(tables) // 2 * 2 if n >= MANY else 0
+        one, other = tables[0 : self.paired : 2], tables[1 : self.paired : 2]
+        pairs = (other[:, :, None] + one[:, None, :]).reshape(-1, 65536)
+        every: list[F32] = [*pairs, *tables[self.paired :]]
+        # What tells rows apart best comes first, so that few may still be high after it.
+        self.order = sorted(range(len(every)), key=lambda place: -np.ptp(every[place]))
+        self.tables = [every[place] for place in self.order]
+        highest = [float(table.max()) for table in self.tables]
+        #: What the tables after each add at most, and more than rounding takes away.
+        slack = 1e-6 * sum(float(np.abs(table).max()) for table in self.tables)
+        self.rest = [sum(highest[place + 1 :]) + slack for place in range(len(highest))]
+
+    def all(self, codes: NDArray[np.uint8]) -> F32:
+        """Sums of every row, float32[rows]."""
+        first, *others = zip(self.tables, self._columns(codes), strict=True)
+        scores = _looked_up(*first)
+        for table, column in others:
+            scores += _looked_up(table, column)
         return scores
 
-    return total
+    def above(self, codes: NDArray[np.uint8], bound: float) -> tuple[NDArray[np.int64], F32]:
+        """Rows whose sums are above the bound, int64[r] in ascending order, and those sums.
+
+        A row is left out as soon as what is still to come cannot lift it over the bound.
+        """
+        steps = [*zip(self.tables, self._columns(codes), self.rest, strict=True)]
+        half = len(steps) // 2 + 1
+        # Before half of the tables hardly a row is out.
+        scores = _looked_up(*steps[0][:2])
+        left: NDArray[np.int64] | None = None
+        for step, (table, column, rest) in enumerate(steps[1:], start=2):
+            scores += _looked_up(table, column if left is None else column[left])
+            if half <= step < len(steps):
+                high = scores > np.float32(bound - rest)
+                if np.count_nonzero(high) < FEW * len(high):
+                    chosen = np.flatnonzero(high)
+                    scores, left = scores[chosen], chosen if left is None else left[chosen]
+        chosen = np.flatnonzero(scores > bound)
+        return chosen if left is None else left[chosen], scores[chosen]
+
+    def _columns(self, codes: NDArray[np.uint8]) -> list[NDArray[np.unsignedinteger[Any]]]:
+        """Each table's indices, in the tables' order."""
+        wide = np.ascontiguousarray(codes[:, : self.paired]).view("<u2")
+        every = [*wide.T, *codes[:, self.paired :].T]
+        return [every[place] for place in self.order]
+
+
+def _looked_up(table: F32, places: NDArray[np.unsignedinteger[Any]]) -> F32:
+    # No code is out of range; "clip" spares the check.
+    return table.take(places, mode="clip")

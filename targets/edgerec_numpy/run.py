@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +19,9 @@ from edgerec.plugin import (
     sigmoid,
     top_k,
 )
+
+#: How many rows are scanned before there is a bound.
+FIRST = 4096
 
 
 def load(bundle: Bundle) -> Runner:
@@ -52,9 +57,10 @@ def best(scan: Above, n: int, block: int, k: int) -> tuple[NDArray[np.int32], F3
     """
     rows, scores = np.empty(0, np.int32), np.empty(0, np.float32)
     bound = -np.inf
-    for start in range(0, n, block):
+    # A few first: they already give a bound that most rows of a large block are below.
+    for start, stop in itertools.pairwise([0, *range(min(block, FIRST), n, block), n]):
         # A later row does not displace an equal score, so nothing equal to the bound is needed.
-        found, high = scan(slice(start, min(n, start + block)), bound)
+        found, high = scan(slice(start, stop), bound)
         rows = np.concatenate([rows, (found + start).astype(np.int32)])
         scores = np.concatenate([scores, high])
         if len(rows) > 4 * k:
