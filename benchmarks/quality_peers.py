@@ -297,7 +297,8 @@ def measure(data: Dataset, model: DeviceModel, count: int) -> Iterator[dict[str,
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown, a table a data set."""
     text = [
-        "Made by `python -m benchmarks.quality_peers`. One seed, random test users, one thread.",
+        "Made by `python -m benchmarks.quality_peers [--gowalla FOLDER]`. One seed, random test "
+        "users, one thread.",
         "",
     ]
     for data in dict.fromkeys(r["dataset"] for r in rows):
@@ -329,11 +330,12 @@ def main() -> None:
     rows: list[dict[str, Any]] = json.loads(written.read_text("utf-8")) if written.exists() else []
     data = one_of(arguments.gowalla)
     model = edgerec.train(data, seed=0, **OPTIONS[data.name]).to_device_model()
-    rows = [r for r in rows if r["dataset"] != data.name] + list(
-        measure(data, model, arguments.users)
-    )
-    write_text(written, json.dumps(rows, indent=1) + "\n")
-    write_text(RESULTS / "quality_peers.md", table(rows))
+    rows = [r for r in rows if r["dataset"] != data.name]
+    # Written after each row, so that an interrupted run keeps what it has.
+    for row in measure(data, model, arguments.users):
+        rows.append(row)
+        write_text(written, json.dumps(rows, indent=1) + "\n")
+        write_text(RESULTS / "quality_peers.md", table(rows))
     console.print(table(rows), markup=False)
 
 

@@ -4,7 +4,7 @@
 
 One thread, d = 64, random tables, 100 histories of 1 to 50 items; everything is measured in a
 process of its own. It writes ``benchmarks/results/scoring.json`` and ``scoring.md``. executorch
-lives in an environment of its own: there, ``--targets executorch --no-peers --add``.
+lives in an environment of its own: there, ``--targets executorch --peers --add``.
 """
 
 from __future__ import annotations
@@ -236,12 +236,12 @@ def top_lists(model: DeviceModel, rows: list[Any]) -> list[list[str]]:
     return lists
 
 
-def peers(model: DeviceModel) -> Iterator[dict[str, Any]]:
+def peers(model: DeviceModel, names: list[str]) -> Iterator[dict[str, Any]]:
     """Yield the scan and top 20 of libraries that people use instead."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.npy"
         np.save(path, model.tables["items"].decode())
-        for name in PEERS:
+        for name in names:
             library, _, codec = name.partition(" ")
             row = {"name": library, "codec": codec}
             yield row | in_a_process("benchmarks.peers", name, str(path))
@@ -280,7 +280,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, nargs="+", default=[40_000, 1_000_000])
     parser.add_argument("--targets", nargs="+", default=sorted(host().targets))
     parser.add_argument("--codecs", nargs="+", default=list(CODECS), choices=CODECS)
-    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
     parser.add_argument(
         "--add", action="store_true", help="to the rows that are there: of another environment"
     )
@@ -295,9 +295,7 @@ def main() -> None:
     for items in given.items:
         model = make_model(items)
         fresh: list[dict[str, Any]] = []
-        found = [ours(model, given.targets, given.codecs)]
-        if not given.no_peers:
-            found.append(peers(model))
+        found = [ours(model, given.targets, given.codecs), peers(model, given.peers)]
         for row in (row for part in found for row in part):
             new = {"items": items, **row}
             rows = [r for r in rows if r in fresh or key(r) != key(new)] + [new]
