@@ -199,6 +199,15 @@ class DeviceModel:
                 return False
         return True
 
+    @property
+    def takes_any_length(self) -> bool:
+        """Whether shorter histories need no padding: no constant has a row for each place."""
+        try:
+            self.replace(history_length=self.history_length + 1)
+        except ModelError:
+            return False
+        return True
+
     def shapes(self) -> dict[str, Shape]:
         """Shape of every value of the encoder."""
         return infer_shapes(

@@ -35,7 +35,14 @@ from edgerec.items import Items
 from edgerec.lowering import candidate_factor
 from edgerec.metrics import long_tail_share
 from edgerec.ops import MASKED, Op
-from edgerec.reference import Reference, normalize, run_encoder, sigmoid, top_k
+from edgerec.reference import (
+    Reference,
+    normalize,
+    run_encoder,
+    sigmoid,
+    top_k,
+    without_padding,
+)
 from edgerec.store import model_payload
 from edgerec.target import Payload, Runner, Signature, Target
 from edgerec.tuned import TunedCompressor
@@ -87,4 +94,5 @@ __all__ = [
     "stack",
     "top_k",
     "unpack4",
+    "without_padding",
 ]

@@ -18,7 +18,16 @@ from edgerec.device_model import DeviceModel
 from edgerec.errors import ModelError
 from edgerec.ops import MASKED, Op
 
-__all__ = ["Reference", "apply_op", "normalize", "pad_history", "run_encoder", "sigmoid", "top_k"]
+__all__ = [
+    "Reference",
+    "apply_op",
+    "normalize",
+    "pad_history",
+    "run_encoder",
+    "sigmoid",
+    "top_k",
+    "without_padding",
+]
 
 
 class Reference:
@@ -141,6 +150,14 @@ def pad_history(
         if weights is not None:
             padded[:n] *= np.asarray(weights, np.float32)[-n:]
     return history, padded
+
+
+def without_padding(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
+    """The past items of one history, int32[h], and their weights; one place at the least."""
+    real = np.flatnonzero(weights > 0)
+    if not len(real):
+        real = np.zeros(1, np.int64)
+    return history[real], weights[real]
 
 
 def apply_op(op: Op, x: list[F32]) -> F32:

@@ -26,7 +26,8 @@ __all__ = ["Payload", "Runner", "Signature", "Target", "export", "reasons_agains
 Payload = Mapping[str, bytes | NDArray[Any]]
 
 #: A loaded artefact: (history int32[H], weights float32[H]) -> (rows int32[R], scores
-#: float32[R]), R = Signature.returned, highest score first.
+#: float32[R]), highest score first. R is Signature.returned; a runner that leaves the padding
+#: out may return fewer, Signature.returned_for as many past items as there are.
 Runner = Callable[[NDArray[np.int32], F32], tuple[NDArray[np.int32], F32]]
 
 
@@ -53,7 +54,11 @@ class Signature:
     @property
     def returned(self) -> int:
         """R, how many candidates the artefact returns."""
-        return min(self.items, self.top_k + self.history_length)
+        return self.returned_for(self.history_length)
+
+    def returned_for(self, past: int) -> int:
+        """How many are enough for so many past items."""
+        return min(self.items, self.top_k + past)
 
     @property
     def proposed(self) -> int:

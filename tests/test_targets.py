@@ -15,6 +15,7 @@ from edgerec.data import Dataset
 from edgerec.device_model import DeviceModel
 from edgerec.errors import RuntimeMissingError, TargetError
 from edgerec.host import host
+from edgerec.ops import Op
 from edgerec.parity import measure_parity
 from edgerec.quality import match_rows
 from edgerec.recipe import compress
@@ -84,11 +85,34 @@ def test_padding_and_order(name: str, codec: Codec, tmp_path: Path) -> None:
     history[:2], weights[:2] = [7, 8], [1, 0.5]
     ids, scores = run(history, weights)
     assert (ids.dtype, scores.dtype) == (np.int32, np.float32)
-    assert len(ids) == len(scores) == bundle.signature.returned == 50
+    signature = bundle.signature
+    assert (signature.returned_for(2), signature.returned) == (22, 50)
+    assert 22 <= len(ids) == len(scores) <= 50
     assert np.all(np.diff(scores) <= 0)
     history[2:] = 11
     again, _ = run(history, weights)
     assert np.array_equal(ids, again)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_row_for_each_place_of_the_history(name: str, tmp_path: Path) -> None:
+    model = example_models(300)["sum"]
+    places = np.linspace(0, 1, model.history_length, dtype=np.float32)[:, None]
+    placed = model.replace(
+        constants={"places": places},
+        encoder=(
+            Op("Gather", ("items", "history"), "rows"),
+            Op("Mul", ("rows", "places"), "placed"),
+            Op("Mul", ("placed", "weights"), "weighted"),
+            Op("ReduceSum", ("weighted",), "user"),
+        ),
+    )
+    assert model.takes_any_length
+    assert not placed.takes_any_length
+    bundle = export(placed, name, tmp_path / "x.edgerec", top_k=20)  # proves it
+    history, weights = np.full(30, -1, np.int32), np.zeros(30, np.float32)
+    history[:2], weights[:2] = [7, 8], [1, 0.5]
+    assert len(host().target(name).load(bundle)(history, weights)[0]) == bundle.signature.returned
 
 
 @pytest.mark.parametrize("items", [5003, 5120])

@@ -92,8 +92,11 @@ export class Scorer {
 
   /** The artefact itself: rows and scores for a history of rows, the most recent last. */
   async run(history) {
-    const length = this.meta.history_length;
-    const recent = history.slice(-length);
+    const recent = history.slice(-this.meta.history_length);
+    // A length that is a name may be any; without word of it, pad.
+    const [input] = this.session.inputMetadata ?? [];
+    const shorten = typeof input?.shape?.[0] === "string" && recent.length > 0;
+    const length = shorten ? recent.length : this.meta.history_length;
     const rows = new Int32Array(length).fill(-1);
     const weights = new Float32Array(length);
     rows.set(recent);

@@ -18,6 +18,7 @@ from edgerec.plugin import (
     run_encoder,
     sigmoid,
     top_k,
+    without_padding,
 )
 
 #: How many rows are scanned before there is a bound.
@@ -29,7 +30,7 @@ def load(bundle: Bundle) -> Runner:
     model = bundle.model()
     table = model.tables[model.head.table]
     factor = candidate_factor(model)
-    returned = bundle.signature.returned
+    signature, shorten = bundle.signature, model.takes_any_length
 
     def gather(name: str, rows: NDArray[np.int32]) -> F32:
         return model.tables[name].decode(rows)
@@ -41,10 +42,13 @@ def load(bundle: Bundle) -> Runner:
         return above(lambda rows: score(rows) * factor[rows])
 
     def run(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
+        if shorten:
+            history, weights = without_padding(history, weights)
         user = run_encoder(model, history, weights, gather)
         if model.head.kind == "cosine":
             user = normalize(user)
-        rows, scores = best(scan(user), table.shape[0], table.codec.block, returned)
+        k = signature.returned_for(len(history))
+        rows, scores = best(scan(user), signature.items, table.codec.block, k)
         return rows, sigmoid(scores) if model.head.kind == "sigmoid" else scores
 
     return run

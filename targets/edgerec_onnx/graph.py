@@ -11,7 +11,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["MICROSOFT", "Graph"]
+__all__ = ["MICROSOFT", "Dims", "Graph"]
+
+#: Dimensions; one that is a name may be of any size.
+Dims = list[int | str]
 
 #: onnxruntime's own op set; only int4 needs it.
 MICROSOFT = "com.microsoft"
@@ -79,7 +82,7 @@ class Graph:
         return helper.make_graph(self._nodes, f"{self._prefix}body", inputs, outputs)
 
     def build(
-        self, inputs: dict[str, tuple[Any, list[int]]], outputs: dict[str, tuple[Any, list[int]]]
+        self, inputs: dict[str, tuple[Any, Dims]], outputs: dict[str, tuple[Any, Dims]]
     ) -> bytes:
         """Check the model in full and return its bytes; ``files`` belong beside it.
 
@@ -88,7 +91,7 @@ class Graph:
                 not valid ONNX.
         """
 
-        def described(values: dict[str, tuple[Any, list[int]]]) -> list[Any]:
+        def described(values: dict[str, tuple[Any, Dims]]) -> list[Any]:
             types = {np.int32: TensorProto.INT32, np.float32: TensorProto.FLOAT}
             return [
                 helper.make_tensor_value_info(name, types[dtype], shape)

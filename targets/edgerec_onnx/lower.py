@@ -36,7 +36,7 @@ from edgerec.plugin import (
     TargetError,
     candidate_factor,
 )
-from edgerec_onnx.graph import MICROSOFT, Graph
+from edgerec_onnx.graph import MICROSOFT, Dims, Graph
 
 __all__ = ["lower"]
 
@@ -75,27 +75,30 @@ def lower(model: DeviceModel, signature: Signature) -> Payload:
     factors = None if factor is None else graph.table(factor, "candidate_factor")
     if factors is not None:
         logits = graph.add("Mul", logits, factors)
-    returned = signature.returned
+    returned, proposed = _counts(graph, signature, model.takes_any_length)
     if table.codec.name in INEXACT:
-        _, rows = _best(graph, logits, signature.items, signature.proposed)
+        _, rows = _best(graph, logits, signature.items, signature.proposed, proposed)
         values = _rows(graph, name, table, rows)
         exact = graph.add("MatMul", user, graph.add("Transpose", values, perm=[1, 0]))
         if factors is not None:
             exact = graph.add("Mul", exact, graph.add("Gather", factors, rows, axis=0))
-        scores, places = graph.add("TopK", exact, graph.constant([returned]), outputs=2, axis=1)
+        scores, places = graph.add("TopK", exact, returned, outputs=2, axis=1)
         places = graph.add("Reshape", places, graph.constant([-1]))
         ids = graph.add("Gather", rows, places, axis=0)
     else:
-        scores, ids = _best(graph, logits, signature.items, returned)
+        scores, ids = _best(graph, logits, signature.items, signature.returned, returned)
     if model.head.kind == "sigmoid":
         scores = graph.add("Sigmoid", scores)
     flat = graph.constant([-1])
     graph.rename(graph.add("Cast", graph.add("Reshape", ids, flat), to=6), "ids")
     graph.rename(graph.add("Reshape", scores, flat), "scores")
-    length = model.history_length
+    past: Dims = [model.history_length]
+    found: Dims = [signature.returned]
+    if model.takes_any_length:
+        past, found = ["past"], ["found"]
     data = graph.build(
-        {"history": (np.int32, [length]), "weights": (np.float32, [length])},
-        {"ids": (np.int32, [returned]), "scores": (np.float32, [returned])},
+        {"history": (np.int32, past), "weights": (np.float32, past)},
+        {"ids": (np.int32, found), "scores": (np.float32, found)},
     )
     small = sum(c.nbytes for c in model.constants.values()) + (
         0 if factor is None else factor.nbytes
@@ -107,11 +110,22 @@ def lower(model: DeviceModel, signature: Signature) -> Payload:
     return {"model.onnx": data, **graph.files}
 
 
+def _counts(graph: Graph, signature: Signature, any_length: bool) -> tuple[str, str]:
+    """int64[1] each: how many are returned, and proposed, as ``Signature`` says."""
+    if not any_length:
+        return graph.constant([signature.returned]), graph.constant([signature.proposed])
+    items = graph.constant([signature.items])
+    wanted = graph.add("Add", graph.add("Shape", "history"), graph.constant([signature.top_k]))
+    returned = graph.add("Min", wanted, items)
+    margin = graph.add("Div", returned, graph.constant([4]))
+    margin = graph.add("Max", margin, graph.constant([64]))
+    return returned, graph.add("Min", graph.add("Add", returned, margin), items)
+
+
 def _encoder(graph: Graph, model: DeviceModel) -> str:
     """Add the user encoder; return the name of float[1, d]."""
     history = graph.add("Max", "history", graph.constant(np.array(0, np.int32)))
-    length = model.history_length
-    values = {"weights": graph.add("Reshape", "weights", graph.constant([length, 1]))}
+    values = {"weights": graph.add("Reshape", "weights", graph.constant([-1, 1]))}
     if any("mask" in op.inputs for op in model.encoder):
         # 0 for a past item, MASKED for padding, which weighs nothing.
         is_padding = graph.add("Not", graph.add("Greater", values["weights"], graph.constant(0.0)))
@@ -233,22 +247,22 @@ def _from_tiles(graph: Graph, tiles: str, shape: tuple[int, int], rows: str) -> 
     return str(graph.add("Reshape", found, graph.constant([-1, d])))
 
 
-def _best(graph: Graph, logits: str, n: int, k: int) -> tuple[str, str]:
-    """Scores float[1, k] and rows int64[k] of the k highest of float[1, n].
+def _best(graph: Graph, logits: str, n: int, most: int, k: str) -> tuple[str, str]:
+    """Scores float[1, k] and rows int64[k] of the k highest of float[1, n], k at most ``most``.
 
     TopK over a million takes a good part of the time of a scan. The k highest are in the k
     groups of neighbouring rows with the highest maxima, or among the few rows that no group has.
     """
-    flat, size = graph.constant([-1]), min(TILE, n // (4 * k))
+    flat, size = graph.constant([-1]), min(TILE, n // (4 * most))
     if size < 2:
-        scores, rows = graph.add("TopK", logits, graph.constant([k]), outputs=2, axis=1)
+        scores, rows = graph.add("TopK", logits, k, outputs=2, axis=1)
         return scores, graph.add("Reshape", rows, flat)
     whole, grouped, one = n // size * size, logits, graph.constant([1])
     if whole < n:
         grouped = graph.add("Slice", logits, graph.constant([0]), graph.constant([whole]), one)
     grouped = graph.add("Reshape", grouped, graph.constant([-1, size]))
     maxima = graph.add("ReduceMax", grouped, axes=[1], keepdims=0)
-    _, groups = graph.add("TopK", maxima, graph.constant([k]), outputs=2, axis=0)
+    _, groups = graph.add("TopK", maxima, k, outputs=2, axis=0)
     column = graph.add("Reshape", groups, graph.constant([-1, 1]))
     starts = graph.add("Mul", column, graph.constant([size]))
     within = graph.constant(np.arange(size)[None], "within")
@@ -256,7 +270,7 @@ def _best(graph: Graph, logits: str, n: int, k: int) -> tuple[str, str]:
     if whole < n:
         rows = graph.add("Concat", rows, graph.constant(np.arange(whole, n), "rest"), axis=0)
     candidates = graph.add("Gather", logits, rows, axis=1)
-    scores, places = graph.add("TopK", candidates, graph.constant([k]), outputs=2, axis=1)
+    scores, places = graph.add("TopK", candidates, k, outputs=2, axis=1)
     return scores, graph.add("Gather", rows, graph.add("Reshape", places, flat), axis=0)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, Bundle, Runner
+from edgerec.plugin import F32, Bundle, Runner, without_padding
 from edgerec_onnx.external import relocate
 
 #: onnxruntime's severity "error": a device's log is no place for hints on graphs.
@@ -35,7 +35,12 @@ def load(bundle: Bundle, threads: int) -> Runner:
         providers=["CPUExecutionProvider"],
     )
 
+    # A length that is a name may be any.
+    shorten = isinstance(session.get_inputs()[0].shape[0], str)
+
     def run(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
+        if shorten:
+            history, weights = without_padding(history, weights)
         ids, scores = session.run(["ids", "scores"], {"history": history, "weights": weights})
         return ids, scores
 
