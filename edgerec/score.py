@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,8 @@ class Recommendations(list[Recommendation]):
     Attributes:
         unknown: ids of the history that the catalogue lacks; they were skipped.
         truncated: how many of the oldest past items were left out, past the model's limit.
+            They are not recommended either; where that leaves too few, the most popular items
+            follow, and their scores are NaN.
         fallback: whether nothing of the history was usable, so that these are simply the
             most popular items; their scores are NaN.
     """
@@ -115,7 +117,7 @@ class Scorer:
                 f"history: unknown items {', '.join(unknown[:10])}; {len(unknown)} in all"
             )
         if not rows:
-            return self._popular(k, unknown)
+            return Recommendations(self._popular(k), unknown, 0, True)
         padded, padded_weights = pad_history(
             np.array(list(rows), np.int32),
             self.signature.history_length,
@@ -125,15 +127,17 @@ class Scorer:
         )
         ids, scores = self._run(padded, padded_weights)
         found = zip(ids.tolist(), scores.tolist(), strict=True)
-        fresh = itertools.islice(((row, s) for row, s in found if row not in rows), k)
+        fresh = (self._item(row, score) for row, score in found if row not in rows)
+        items = list(itertools.islice(fresh, k))
         truncated = max(0, len(rows) - self.signature.history_length)
-        return Recommendations(
-            [self._item(row, score) for row, score in fresh], unknown, truncated, False
-        )
+        if len(items) < k and truncated:
+            # Past items that the model did not read took the places.
+            items += self._popular(k - len(items), {*rows, *ids.tolist()})
+        return Recommendations(items, unknown, truncated, False)
 
-    def _popular(self, k: int, unknown: list[str]) -> Recommendations:
-        rows = self.bundle.popular[:k].tolist()
-        return Recommendations([self._item(r, float("nan")) for r in rows], unknown, 0, True)
+    def _popular(self, k: int, listed: Collection[int] = ()) -> list[Recommendation]:
+        fresh = (row for row in self.bundle.popular.tolist() if row not in listed)
+        return [self._item(row, float("nan")) for row in itertools.islice(fresh, k)]
 
     def _item(self, row: int, score: float) -> Recommendation:
         items = self.bundle.items

@@ -10,7 +10,7 @@ const require = createRequire(`${folder}/package.json`);
 const ort = await import(pathToFileURL(require.resolve("onnxruntime-web")));
 ort.env.wasm.numThreads = 1;
 
-const { bundle, histories, ids } = JSON.parse(fs.readFileSync(job, "utf-8"));
+const { bundle, histories, pasts } = JSON.parse(fs.readFileSync(job, "utf-8"));
 const content = fs.readFileSync(bundle);
 const scorer = await Scorer.open(content.buffer.slice(0, content.byteLength), ort);
 const runs = [];
@@ -18,4 +18,8 @@ for (const history of histories) {
   const { ids, scores } = await scorer.run(history);
   runs.push([Array.from(ids), Array.from(scores)]);
 }
-console.log(JSON.stringify({ runs, items: await scorer.recommend(ids, 10) }));
+const lists = [];
+for (const past of pasts) {
+  lists.push(await scorer.recommend(past, 10));
+}
+console.log(JSON.stringify({ runs, lists }));

@@ -76,6 +76,19 @@ def test_repeats_count_once_and_long_histories_say_what_they_lost(path: Path) ->
     assert not {r.id for r in found} & set(long)
 
 
+def test_a_list_that_forgotten_items_fill_goes_on_with_popular_ones(path: Path) -> None:
+    scorer = Scorer.open(path)
+    ids, popular = scorer.bundle.items.ids, scorer.bundle.popular.tolist()
+    history = [ids[row] for row in range(len(ids)) if row not in popular[10:30]]
+    found = scorer.recommend(history, 10)
+    assert len(found) == 10
+    assert not {r.id for r in found} & set(history)
+    filled = [r.id for r in found if math.isnan(r.score)]
+    assert filled
+    listed = {r.id for r in found if not math.isnan(r.score)}
+    assert filled == [ids[row] for row in popular[10:30] if ids[row] not in listed][: len(filled)]
+
+
 def test_weights_matter_and_are_checked(path: Path) -> None:
     scorer = Scorer.open(path)
     history = ["i00001", "i00002"]

@@ -123,6 +123,12 @@ export class Scorer {
     }
     const found = seen.size ? await this.run([...seen]) : { ids: this.popular, scores: [] };
     const items = Array.from(found.ids, (row, place) => ({ row, score: found.scores[place] ?? NaN }));
+    if (seen.size > this.meta.history_length) {
+      // Past items that the model did not read may take the places: popular ones follow.
+      const listed = new Set(found.ids);
+      const others = Array.from(this.popular).filter((row) => !listed.has(row));
+      items.push(...others.map((row) => ({ row, score: NaN })));
+    }
     return items
       .filter(({ row }) => !seen.has(row))
       .slice(0, k)
