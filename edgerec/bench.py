@@ -9,6 +9,7 @@ runs it in a fresh process, so that memory is that of a program which does nothi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import platform
@@ -117,7 +118,7 @@ def run(
     target = host().target(bundle.target)
     chosen = runtime or (target.runtimes() or [bundle.target])[0]
     start = time.perf_counter()
-    version = _import_runtime(chosen)
+    version = _import_runtime(chosen, type(target).__module__)
     import_ms = (time.perf_counter() - start) * 1e3
     baseline = peak_rss_bytes()
     start = time.perf_counter()
@@ -170,13 +171,18 @@ def run(
     }
 
 
-#: Modules of runtimes, imported ahead so that their memory and time count as baseline.
-def _import_runtime(name: str) -> str:
+def _import_runtime(name: str, package: str) -> str:
+    """Import a runtime ahead, so that its memory and time count as baseline; return its version.
+
+    What a target's runner imports is in its module ``run``, if it has one.
+    """
     distribution = name.partition("+")[0]  # "ai-edge-litert+xnnpack": a way to run it
+    for module in (distribution.replace("-", "_"), f"{package}.run"):
+        with contextlib.suppress(ImportError):  # opening the bundle says what is missing
+            importlib.import_module(module)
     try:
-        __import__(distribution.replace("-", "_"))
         return importlib.metadata.version(distribution)
-    except (ImportError, importlib.metadata.PackageNotFoundError):
+    except importlib.metadata.PackageNotFoundError:
         return "unknown"
 
 
