@@ -86,8 +86,8 @@ def test_answers_from_there(
     histories, weights = (np.stack(part) for part in zip(*padded, strict=True))
     answers = ask(find_place(sshd.url()), {bundle.path: (histories, weights)})
     assert answers
-    for ids, scores in answers.values():
-        found = iter(zip(ids, scores, strict=True))
+    for pairs in answers.values():
+        found = iter(pairs)
         parity = measure_parity(lambda h, w, found=found: next(found), model, rows)
         assert parity.overlap >= 0.999
         assert parity.score_error <= 1e-4

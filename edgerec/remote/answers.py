@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Answers", "ask"]
 
-#: For each (bundle's file name, runtime): ids int32[B, R] and scores float32[B, R].
-Answers = dict[tuple[str, str], tuple[NDArray[np.int32], F32]]
+#: For each (bundle's file name, runtime), a history each: ids int32[R] and scores float32[R].
+Answers = dict[tuple[str, str], list[tuple[NDArray[np.int32], F32]]]
 
 FILE = "histories.npz"
 
@@ -53,14 +53,13 @@ def ask(
     files = {FILE: _packed(given)}
     printed = place.run("edgerec.remote.answers", [FILES], list(bundles), files, timeout)
     with np.load(io.BytesIO(base64.b85decode(printed)), allow_pickle=False) as found:
-        keys = [key.rpartition("|")[0] for key in found if key.endswith("|ids")]
-        return {
-            (key.partition("|")[0], key.partition("|")[2]): (
-                found[f"{key}|ids"],
-                found[f"{key}|scores"],
-            )
-            for key in keys
-        }
+        answers: Answers = {}
+        for key in (key.removesuffix("|ends") for key in found if key.endswith("|ends")):
+            name, _, runtime = key.partition("|")
+            ends = found[f"{key}|ends"][:-1]
+            ids, scores = (np.split(found[f"{key}|{part}"], ends) for part in ("ids", "scores"))
+            answers[name, runtime] = list(zip(ids, scores, strict=True))
+        return answers
 
 
 def answer(folder: Path) -> dict[str, NDArray[np.generic]]:
@@ -78,8 +77,10 @@ def answer(folder: Path) -> dict[str, NDArray[np.generic]]:
             for runtime in target.runtimes():
                 run = target.load(bundle, runtime)
                 found = [run(h, w) for h, w in zip(histories, weights, strict=True)]
-                answers[f"{name}|{runtime}|ids"] = np.stack([ids for ids, _ in found])
-                answers[f"{name}|{runtime}|scores"] = np.stack([scores for _, scores in found])
+                # Lists may be of different lengths: end to end, and where each ends.
+                answers[f"{name}|{runtime}|ids"] = np.concatenate([ids for ids, _ in found])
+                answers[f"{name}|{runtime}|scores"] = np.concatenate([s for _, s in found])
+                answers[f"{name}|{runtime}|ends"] = np.cumsum([len(ids) for ids, _ in found])
     return answers
 
 
