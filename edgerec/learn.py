@@ -1,15 +1,17 @@
-"""The torch side of the door: what compressors that learn import besides edgerec.plugin.
+"""The torch side of the door: what plugins that use torch import besides edgerec.plugin.
 
-A compressor imports this inside ``compress``, never at module level, so that listing
-plugins does not load torch.
+A compressor imports this inside ``compress``, a target inside ``lower``, never at module
+level, so that listing plugins does not load torch.
 """
 
+from edgerec.artefact import Artefact
 from edgerec.finetune import fine_tune, tune
 from edgerec.ranking import Batch, batches, ranking_loss, scale_of
 from edgerec.store import load_model
 from edgerec.twin import CodecTwin, Twin, apply_op
 
 __all__ = [
+    "Artefact",
     "Batch",
     "CodecTwin",
     "Twin",

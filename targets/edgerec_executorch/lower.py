@@ -21,27 +21,23 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from edgerec.learn import apply_op
-from edgerec.plugin import (
-    MASKED,
-    DeviceModel,
-    Signature,
-    Table,
-    TargetError,
-    candidate_factor,
-)
+from edgerec.learn import Artefact
+from edgerec.plugin import DeviceModel, Signature, Table, TargetError
 from edgerec_executorch.pte import share
 
 __all__ = ["lower"]
+
+#: Codecs whose scan only proposes.
+INEXACT = ("fp16", "int8", "int4")
 
 #: Room for instructions, names and the delegate's ones.
 OVERHEAD = 128 * 1024
@@ -63,16 +59,15 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
     Raises:
         TargetError: the file is larger than its tables account for.
     """
-    module = Artefact(model, signature).eval()
+    module = Program(model, signature, INEXACT).eval()
     data = share(_export(module))
-    small = sum(b.nbytes for name, b in module.named_buffers() if name.startswith("small"))
-    limit = 1.02 * model.table_bytes + small + OVERHEAD
+    limit = 1.02 * model.table_bytes + module.small_bytes + OVERHEAD
     if len(data) > limit:
         raise TargetError(f"executorch: {len(data):,} bytes, at most {limit:,.0f} expected")
     return data
 
 
-def _export(module: Artefact) -> bytes:
+def _export(module: Program) -> bytes:
     """Export the module, with its linear products handed to XNNPACK."""
     length = module.model.history_length
     example = (torch.zeros(length, dtype=torch.int32), torch.ones(length))
@@ -103,31 +98,24 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-class Artefact(nn.Module):
-    """history int32[H], weights float[H] to ids int32[R], scores float[R]."""
+class Program(Artefact):
+    """The model in ops that ExecuTorch's exporter takes, its products in ones for XNNPACK."""
 
-    def __init__(self, model: DeviceModel, signature: Signature) -> None:
-        super().__init__()
-        self.model, self.signature = model, signature
-        for name, table in model.tables.items():
-            for key, array in table.arrays.items():
-                # With 8 added, a 4-bit code is what XNNPACK reads.
-                stored = array ^ np.uint8(0x88) if array.dtype == np.uint8 else array
-                self.register_buffer(f"table_{name}_{key}", _tensor(stored))
-        for name, constant in model.constants.items():
-            self.register_buffer(f"small_{name}", _tensor(constant))
-        factor = candidate_factor(model)
-        self.small_factor: Tensor | None
-        self.register_buffer("small_factor", None if factor is None else _tensor(factor))
+    def __init__(self, model: DeviceModel, signature: Signature, inexact: Collection[str]) -> None:
+        super().__init__(model, signature, inexact)
         self._prepare_scan(model.tables[model.head.table])
+
+    def stored(self, array: NDArray[Any]) -> Tensor:
+        """The same numbers; with 8 added, a 4-bit code is what XNNPACK reads."""
+        return self.tensor(array ^ np.uint8(0x88) if array.dtype == np.uint8 else array)
 
     def _prepare_scan(self, table: Table) -> None:
         """Add what the delegate reads; ``share`` finds the table's own bytes in it."""
         if table.codec.name == "fp16":
-            self.register_buffer("scan_values", _tensor(table.arrays["values"]))
+            self.register_buffer("scan_values", self.tensor(table.arrays["values"]))
         elif table.codec.name == "int8":
-            self.register_buffer("scan_codes_0", _tensor(table.arrays["codes"]))
-            self.register_buffer("scan_scale_0", _tensor(table.arrays["scale"]))
+            self.register_buffer("scan_codes_0", self.tensor(table.arrays["codes"]))
+            self.register_buffer("scan_scale_0", self.tensor(table.arrays["scale"]))
             self._parts = 1
         elif table.codec.name == "int4":
             codes = table.arrays["codes"]
@@ -135,49 +123,13 @@ class Artefact(nn.Module):
             height = max(PART, 16 * -(-len(codes) // (16 * PARTS)))
             starts = range(0, len(codes), height)
             for i, start in enumerate(starts):
-                part = _tensor(codes[start : start + height].view(np.int8))
+                part = self.tensor(codes[start : start + height].view(np.int8))
                 halves = torch.stack([(part << 4) >> 4, part >> 4], 2).flatten(1)
                 self.register_buffer(f"scan_codes_{i}", halves)
                 self.register_buffer(f"scan_scale_{i}", torch.ones(len(part)))
             self._parts = len(starts)
 
-    def forward(self, history: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode, scan, and for a rounded scan score what it proposes again in float."""
-        user = self._encode(history.clamp(min=0).long(), weights[:, None])
-        if self.model.head.kind == "cosine":
-            user = _normalize(user)
-        name = self.model.head.table
-        table = self.model.tables[name]
-        logits = self._scan(name, table, user)
-        if self.small_factor is not None:
-            logits = logits * self.small_factor
-        if table.codec.name != "fp32":
-            _, rows = _best(logits, self.signature.proposed)
-            exact = (self._rows(name, table, rows) @ user.reshape(-1, 1)).reshape(-1)
-            if self.small_factor is not None:
-                exact = exact * self.small_factor.index_select(0, rows)
-            scores, places = torch.topk(exact, self.signature.returned)
-            ids = rows.index_select(0, places)
-        else:
-            scores, ids = _best(logits, self.signature.returned)
-        if self.model.head.kind == "sigmoid":
-            scores = scores.sigmoid()
-        return ids.int(), scores
-
-    def _encode(self, history: Tensor, weights: Tensor) -> Tensor:
-        values = {"weights": weights}
-        if any("mask" in op.inputs for op in self.model.encoder):
-            values["mask"] = (weights == 0).to(weights.dtype) * MASKED
-        values |= {name: self.get_buffer(f"small_{name}") for name in self.model.constants}
-        for op in self.model.encoder:
-            if op.kind == "Gather":
-                name = op.inputs[0]
-                values[op.output] = self._rows(name, self.model.tables[name], history)
-            else:
-                values[op.output] = apply_op(op, [values[i] for i in op.inputs])
-        return values["user"]
-
-    def _rows(self, name: str, table: Table, rows: Tensor) -> Tensor:
+    def rows(self, name: str, table: Table, rows: Tensor) -> Tensor:
         """Read rows of a table as float[rows, d]."""
         first = "codes" if "codes" in table.arrays else "values"
         values = self.get_buffer(f"table_{name}_{first}").index_select(0, rows)
@@ -196,8 +148,8 @@ class Artefact(nn.Module):
                 values = values * part if key == "scale" else values + part
         return values
 
-    def _scan(self, name: str, table: Table, user: Tensor) -> Tensor:
-        """Score all rows, float[n], up to a positive factor that all of them share."""
+    def scan(self, name: str, table: Table, user: Tensor) -> Tensor:
+        """Score all rows; what is not float32 by XNNPACK."""
         codec = table.codec.name
         if codec == "fp32":
             values: Tensor = self.get_buffer(f"table_{name}_values") @ user.reshape(-1, 1)
@@ -227,33 +179,21 @@ class Artefact(nn.Module):
             weights = Q.dequantize_per_channel(codes, scales, zeros, *row)
             yield F.linear(rounded, weights).reshape(-1)
 
+    def best(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Take the best of groups of neighbouring rows.
 
-def _tensor(array: NDArray[Any]) -> Tensor:
-    with warnings.catch_warnings():
-        # Of a mapped file, which can't be written; nobody does.
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return torch.from_numpy(array)
-
-
-def _best(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Scores float[k] and rows int64[k] of the k highest of float[n].
-
-    They are in the k groups of neighbouring rows with the highest maxima, or among the few
-    rows that no group has; ``topk`` over all takes longer, and much longer on rising scores.
-    """
-    n, size = len(logits), min(GROUP, len(logits) // (4 * k))
-    if size < 2:
-        scores, rows = torch.topk(logits, k)
-        return scores, rows
-    whole = n // size * size
-    groups = torch.topk(logits[:whole].reshape(-1, size).amax(1), k)[1]
-    rows = (groups[:, None] * size + torch.arange(size)).reshape(-1)
-    if whole < n:
-        rows = torch.cat([rows, torch.arange(whole, n)])
-    scores, places = torch.topk(logits.index_select(0, rows), k)
-    return scores, rows.index_select(0, places)
-
-
-def _normalize(x: Tensor) -> Tensor:
-    norm = (x * x).sum(1, keepdim=True).sqrt()
-    return x / norm.clamp(min=1e-12)
+        The k highest are in the k groups with the highest maxima, or among the few rows that no
+        group has; ``topk`` over all takes longer, and much longer on rising scores.
+        """
+        n = self.signature.items
+        size = min(GROUP, n // (4 * k))
+        if size < 2:
+            scores, rows = torch.topk(logits, k)
+            return scores, rows
+        whole = n // size * size
+        groups = torch.topk(logits[:whole].reshape(-1, size).amax(1), k)[1]
+        rows = (groups[:, None] * size + torch.arange(size)).reshape(-1)
+        if whole < n:
+            rows = torch.cat([rows, torch.arange(whole, n)])
+        scores, places = torch.topk(logits.index_select(0, rows), k)
+        return scores, rows.index_select(0, places)

@@ -21,21 +21,15 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from numpy.typing import NDArray
+from torch import Tensor
 
-from edgerec.learn import apply_op
-from edgerec.plugin import (
-    MASKED,
-    DeviceModel,
-    Signature,
-    Table,
-    TargetError,
-    candidate_factor,
-)
+from edgerec.learn import Artefact
+from edgerec.plugin import DeviceModel, Signature, Table, TargetError
 
 __all__ = ["lower"]
 
@@ -59,10 +53,7 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
     Raises:
         TargetError: the file is larger than its tables account for.
     """
-    with warnings.catch_warnings():
-        # Tables that are read from a file can't be written to, and nothing here does.
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
-        module = Artefact(model, signature).eval()
+    module = Lite(model, signature, INEXACT).eval()
     example = (
         torch.zeros(model.history_length, dtype=torch.int32),
         torch.ones(model.history_length),
@@ -76,86 +67,42 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
             path = Path(folder) / "model.ptl"
             traced._save_for_lite_interpreter(str(path))
             data = path.read_bytes()
-    small = sum(b.nbytes for name, b in module.named_buffers() if not name.startswith("table"))
-    limit = 1.02 * model.table_bytes + small + OVERHEAD
+    limit = 1.02 * model.table_bytes + module.small_bytes + OVERHEAD
     if len(data) > limit:
         raise TargetError(f"torchscript: {len(data):,} bytes, at most {limit:,.0f} expected")
     return data
 
 
-class Artefact(nn.Module):
-    """history int32[H], weights float[H] to ids int32[R], scores float[R]."""
+class Lite(Artefact):
+    """The model in ops that the lite interpreter runs."""
 
-    def __init__(self, model: DeviceModel, signature: Signature) -> None:
-        super().__init__()
-        self.model, self.signature = model, signature
-        for name, table in model.tables.items():
-            for key, array in table.arrays.items():
-                self.register_buffer(f"table_{name}_{key}", _tensor(array))
-        for name, constant in model.constants.items():
-            self.register_buffer(f"constant_{name}", _tensor(constant))
-        factor = candidate_factor(model)
-        self.factor: Tensor | None
-        self.register_buffer("factor", None if factor is None else _tensor(factor))
+    def stored(self, array: NDArray[Any]) -> Tensor:
+        """The same bytes; shifts of int8 keep the sign of a code, those of uint8 don't."""
+        return self.tensor(array.view(np.int8) if array.dtype == np.uint8 else array)
 
-    def forward(self, history: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode, scan, and for an integer scan score what it proposes again in float."""
-        user = self._encode(history.clamp(min=0).long(), weights[:, None])
-        if self.model.head.kind == "cosine":
-            user = F.normalize(user, dim=1)
-        name = self.model.head.table
-        table = self.model.tables[name]
-        logits = self._scan(name, table, user)
-        if self.factor is not None:
-            logits = logits.mul_(self.factor)
-        if table.codec.name in INEXACT:
-            _, rows = _best(logits, self.signature.items, self.signature.proposed)
-            exact = (self._rows(name, table, rows) @ user[0]).contiguous()
-            if self.factor is not None:
-                exact = exact * self.factor[rows]
-            scores, places = torch.topk(exact, self.signature.returned)
-            ids = rows[places]
-        else:
-            scores, ids = _best(logits, self.signature.items, self.signature.returned)
-        if self.model.head.kind == "sigmoid":
-            scores = scores.sigmoid()
-        return ids.int(), scores
-
-    def _encode(self, history: Tensor, weights: Tensor) -> Tensor:
-        padding = (weights == 0).to(weights.dtype)
-        values = {"weights": weights, "mask": padding * MASKED}
-        values |= {name: self._buffer(f"constant_{name}") for name in self.model.constants}
-        for op in self.model.encoder:
-            if op.kind == "Gather":
-                name = op.inputs[0]
-                values[op.output] = self._rows(name, self.model.tables[name], history)
-            else:
-                values[op.output] = apply_op(op, [values[i] for i in op.inputs])
-        return values["user"]
-
-    def _rows(self, name: str, table: Table, rows: Tensor) -> Tensor:
+    def rows(self, name: str, table: Table, rows: Tensor) -> Tensor:
         """Read rows of a table as float[rows, d]."""
         first = "codes" if "codes" in table.arrays else "values"
-        values = self._buffer(f"table_{name}_{first}").index_select(0, rows)
+        values = self.get_buffer(f"table_{name}_{first}").index_select(0, rows)
         if table.codec.name == "int4":
             values = torch.stack([(values << 4) >> 4, values >> 4], 2).flatten(1)
         values = values.float()
         if "scale" in table.arrays:
-            values = values * self._buffer(f"table_{name}_scale")[rows][:, None]
+            values = values * self.get_buffer(f"table_{name}_scale")[rows][:, None]
         if "offset" in table.arrays:
-            values = values + self._buffer(f"table_{name}_offset")[rows][:, None]
+            values = values + self.get_buffer(f"table_{name}_offset")[rows][:, None]
         return values
 
-    def _scan(self, name: str, table: Table, user: Tensor) -> Tensor:
-        """Score all rows, float[n], up to a positive factor that all of them share."""
+    def scan(self, name: str, table: Table, user: Tensor) -> Tensor:
+        """Score all rows: in float32 and half floats by one product, in integers block by block."""
         if table.codec.name == "fp32":
-            return self._buffer(f"table_{name}_values") @ user[0]
+            return self.get_buffer(f"table_{name}_values") @ user[0]
         if table.codec.name == "fp16":
             small = user[0] / user.abs().sum().clamp(min=1e-30)
-            return (self._buffer(f"table_{name}_values") @ small.half()).float()
+            return (self.get_buffer(f"table_{name}_values") @ small.half()).float()
         step = user.abs().max().clamp(min=1e-30) / 127
         rounded = (user[0] / step).round().to(torch.int8)[:, None]
-        codes = self._buffer(f"table_{name}_codes")
+        codes = self.get_buffer(f"table_{name}_codes")
         product: Callable[[Tensor, Tensor], Tensor] = torch._int_mm
         if table.codec.name == "int4":
             step, product = step / 16, _halves
@@ -164,43 +111,33 @@ class Artefact(nn.Module):
         for start in range(0, table.shape[0], BLOCK):
             block = slice(start, start + BLOCK)
             products = product(codes[block], rounded)[:, 0].float()
-            part = products * self._buffer(f"table_{name}_scale")[block].float()
+            part = products * self.get_buffer(f"table_{name}_scale")[block].float()
             if "offset" in table.arrays:
-                offset = self._buffer(f"table_{name}_offset")[block].float()
+                offset = self.get_buffer(f"table_{name}_offset")[block].float()
                 part = part * step + offset * user.sum()
             logits[block] = part
         return logits
 
-    def _buffer(self, name: str) -> Tensor:
-        buffer: Tensor = self.get_buffer(name)
-        return buffer
+    def best(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Take the best of groups: topk makes pairs of 16 bytes of all it is given.
 
-
-def _tensor(array: np.ndarray) -> Tensor:  # type: ignore[type-arg]  # of any dtype
-    # Shifts of int8 keep the sign of a code; those of uint8 don't.
-    array = np.ascontiguousarray(array)
-    return torch.from_numpy(array.view(np.int8) if array.dtype == np.uint8 else array)
+        Rows r, r + m, r + 2 m, … are group r of m; the k highest are in the k groups with the
+        highest maxima, or among the rows of no group.
+        """
+        n = self.signature.items
+        size = min(GROUP, n // (4 * k))
+        if size < 2:
+            scores, rows = torch.topk(logits, k)
+            return scores, rows
+        m = n // size
+        groups = torch.topk(logits[: m * size].view(size, m).amax(0), k).indices
+        rows = (groups[:, None] + torch.arange(0, m * size, m)).flatten()
+        rows = torch.cat([rows, torch.arange(m * size, n)])
+        scores, places = torch.topk(logits[rows], k)
+        return scores, rows[places]
 
 
 def _halves(codes: Tensor, user: Tensor) -> Tensor:
     """16 times the product of packed 4-bit rows and int8[d, 1]: int32[n, 1]."""
     even, odd = user[0::2].contiguous(), user[1::2].contiguous()
     return torch._int_mm(codes << 4, even) + torch._int_mm(codes & -16, odd)
-
-
-def _best(logits: Tensor, n: int, k: int) -> tuple[Tensor, Tensor]:
-    """Scores float[k] and rows int64[k] of the k highest of float[n].
-
-    topk makes pairs of 16 bytes of all it is given. Rows r, r + m, r + 2 m, … are group r of m;
-    the k highest are in the k groups with the highest maxima, or among the rows of no group.
-    """
-    size = min(GROUP, n // (4 * k))
-    if size < 2:
-        scores, rows = torch.topk(logits, k)
-        return scores, rows
-    m = n // size
-    groups = torch.topk(logits[: m * size].view(size, m).amax(0), k).indices
-    rows = (groups[:, None] + torch.arange(0, m * size, m)).flatten()
-    rows = torch.cat([rows, torch.arange(m * size, n)])
-    scores, places = torch.topk(logits[rows], k)
-    return scores, rows[places]

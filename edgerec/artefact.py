@@ -1,0 +1,117 @@
+"""A DeviceModel as a torch module that is traced or exported: what torch's runtimes share.
+
+How rows are stored, read and scanned is where they differ; a target's own file says it.
+"""
+
+from __future__ import annotations
+
+import abc
+import warnings
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edgerec.device_model import DeviceModel, Table
+from edgerec.lowering import candidate_factor
+from edgerec.ops import MASKED
+from edgerec.twin import apply_op
+
+if TYPE_CHECKING:
+    from edgerec.target import Signature
+
+__all__ = ["Artefact"]
+
+
+class Artefact(nn.Module, abc.ABC):
+    """history int32[H], weights float[H] to ids int32[R], scores float[R].
+
+    Buffers are ``table_{table}_{array}``, and ``small_{constant}`` for what is not a table's.
+
+    Args:
+        model: what is lowered.
+        signature: the shape of a call.
+        inexact: codecs whose scan only proposes; what it proposes is scored again in float.
+    """
+
+    def __init__(self, model: DeviceModel, signature: Signature, inexact: Collection[str]) -> None:
+        super().__init__()
+        self.model, self.signature, self.inexact = model, signature, inexact
+        for name, table in model.tables.items():
+            for key, array in table.arrays.items():
+                self.register_buffer(f"table_{name}_{key}", self.stored(array))
+        for name, constant in model.constants.items():
+            self.register_buffer(f"small_{name}", self.tensor(constant))
+        factor = candidate_factor(model)
+        self.small_factor: Tensor | None
+        self.register_buffer("small_factor", None if factor is None else self.tensor(factor))
+
+    @staticmethod
+    def tensor(array: NDArray[Any]) -> Tensor:
+        """A tensor that shares the array's memory, if it is contiguous."""
+        with warnings.catch_warnings():
+            # Of a mapped file, which can't be written; nobody does.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            return torch.from_numpy(np.ascontiguousarray(array))
+
+    @abc.abstractmethod
+    def stored(self, array: NDArray[Any]) -> Tensor:
+        """One of a table's arrays as the runtime reads it; the same bytes, or as many."""
+
+    @abc.abstractmethod
+    def rows(self, name: str, table: Table, rows: Tensor) -> Tensor:
+        """Read rows of a table as float[rows, d]."""
+
+    @abc.abstractmethod
+    def scan(self, name: str, table: Table, user: Tensor) -> Tensor:
+        """Score all rows for float[1, d]: float[n], up to a positive factor that all share."""
+
+    @abc.abstractmethod
+    def best(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Scores float[k] and rows int64[k] of the k highest of float[n]."""
+
+    @property
+    def small_bytes(self) -> int:
+        """Bytes beside those of tables."""
+        return sum(b.nbytes for name, b in self.named_buffers() if name.startswith("small"))
+
+    def forward(self, history: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode, scan, and score what an inexact scan proposes again."""
+        user = self._encode(history.clamp(min=0).long(), weights[:, None])
+        if self.model.head.kind == "cosine":
+            norm = (user * user).sum(1, keepdim=True).sqrt()
+            user = user / norm.clamp(min=1e-12)
+        name = self.model.head.table
+        table = self.model.tables[name]
+        logits = self.scan(name, table, user)
+        if self.small_factor is not None:
+            logits = logits * self.small_factor
+        if table.codec.name in self.inexact:
+            _, rows = self.best(logits, self.signature.proposed)
+            exact = (self.rows(name, table, rows) @ user.reshape(-1, 1)).reshape(-1)
+            if self.small_factor is not None:
+                exact = exact * self.small_factor.index_select(0, rows)
+            scores, places = torch.topk(exact, self.signature.returned)
+            ids = rows.index_select(0, places)
+        else:
+            scores, ids = self.best(logits, self.signature.returned)
+        if self.model.head.kind == "sigmoid":
+            scores = scores.sigmoid()
+        return ids.int(), scores
+
+    def _encode(self, history: Tensor, weights: Tensor) -> Tensor:
+        """User vector float[1, d] of rows int64[H] with weights float[H, 1]."""
+        values = {"weights": weights}
+        if any("mask" in op.inputs for op in self.model.encoder):
+            values["mask"] = (weights == 0).to(weights.dtype) * MASKED
+        values |= {name: self.get_buffer(f"small_{name}") for name in self.model.constants}
+        for op in self.model.encoder:
+            if op.kind == "Gather":
+                name = op.inputs[0]
+                values[op.output] = self.rows(name, self.model.tables[name], history)
+            else:
+                values[op.output] = apply_op(op, [values[i] for i in op.inputs])
+        return values["user"]
