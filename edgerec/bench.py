@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from edgerec.atomic import write_text
-from edgerec.errors import EdgerecError, TargetError
+from edgerec.errors import DataError, EdgerecError, TargetError
 from edgerec.machine import describe
 
 __all__ = ["measure", "peak_rss_bytes"]
@@ -130,11 +130,17 @@ def run(
     k = min(k, bundle.signature.top_k)
     times: list[float] = []
     lists: list[list[str]] = []
+    known = False
     for history in histories:
         start = time.perf_counter()
         found = scorer.recommend(history, k)
         times.append((time.perf_counter() - start) * 1e3)
         lists.append([r.id for r in found])
+        known = known or not found.fallback
+    if not known:
+        raise DataError(
+            f"{path}: knows no item of the histories; give those of the data it was built from"
+        )
     # A short list of histories is gone through again, so that percentiles mean something.
     while len(times) < repeats:
         history = histories[len(times) % len(histories)]

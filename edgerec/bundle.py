@@ -53,6 +53,8 @@ def write_bundle(
         "metadata": dict(model.metadata),
         "provenance": dict(provenance),
     }
+    for name in payload:
+        _check_part(name, path)
     sections = items_sections(model.items) | {"popular": model.popular}
     sections |= {f"payload/{name}": content for name, content in payload.items()}
     return write_container(path, "bundle", manifest, sections)
@@ -95,6 +97,8 @@ class Bundle:
             raise BundleError(f"{self.path}: popular rows are outside the catalogue")
         if not math.isfinite(self.normalization) or not math.isfinite(self.recency):
             raise BundleError(f"{self.path}: normalization and recency should be finite")
+        for part in self.payload:
+            _check_part(part, self.path)
         str(self.target + self.codec)
 
     @property
@@ -192,3 +196,13 @@ class Bundle:
     def array(self, part: str) -> NDArray[Any]:
         """A payload part as a read-only array in the mapped file."""
         return self.container.array(f"payload/{part}")
+
+
+def _check_part(name: str, path: str | Path) -> None:
+    """Refuse a payload part that as a file would lie outside its folder.
+
+    Raises:
+        BundleError: its name is absolute, or leads upwards or nowhere.
+    """
+    if {"", ".", ".."} & {*name.split("/")} or "\\" in name or ":" in name or "\0" in name:
+        raise BundleError(f"{path}: payload part {name!r} is not a relative path of plain names")

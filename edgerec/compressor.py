@@ -135,15 +135,18 @@ def compress(
 
 
 def same_content(a: DeviceModel, b: DeviceModel) -> bool:
-    """Whether two models hold the same bytes."""
+    """Whether two models hold the same bytes, and read histories alike."""
     if a is b:
         return True
     if a.tables.keys() != b.tables.keys() or a.constants.keys() != b.constants.keys():
         return False
     if a.encoder != b.encoder or a.head != b.head or len(a.items) != len(b.items):
         return False
+    if any(getattr(a, n) != getattr(b, n) for n in ("history_length", "normalization", "recency")):
+        return False
     if any(a.tables[n].codec != b.tables[n].codec for n in a.tables):
         return False
     arrays = [(t.arrays[k], b.tables[n].arrays[k]) for n, t in a.tables.items() for k in t.arrays]
     arrays += [(a.constants[n], b.constants[n]) for n in a.constants]
+    arrays += [(a.popular, b.popular)]
     return all(x.shape == y.shape and x.tobytes() == y.tobytes() for x, y in arrays)

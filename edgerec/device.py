@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -76,6 +77,9 @@ class Device:
         targets: targets whose runtimes it has; empty means any.
         description: what it is.
         source: where its memory and runtimes are documented.
+
+    Raises:
+        OptionError: the name could not be a folder's.
     """
 
     name: str
@@ -83,6 +87,12 @@ class Device:
     targets: tuple[str, ...] = ()
     description: str = ""
     source: str = ""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w.+ -]*", self.name):
+            raise OptionError(
+                f"device: name: expected letters, digits, spaces and . _ + -, got {self.name!r}"
+            )
 
 
 def load_device(path: str | Path) -> Device:

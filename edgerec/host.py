@@ -122,7 +122,13 @@ class Host:
         for registry in (self._codecs, self._compressors, self._targets, self._devices):
             caller = self.manager.subset_hook_caller(registry.hook, remove_plugins=others)
             things: dict[str, Any] = {}
-            for thing in (t for returned in caller() for t in returned):
+            results = caller()
+            if hasattr(module, registry.hook) and not results:
+                raise PluginError(f"{registry.hook} returned None; return a list")
+            for returned in results:
+                if not isinstance(returned, (list, tuple)):
+                    raise PluginError(f"{registry.hook} returned {returned!r}, not a list")
+            for thing in (t for returned in results for t in returned):
                 _check_thing(thing, registry)
                 if thing.name in things:
                     raise PluginError(f"it provides the {registry.kind} {thing.name!r} twice")
@@ -172,15 +178,15 @@ class Host:
         """Known device profiles, by name."""
         return self._devices.entries
 
-    def codec(self, name: str, **options: Any) -> Codec:
+    def codec(self, name: str, /, **options: Any) -> Codec:
         """Make a codec. Raises UnknownNameError, OptionError."""
         return build(self._get(self._codecs, name), options, name)
 
-    def compressor(self, name: str, **options: Any) -> Compressor:
+    def compressor(self, name: str, /, **options: Any) -> Compressor:
         """Make a compressor. Raises UnknownNameError, OptionError."""
         return build(self._get(self._compressors, name), options, name)
 
-    def target(self, name: str, **options: Any) -> Target:
+    def target(self, name: str, /, **options: Any) -> Target:
         """Make a target. Raises UnknownNameError, OptionError."""
         return build(self._get(self._targets, name), options, name)
 
@@ -223,3 +229,10 @@ def _check_thing(thing: Any, registry: Registry[Any]) -> None:
     parameters = getattr(thing, "__dataclass_params__", None)
     if registry.base is not Device and not getattr(parameters, "frozen", False):
         raise PluginError(f"{thing.__name__} should be a frozen dataclass")
+    if missing := sorted(getattr(thing, "__abstractmethods__", ())):
+        raise PluginError(f"{thing.__name__} lacks {', '.join(missing)}")
+    if registry.base is Target:
+        # Targets are also made without options: all of them, for a device that names none.
+        for option in dataclasses.fields(thing):
+            if option.default is option.default_factory is dataclasses.MISSING:
+                raise PluginError(f"{thing.__name__}.{option.name} should have a default")

@@ -52,16 +52,18 @@ def sample_histories(model: DeviceModel, count: int, seed: int = 0) -> list[NDAr
 def measure_parity(
     runner: Runner, model: DeviceModel, histories: Sequence[NDArray[Any]], k: int = 20
 ) -> Parity:
-    """Run an artefact and the oracle on the same histories and compare their top k."""
+    """Run an artefact and the oracle on the same histories and compare their top k.
+
+    Raises:
+        TargetError: what the artefact returned is no list: of the wrong types, too short for k
+            unseen items, out of order, or with rows that are twice or nowhere.
+    """
     oracle = Reference(model)
     overlaps, errors = [], []
     for rows in histories:
         history, weights = oracle.pad(rows)
-        ids, scores = runner(history, weights)
-        if ids.shape != scores.shape:
-            raise TargetError(
-                f"the artefact returned {ids.shape} ids and {scores.shape} scores: not a pair each"
-            )
+        least = min(len(model.items), k + min(len(rows), len(history)))
+        ids, scores = _checked(runner(history, weights), least)
         logits = oracle.logits(oracle.encode(history[None], weights[None]))[0]
         if len(np.unique(ids)) != len(ids) or np.any((ids < 0) | (ids >= len(model.items))):
             raise TargetError("the artefact returned a row twice, or one outside the catalogue")
@@ -73,6 +75,31 @@ def measure_parity(
     return Parity(float(np.mean(overlaps)), max(errors), len(overlaps))
 
 
+def _checked(found: Any, least: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """A list as ``Runner`` promises it, of at least so many items."""
+    match found:
+        case (np.ndarray() as ids, np.ndarray() as scores):
+            pass
+        case _:
+            raise TargetError(
+                f"the artefact returned {type(found).__name__}, not the arrays ids and scores"
+            )
+    if (ids.dtype, scores.dtype) != (np.int32, np.float32):
+        raise TargetError(
+            f"the artefact returned {ids.dtype} ids and {scores.dtype} scores, not int32 and "
+            "float32"
+        )
+    if ids.ndim != 1 or ids.shape != scores.shape:
+        raise TargetError(
+            f"the artefact returned {ids.shape} ids and {scores.shape} scores: not a pair each"
+        )
+    if len(ids) < least:
+        raise TargetError(f"the artefact returned {len(ids)} items, at least {least} are needed")
+    if np.any(np.diff(scores) > 0):
+        raise TargetError("the artefact returned scores out of order: the highest come first")
+    return ids, scores
+
+
 def check_parity(
     bundle: Bundle, target: Target, model: DeviceModel, runtime: str, count: int = 24
 ) -> Parity:
@@ -82,10 +109,11 @@ def check_parity(
         TargetError: it computes something else; the message gives the figures.
     """
     runner = target.load(bundle, runtime=runtime)
-    parity = measure_parity(runner, model, sample_histories(model, count))
+    k = min(20, bundle.signature.top_k)
+    parity = measure_parity(runner, model, sample_histories(model, count), k)
     if parity.overlap < MIN_OVERLAP or not parity.score_error <= MAX_SCORE_ERROR:
         raise TargetError(
-            f"target {target.name} on {runtime}: the artefact differs from the model: top-20 "
+            f"target {target.name} on {runtime}: the artefact differs from the model: top-{k} "
             f"overlap {parity.overlap:.4f} (at least {MIN_OVERLAP}), score error "
             f"{parity.score_error:.2e} (at most {MAX_SCORE_ERROR:.0e}); nothing was written"
         )

@@ -47,10 +47,12 @@ def evaluation_users(
     """Users with a history and something held out; a random ``limit`` of them if given.
 
     Raises:
-        DataError: the dataset has nothing held out.
+        DataError: the dataset has nothing held out, or nobody with a history has.
     """
     held = held_out(dataset)
     users = np.flatnonzero((np.diff(dataset.train.indptr) > 0) & (np.diff(held.indptr) > 0))
+    if not len(users):
+        raise DataError(f"{dataset.name}: no user has both a history and something held out")
     if limit is not None and limit < len(users):
         users = np.sort(np.random.default_rng(seed).choice(users, limit, replace=False))
     return users
@@ -131,7 +133,11 @@ def rank(
 
 
 def match_rows(model: DeviceModel, dataset: Dataset) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Rows of the dataset's items in the model (-1: not there), and the reverse."""
+    """Rows of the dataset's items in the model (-1: not there), and the reverse.
+
+    Raises:
+        DataError: the model has items that the dataset lacks.
+    """
     if model.items is dataset.items:
         same = np.arange(len(dataset.items), dtype=np.int32)
         return same, same
@@ -140,6 +146,12 @@ def match_rows(model: DeviceModel, dataset: Dataset) -> tuple[NDArray[np.int32],
     to_dataset = np.full(len(model.items), -1, np.int32)
     kept = np.flatnonzero(to_model >= 0)
     to_dataset[to_model[kept]] = kept
+    if len(kept) < len(model.items):
+        lacking = np.flatnonzero(to_dataset < 0)
+        raise DataError(
+            f"{dataset.name}: lacks {len(lacking):,} of the model's {len(model.items):,} items, "
+            f"{model.items.ids[int(lacking[0])]!r} for one; give the data that it was trained on"
+        )
     return to_model, to_dataset
 
 

@@ -70,7 +70,12 @@ def read_dataset(
     """
     frame = _read(Path(path), format, columns or {}, min_rating)
     held = None if test is None else _read(Path(test), format, columns or {}, min_rating)
-    both = frame if held is None else pl.concat([frame, held])
+    if held is not None and (other := {*frame.columns} ^ {*held.columns}):
+        raise DataError(
+            f"{test}: {', '.join(sorted(other))} is in one of the two files only; give both the "
+            "same columns"
+        )
+    both = frame if held is None else pl.concat([frame, held.select(frame.columns)])
     users = both["user"].unique().sort().to_list()
     ids = both["item"].unique().sort().to_list()
     items = Items.of(ids)
@@ -113,7 +118,9 @@ def read_titles(path: str | Path) -> dict[str, str]:
         )
     year = "release_year" if "release_year" in frame.columns else None
     rows = frame.select([c for c in (item, title, year) if c]).iter_rows()
-    return {row[0]: f"{row[1]} ({row[2]})" if year and row[2] else str(row[1]) for row in rows}
+    return {
+        row[0]: f"{row[1]} ({row[2]})" if year and row[2] else str(row[1]) for row in rows if row[1]
+    }
 
 
 def _read(

@@ -18,10 +18,10 @@ from edgerec.compressor import compress as run_chain
 from edgerec.data import Dataset
 from edgerec.device import Device, load_device
 from edgerec.device_model import DeviceModel
-from edgerec.errors import BudgetError, OptionError, TargetError
+from edgerec.errors import BudgetError, DataError, OptionError, TargetError
 from edgerec.host import host
 from edgerec.options import parse_spec
-from edgerec.quality import Quality, evaluate, evaluation_users, quality_of
+from edgerec.quality import Quality, evaluate, evaluation_users, match_rows, quality_of
 from edgerec.target import export, reasons_against
 
 __all__ = ["Built", "Recipe", "build", "compress", "find_device", "load_recipe", "verify"]
@@ -136,9 +136,9 @@ def build(
     """Compress a model, export it to each target, and measure every written file.
 
     A bundle is measured in a fresh process in its real runtime, over the histories of
-    test users, and takes its place as ``folder/<target>.edgerec`` only when it keeps the
-    device's budget. Interrupted while a compressor trains, the same call goes on from its last
-    epoch.
+    test users; all take their places as ``folder/<target>.edgerec`` when each keeps the
+    device's budget, and none does otherwise. Interrupted while a compressor trains, the same
+    call goes on from its last epoch.
 
     Args:
         model: the uncompressed model, which quality is compared with.
@@ -155,11 +155,19 @@ def build(
             that refuse or lack a runtime here are left out, and all refusing is an error.
     """
     chain = [_compressor(name, options) for name, options in recipe.compress]
+    if recipe.top_k < 1:
+        raise OptionError(f"top_k: expected at least 1, got {recipe.top_k}")
+    chosen = evaluation_users(dataset, users, seed)
+    match_rows(model, dataset)  # another catalogue's model fails now
     names = (
         recipe.targets or (recipe.device.targets if recipe.device else ()) or tuple(host().targets)
     )
     for name in names:
-        host().target(name)
+        target = host().target(name)
+        # What refuses is known before anything is trained, where the tables' form is.
+        outline = _outline(model, chain) if name in recipe.targets else None
+        if outline and (reasons := target.refuse(outline, recipe.device)):
+            raise TargetError(f"target {name} cannot take this model: {'; '.join(reasons)}")
     total = 2 + len(names)
     progress(0, total, "compressing")
     # No compressor sees what its result is measured on.
@@ -172,20 +180,33 @@ def build(
     )
     small, steps = run_chain(model, chain, context)
     progress(1, total, "evaluating")
-    chosen = evaluation_users(dataset, users, seed)
     before = evaluate(model, dataset, users=chosen)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     built, refused = [], []
-    for number, name in enumerate(names, 2):
-        progress(number, total, f"exporting to {name}")
-        reasons = reasons_against(host().target(name), small, recipe.device)
-        if reasons and not recipe.targets:
-            refused.append(f"{name}: {'; '.join(reasons)}")
-            continue
-        built.append(_build_one(small, before, dataset, chosen, name, recipe, Path(folder), steps))
-    if not built:
-        raise TargetError(f"no target takes this model: {' | '.join(refused)}")
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as drafts:
+        for number, name in enumerate(names, 2):
+            progress(number, total, f"exporting to {name}")
+            reasons = reasons_against(host().target(name), small, recipe.device)
+            if reasons and not recipe.targets:
+                refused.append(f"{name}: {'; '.join(reasons)}")
+                continue
+            path = Path(drafts) / f"{name}.edgerec"
+            built.append(_build_one(small, before, dataset, chosen, name, recipe, path, steps))
+        if not built:
+            raise TargetError(f"no target takes this model: {' | '.join(refused)}")
+        # All of them or none.
+        built = [replace(one, path=one.path.replace(folder / one.path.name)) for one in built]
     progress(total, total, "done")
     return built
+
+
+def _outline(model: DeviceModel, chain: Sequence[Compressor]) -> DeviceModel | None:
+    """What a chain will leave, without its numbers; None where a step cannot tell."""
+    outline: DeviceModel | None = model
+    for step in chain:
+        outline = None if outline is None else step.outline(outline)
+    return outline
 
 
 def _build_one(
@@ -195,32 +216,21 @@ def _build_one(
     users: np.ndarray[Any, Any],
     target: str,
     recipe: Recipe,
-    folder: Path,
+    path: Path,
     steps: list[Step],
 ) -> Built:
-    """Export one target, measure the file, check the budget, and put it in place."""
-    path = folder / f"{target}.edgerec"
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as draft_folder:
-        draft = Path(draft_folder) / path.name
-        # Without the seconds: the same input gives the same file, to the byte.
-        told = [{k: v for k, v in asdict(step).items() if k != "seconds"} for step in steps]
-        export(
-            model,
-            target,
-            draft,
-            top_k=recipe.top_k,
-            device=recipe.device,
-            provenance={"steps": told},
+    """Export one target, measure the file, and check the budget."""
+    # Without the seconds: the same input gives the same file, to the byte.
+    told = [{k: v for k, v in asdict(step).items() if k != "seconds"} for step in steps]
+    provenance = {"steps": told}
+    device = recipe.device
+    export(model, target, path, top_k=recipe.top_k, device=device, provenance=provenance)
+    figures = measure_quality(path, before, dataset, users)
+    if device is not None and (violations := device.budget.violations(figures)):
+        raise BudgetError(
+            f"{target} on {device.name}: {'; '.join(violations)}. Nothing was written; "
+            "compress more, or raise the limit to what was measured"
         )
-        figures = measure_quality(draft, before, dataset, users)
-        device = recipe.device
-        if device is not None and (violations := device.budget.violations(figures)):
-            raise BudgetError(
-                f"{target} on {device.name}: {'; '.join(violations)}. Nothing was written; "
-                "compress more, or raise the limit to what was measured"
-            )
-        draft.replace(path)
     return Built(target, path, figures, steps)
 
 
@@ -277,14 +287,24 @@ def measure_quality(
     users: np.ndarray[Any, Any],
     runtime: str | None = None,
 ) -> dict[str, Any]:
-    """Measure a written bundle over test users: bench figures, quality, overlap."""
+    """Measure a written bundle over test users: bench figures, quality, overlap.
+
+    Lists of a bundle that recommends fewer than 20 are compared as far as they go.
+    """
+    k = min(20, Bundle.open(path, verify=False).signature.top_k)
+    if k < before.lists.shape[1]:
+        before = quality_of(before.lists[:, :k], dataset, users, k)
     ids = dataset.items.ids
     histories = [[ids[int(row)] for row in dataset.train.of(int(user))] for user in users]
     figures = measure(path, histories, runtime=runtime)
-    lists = np.full((len(users), 20), -1, np.int32)
+    lists, rows = np.full((len(users), k), -1, np.int32), dataset.items.rows
     for place, found in enumerate(figures.pop("lists")):
-        lists[place, : len(found)] = [dataset.items.rows[item] for item in found]
-    quality = quality_of(lists, dataset, users)
+        if unknown := [item for item in found if item not in rows]:
+            raise DataError(
+                f"{path}: recommends {unknown[0]!r}, which {dataset.name} does not have"
+            )
+        lists[place, : len(found)] = [rows[item] for item in found]
+    quality = quality_of(lists, dataset, users, k)
     kept, shared = quality.kept(before)
     return figures | {
         "recall": quality.recall,

@@ -10,6 +10,7 @@ Each raises AssertionError with what was found; none of them needs torch.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from edgerec.errors import CodecError, TargetError
 from edgerec.items import Items
 from edgerec.ops import Op
 from edgerec.parity import MAX_SCORE_ERROR, MIN_OVERLAP, measure_parity, sample_histories
+from edgerec.store import load_model, save_model
 from edgerec.target import Target, export
 
 __all__ = ["check_codec", "check_compressor", "check_target", "example_models"]
@@ -155,6 +157,7 @@ def check_codec(codec: Codec, width: int = 16) -> None:
         places, high = table.codec.above(table.arrays, user)(slice(10, 40), bound)
         assert np.array_equal(places, np.flatnonzero(exact > bound)), "above leaves others out"
         assert np.allclose(high, exact[places], rtol=1e-5, atol=1e-6), "above scores differently"
+    _check_saved(table)
     taken = table.take(rows)
     assert taken.shape == (len(rows), width), "take gave another shape"
     assert taken.nbytes == taken.codec.nbytes(len(rows), width), "take gave other bytes"
@@ -165,6 +168,24 @@ def check_codec(codec: Codec, width: int = 16) -> None:
     except CodecError:
         return
     raise AssertionError("arrays with a part missing were accepted")
+
+
+def _check_saved(table: Table) -> None:
+    """Save a model with the table, and read it again."""
+    ops = (
+        Op("Gather", ("items", "history"), "rows"),
+        Op("Mul", ("rows", "weights"), "weighted"),
+        Op("ReduceSum", ("weighted",), "user"),
+    )
+    items = Items.of(f"i{row}" for row in range(table.shape[0]))
+    model = DeviceModel(items, {"items": table}, ops, Head("items"), 5)
+    codec = table.codec
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.model"
+        save_model(model, path)
+        read = load_model(path, {codec.name: type(codec)}).tables["items"]
+        assert read.codec == codec, f"saved and read, {codec} is {read.codec}"
+        assert np.array_equal(read.decode(), table.decode()), "saved and read, it decodes otherwise"
 
 
 def check_compressor(

@@ -9,11 +9,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +24,7 @@ from edgerec.codecs import F32, Fp32
 from edgerec.compressor import no_progress
 from edgerec.data import Dataset
 from edgerec.device_model import DeviceModel, Head, Table
-from edgerec.errors import OptionError
+from edgerec.errors import DataError, OptionError
 from edgerec.features import add_titles
 from edgerec.graph import Graph
 from edgerec.models import FAMILIES, GNN
@@ -169,6 +171,7 @@ def train(
     Raises:
         OptionError: an option is wrong, the teacher is of another catalogue, or the checkpoint
             belongs to another training.
+        DataError: no user has two items.
     """
     options = dataclasses.replace(options or TrainOptions(), **changes)
     torch.manual_seed(options.seed)
@@ -177,10 +180,15 @@ def train(
     gnn.start(spectral_start(graph, options.dim, options.seed), graph, options.popularity)
     if options.features:
         add_titles(gnn, dataset.items)
+    if int(np.diff(dataset.train.indptr).max()) < 2:
+        raise DataError(
+            f"{dataset.name}: no user has two items to train on, one to recommend from the other; "
+            "hold less out, or give more interactions"
+        )
     objective = Objective(gnn, graph, dataset, options, teacher)
     optimizer = torch.optim.Adam(gnn.parameters(), options.learning_rate, fused=True)
     taught = None if objective.teachers is None else objective.teachers.digest
-    settings = dataclasses.asdict(options) | {"teacher": taught}
+    settings = dataclasses.asdict(options) | {"teacher": taught, "dataset": _digest(dataset)}
     done = load_state(checkpoint, gnn, optimizer, settings) if checkpoint else 0
     for epoch in range(done, options.epochs):
         loss = _epoch(objective, optimizer, epoch)
@@ -191,6 +199,15 @@ def train(
     if checkpoint:
         Path(checkpoint).unlink(missing_ok=True)
     return Trained(gnn, graph, dataset, options)
+
+
+def _digest(dataset: Dataset) -> int:
+    """Changes with the catalogue and with what is trained on."""
+    train, items = dataset.train, dataset.items
+    digest = zlib.crc32("\n".join(items.ids).encode("utf-8", "surrogatepass"))
+    for part in (train.indptr, train.items):
+        digest = zlib.crc32(np.ascontiguousarray(part).tobytes(), digest)
+    return digest
 
 
 def _epoch(objective: Objective, optimizer: torch.optim.Optimizer, epoch: int) -> float:

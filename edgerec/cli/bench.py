@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from edgerec.atomic import write_text
-from edgerec.cli.shared import out
+from edgerec.cli.shared import check_output, out
 from edgerec.errors import DataError, OptionError
 
 __all__ = ["bench"]
@@ -29,7 +29,7 @@ def bench(
     source: Annotated[str | None, typer.Option("--data", help="dataset for real histories")] = None,
     runtime: Annotated[str | None, typer.Option(help="which of the device's runtimes")] = None,
     threads: Annotated[int, typer.Option(help="for the runtime")] = 1,
-    users: Annotated[int, typer.Option(help="histories to run")] = 1000,
+    users: Annotated[int, typer.Option(help="histories to run; 0 for all", min=0)] = 1000,
     timeout: Annotated[float, typer.Option(help="seconds after which to give up")] = 600,
     output: Annotated[
         Path | None, typer.Option("-o", "--out", help="a .json file to write")
@@ -43,6 +43,8 @@ def bench(
     """
     from edgerec.report import print_figures
 
+    if output is not None:
+        check_output(output, source, *files)
     if compare:
         if where != "local" or source or runtime:
             raise OptionError("--compare measures nothing; leave --on, --data and --runtime out")
@@ -82,5 +84,5 @@ def _histories(source: str, users: int) -> list[list[str]]:
     from edgerec.sources import load
 
     dataset = load(source)
-    chosen = evaluation_users(dataset, users)
+    chosen = evaluation_users(dataset, users or None)
     return [[dataset.items.ids[int(r)] for r in dataset.train.of(int(u))] for u in chosen]

@@ -33,8 +33,8 @@ def build(
     top_k: Annotated[int, typer.Option(help="most recommendations that can be asked for")] = 50,
     trials: Annotated[int, typer.Option(help="chains to try, where none is given")] = 30,
     storage: Annotated[str | None, typer.Option(help="study's URL, for many machines")] = None,
-    seed: Annotated[int, typer.Option(help="of every random choice")] = 0,
-    users: Annotated[int, typer.Option(help="test users to measure on; 0 for all")] = 1000,
+    seed: Annotated[int, typer.Option(help="of every random choice", min=0)] = 0,
+    users: Annotated[int, typer.Option(help="test users to measure on; 0 for all", min=0)] = 1000,
     as_json: AsJson = False,
 ) -> None:
     """Compress a model, export it, and measure each bundle against the device's budget.
@@ -101,8 +101,10 @@ def sweep(
     ] = None,
     trials: Annotated[int, typer.Option(help="chains to try")] = 30,
     storage: Annotated[str | None, typer.Option(help="study's URL, for many machines")] = None,
-    seed: Annotated[int, typer.Option(help="of every random choice")] = 0,
-    users: Annotated[int, typer.Option(help="validation users of the search; 0 for all")] = 1000,
+    seed: Annotated[int, typer.Option(help="of every random choice", min=0)] = 0,
+    users: Annotated[
+        int, typer.Option(help="validation users of the search; 0 for all", min=0)
+    ] = 1000,
 ) -> None:
     """Build for many devices out of one search, each bundle inside its device's budget.
 
@@ -144,7 +146,7 @@ def verify(
         Path | None, typer.Option(help="uncompressed model, for the budget's min_quality")
     ] = None,
     runtime: Annotated[str | None, typer.Option(help="which installed runtime")] = None,
-    users: Annotated[int, typer.Option(help="test users to measure on; 0 for all")] = 0,
+    users: Annotated[int, typer.Option(help="test users to measure on; 0 for all", min=0)] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Check a bundle against a device's budget; the exit code is 2 if it breaks a limit.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -73,10 +74,11 @@ def score(
     if as_json:
         # NaN, the score of a popular item, is no JSON.
         rows = [
-            {**dataclasses.asdict(r), "score": None if found.fallback else r.score} for r in found
+            {**dataclasses.asdict(r), "score": None if math.isnan(r.score) else r.score}
+            for r in found
         ]
         out.print_json(json.dumps(rows))
         return
     for place, item in enumerate(found, 1):
-        shown = "" if found.fallback else f"  {item.score:.4f}"
+        shown = "" if math.isnan(item.score) else f"  {item.score:.4f}"
         out.print(f"{place:3d}  {item.title}  ({item.id}){shown}", highlight=False, markup=False)

@@ -7,11 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from edgerec.cli.shared import Source, err, out
+from edgerec.cli.shared import Source, check_output, err, out
 from edgerec.errors import OptionError
 from edgerec.progress import progress_bar
 
 __all__ = ["data", "demo", "train"]
+
+#: What is held out where nothing is said.
+SHARE = 0.2
 
 
 def demo(
@@ -35,7 +38,7 @@ def data(
     output: Annotated[Path, typer.Option("-o", "--out", help="a .dataset file to write")],
     test: Annotated[Path | None, typer.Option(help="held-out interactions: a given split")] = None,
     split: Annotated[str | None, typer.Option(help="random, recent, last, or none")] = None,
-    share: Annotated[float, typer.Option(help="held-out share, random or most recent")] = 0.2,
+    share: Annotated[float, typer.Option(help="held-out share, random or most recent")] = SHARE,
     k_core: Annotated[
         int | None, typer.Option(help="least interactions of a user, an item")
     ] = None,
@@ -46,7 +49,7 @@ def data(
     item_column: Annotated[str | None, typer.Option(help="name of the item column")] = None,
     rating_column: Annotated[str | None, typer.Option(help="name of the rating column")] = None,
     timestamp_column: Annotated[str | None, typer.Option(help="name of the time column")] = None,
-    seed: Annotated[int, typer.Option(help="of a random split")] = 0,
+    seed: Annotated[int, typer.Option(help="of a random split", min=0)] = 0,
 ) -> None:
     """Read interactions, filter and split them, and save a dataset.
 
@@ -55,6 +58,9 @@ def data(
     from edgerec.dataset_store import save_dataset
     from edgerec.sources import load
 
+    check_output(output, source, test, titles, suffix=".dataset")
+    if split not in ("random", "recent") and share != SHARE:
+        raise OptionError("--share: is of --split random or recent; leave it out")
     columns = {
         "user": user_column,
         "item": item_column,
@@ -82,6 +88,7 @@ def data(
         f"{len(dataset.train):,} interactions to train on, {held:,} held out"
         + (f"; {dataset.merged:,} repeated pairs merged" if dataset.merged else ""),
         highlight=False,
+        markup=False,
     )
 
 
@@ -105,7 +112,7 @@ def train(
         list[Path] | None,
         typer.Option(help="a wider .model of the same data to learn from; repeat for more"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="of every random choice")] = 0,
+    seed: Annotated[int, typer.Option(help="of every random choice", min=0)] = 0,
 ) -> None:
     """Train a GNN. Interrupted, the same command resumes after the last whole epoch.
 
@@ -117,6 +124,7 @@ def train(
     from edgerec.training import TrainOptions
     from edgerec.training import train as run_training
 
+    check_output(output, source, *(teacher or []))
     dataset = load(source)
     options = TrainOptions(
         model=model,
@@ -137,7 +145,9 @@ def train(
     device_model = trained.to_device_model()
     size = save_model(device_model, output)
     out.print(
-        f"{output}: {size:,} bytes, {device_model.table_bytes:,} of them tables", highlight=False
+        f"{output}: {size:,} bytes, {device_model.table_bytes:,} of them tables",
+        highlight=False,
+        markup=False,
     )
     if dataset.test is not None:
         quality = evaluate(device_model, dataset)
