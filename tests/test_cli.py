@@ -162,11 +162,11 @@ BUILD = ("build", "m.model", "--data", "d.dataset", "-o", "x")
         ("unknown dataset 'films'; known: ml-100k, or a file", ("train", "films", "-o", "y.model")),
         (
             "--split: expected random, recent, last or none; got 'half'",
-            ("data", "d.dataset", "--split", "half", "-o", "y"),
+            ("data", "d.dataset", "--split", "half", "-o", "y.dataset"),
         ),
         (
             "is prepared already; min_rating has no effect",
-            ("data", "d.dataset", "--min-rating", "3", "-o", "y"),
+            ("data", "d.dataset", "--min-rating", "3", "-o", "y.dataset"),
         ),
         (
             "model: expected one of historygcn, lightgcn, graphsage; got 'gat'",
@@ -183,6 +183,16 @@ BUILD = ("build", "m.model", "--data", "d.dataset", "-o", "x")
         ("m.model: expected a bundle, got a model", ("score", "m.model", "--history", "i001")),
         ("d.dataset: expected a bundle, got a dataset", ("bench", "d.dataset")),
         ("No such option: --nope", ("train", "--nope")),
+        ("--out: d.dataset is read, too", ("data", "d.dataset", "-o", "d.dataset")),
+        ("--out: d.dataset is read, too", ("train", "d.dataset", "-o", "d.dataset")),
+        ("--out: dist is a folder", ("train", "d.dataset", "-o", "dist")),
+        (
+            "--out: dist/numpy.edgerec is read, too",
+            ("bench", "dist/numpy.edgerec", "-o", "dist/numpy.edgerec"),
+        ),
+        ("--out: expected a file that ends in .dataset", ("data", "d.dataset", "-o", "y")),
+        ("--share: is of --split", ("data", "d.dataset", "--share", "0.5", "-o", "y.dataset")),
+        ("Invalid value for '--users'", (*BUILD, "--users", "-3")),
     ],
 )
 def test_mistakes(folder: Path, message: str, arguments: tuple[str, ...]) -> None:

@@ -98,6 +98,21 @@ BROKEN = {
         "@hookimpl\ndef edgerec_compressors():\n    return [X]",
         "has no name",
     ),
+    "no list": ("@hookimpl\ndef edgerec_targets():\n    return Target", "not a list"),
+    "no return": ("@hookimpl\ndef edgerec_targets():\n    pass", "returned None; return a list"),
+    "abstract": (
+        "@dataclass(frozen=True)\nclass X(Target):\n    name = 'x'\n"
+        "    def lower(self, m, s): return b''\n"
+        "@hookimpl\ndef edgerec_targets():\n    return [X]",
+        "X lacks load, runtimes",
+    ),
+    "a target that needs an option": (
+        "@dataclass(frozen=True)\nclass X(Target):\n    name = 'x'\n    size: int\n"
+        "    def lower(self, m, s): return b''\n    def runtimes(self): return []\n"
+        "    def load(self, b, r=None, t=1): return None\n"
+        "@hookimpl\ndef edgerec_targets():\n    return [X]",
+        "X.size should have a default",
+    ),
     "exits": ("raise SystemExit(3)", "SystemExit: 3"),
 }
 

@@ -1,0 +1,176 @@
+"""What crafted files, other data, faulty plugins and wrong artefacts come up against."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgerec.bench import measure
+from edgerec.bundle import Bundle
+from edgerec.codecs import F32, Arrays, Codec, Int8
+from edgerec.container import Container, write_container
+from edgerec.data import Dataset
+from edgerec.device import Budget, Device
+from edgerec.device_model import DeviceModel
+from edgerec.errors import BudgetError, BundleError, DataError, OptionError, TargetError
+from edgerec.host import host
+from edgerec.items import Items
+from edgerec.parity import measure_parity, sample_histories
+from edgerec.quality import evaluate
+from edgerec.readers import read_dataset, read_titles
+from edgerec.recipe import Recipe, build
+from edgerec.target import Runner, export
+from edgerec.testing import check_codec
+from edgerec.training import train
+
+from .conftest import make_dataset
+
+
+@pytest.fixture(scope="module")
+def bundle(models: dict[str, DeviceModel], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    path = tmp_path_factory.mktemp("bad") / "x.edgerec"
+    return export(models["sum"].with_codec(Int8(), ["items"]), "numpy", path, top_k=20)
+
+
+@pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x", "a//b", ".", "", "a\\b", "c:x"])
+def test_a_payload_stays_in_its_folder(name: str, bundle: Bundle, tmp_path: Path) -> None:
+    container = Container(bundle.path)
+    sections: dict[str, Any] = {n: container.array(n) for n in container.names}
+    crafted = tmp_path / "crafted.edgerec"
+    write_container(crafted, "bundle", container.meta, sections | {f"payload/{name}": b"x"})
+    with pytest.raises(BundleError, match="is not a relative path of plain names"):
+        Bundle.open(crafted)
+
+
+def test_training_does_not_go_on_with_other_data(dataset: Dataset, tmp_path: Path) -> None:
+    def stop(done: int, total: int, what: str) -> None:
+        raise KeyboardInterrupt
+
+    state = tmp_path / "checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, epochs=2, dim=8, checkpoint=state, progress=stop)
+    other = make_dataset(seed=1).split_random(0.2)
+    with pytest.raises(OptionError, match="was written with another dataset"):
+        train(other, epochs=2, dim=8, checkpoint=state)
+    assert state.exists()
+
+
+def test_nobody_to_learn_from(dataset: Dataset) -> None:
+    first = np.flatnonzero(np.diff(dataset.train.users, prepend=-1))
+    alone = dataclasses.replace(dataset, train=dataset.train.take(first))
+    with pytest.raises(DataError, match="no user has two items to train on"):
+        train(alone, epochs=1, dim=8)
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Dataset) -> DeviceModel:
+    return train(dataset, epochs=1, dim=16).to_device_model()
+
+
+def test_a_build_writes_all_or_nothing(
+    trained: DeviceModel, dataset: Dataset, tmp_path: Path
+) -> None:
+    quantize = (("quantize", {"codec": "int8"}),)
+    (numpy, onnx) = build(trained, dataset, Recipe(quantize, ("numpy", "onnx")), tmp_path / "all")
+    between = (numpy.figures["bundle_bytes"] + onnx.figures["bundle_bytes"]) // 2
+    device = Device("x", Budget(max_bundle_bytes=between))
+    with pytest.raises(BudgetError, match=r"onnx on x: budget\.max_bundle_bytes: measured"):
+        build(trained, dataset, Recipe(quantize, ("numpy", "onnx"), device), tmp_path / "none")
+    assert list((tmp_path / "none").iterdir()) == []
+
+
+def test_a_refusal_comes_before_training(
+    trained: DeviceModel, dataset: Dataset, tmp_path: Path
+) -> None:
+    seen: list[str] = []
+    recipe = Recipe((("pq", {"subspaces": "4"}),), ("numpy", "onnx"))
+    with pytest.raises(TargetError, match="no ONNX op scans codec 'pq'"):
+        build(trained, dataset, recipe, tmp_path, progress=lambda *now: seen.append(now[2]))
+    assert not seen
+
+
+def test_a_short_list_is_compared_as_far_as_it_goes(
+    trained: DeviceModel, dataset: Dataset, tmp_path: Path
+) -> None:
+    for one in build(trained, dataset, Recipe((), ("numpy", "tflite"), None, 5), tmp_path):
+        assert one.figures["quality"] == pytest.approx(1, abs=0.01)
+        assert one.figures["overlap"] == pytest.approx(1, abs=0.01)
+
+
+def test_another_catalogue(trained: DeviceModel, dataset: Dataset, bundle: Bundle) -> None:
+    renamed = dataclasses.replace(
+        dataset, items=Items.of(f"other{row}" for row in range(len(dataset.items)))
+    )
+    with pytest.raises(DataError, match="lacks 80 of the model's 80 items, 'i000' for one"):
+        evaluate(trained, renamed)
+    with pytest.raises(TargetError, match="knows no item of the histories"):
+        measure(bundle.path, [["nope"], ["neither"]])
+
+
+Found = tuple[NDArray[np.int32], F32]
+WRONG: dict[str, tuple[Callable[[Found], Any], str]] = {
+    "reversed": (lambda f: (f[0][::-1], f[1][::-1]), "scores out of order"),
+    "too few": (lambda f: (f[0][:20], f[1][:20]), "returned 20 items, at least"),
+    "wide ids": (lambda f: (f[0].astype(np.int64), f[1]), "int64 ids"),
+    "lists": (lambda f: (f[0].tolist(), f[1].tolist()), "not the arrays ids and scores"),
+    "nothing": (lambda f: None, "returned NoneType"),
+    "twice": (lambda f: (np.repeat(f[0][:1], len(f[0])), f[1]), "a row twice"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_no_list(case: str, bundle: Bundle, models: dict[str, DeviceModel]) -> None:
+    change, message = WRONG[case]
+    run: Runner = host().target("numpy").load(bundle)
+    model = models["sum"].with_codec(Int8(), ["items"])
+    with pytest.raises(TargetError, match=message):
+        measure_parity(lambda h, w: change(run(h, w)), model, sample_histories(model, 3))
+
+
+@dataclass(frozen=True)
+class _OneScale(Codec):
+    """Writes well and reads badly: a file has no arrays without an axis."""
+
+    name: ClassVar[str] = "one-scale"
+
+    def encode(self, matrix: F32) -> dict[str, NDArray[Any]]:
+        scale = np.array(np.abs(matrix).max(), np.float32)
+        return {"codes": np.rint(matrix / scale * 127).astype(np.int8), "scale": scale}
+
+    def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
+        values: F32 = arrays["codes"][rows].astype(np.float32) * (arrays["scale"] / 127)
+        return values
+
+    def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+        return {"codes": ("|i1", (n, d)), "scale": ("<f4", ())}
+
+
+def test_a_codec_whose_file_cannot_be_read() -> None:
+    with pytest.raises((AssertionError, BundleError), match="scale"):
+        check_codec(_OneScale())
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "x[/b]"])
+def test_a_device_is_named_as_a_folder_may_be(name: str) -> None:
+    with pytest.raises(OptionError, match="device: name: expected letters"):
+        Device(name, Budget())
+
+
+def test_a_test_file_of_other_columns(csv: Path, tmp_path: Path) -> None:
+    held = tmp_path / "held.csv"
+    held.write_text("user,item\nann,kiwi\n")
+    with pytest.raises(DataError, match="rating, timestamp is in one of the two files only"):
+        read_dataset(csv, test=held)
+
+
+def test_an_empty_title_is_none(tmp_path: Path) -> None:
+    titles = tmp_path / "titles.csv"
+    titles.write_text("item,title\napple,Apple\npear,\n")
+    assert read_titles(titles) == {"apple": "Apple"}
