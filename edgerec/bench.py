@@ -202,6 +202,16 @@ def _random_histories(bundle: Any, count: int = 200) -> list[list[str]]:
     return [[bundle.items.ids[int(r)] for r in history] for history in rows]
 
 
+def _read_histories(path: Path) -> list[list[str]]:
+    try:
+        histories = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON: {error}") from None
+    if not isinstance(histories, list) or not all(isinstance(h, list) for h in histories):
+        raise DataError(f"{path}: expected a list of lists of item ids")
+    return histories
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: print one line of JSON."""
     parser = argparse.ArgumentParser(prog="python -m edgerec.bench", description=__doc__)
@@ -215,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         histories = None
         if given.histories:
-            histories = json.loads(Path(given.histories).read_text("utf-8"))
+            histories = _read_histories(Path(given.histories))
         figures = run(given.bundle, histories, given.runtime, given.k, given.threads)
     except EdgerecError as error:
         print(f"error: {error}", file=sys.stderr)

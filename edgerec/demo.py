@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from edgerec.progress import progress_bar
 from edgerec.recipe import Recipe, build, find_device
@@ -25,9 +26,9 @@ def run_demo(folder: Path, device_name: str, epochs: int, console: Console) -> N
     """Fetch, train, compress, export to every installed target, recommend, measure."""
     # Whatever targets the device has, the demo shows every installed one.
     device = dataclasses.replace(find_device(device_name), targets=())
-    console.print("[bold]1  MovieLens-100K[/bold]: 943 people, 1,682 films, 100,000 ratings")
+    _step(console, "1  MovieLens-100K", ": 943 people, 1,682 films, 100,000 ratings")
     dataset = movielens_100k().split_random(0.2, seed=0)
-    console.print("[bold]2  Train HistoryGCN[/bold], for recommending from a history alone")
+    _step(console, "2  Train HistoryGCN", ", for recommending from a history alone")
     folder.mkdir(parents=True, exist_ok=True)
     with progress_bar("training", console) as progress:
         trained = train(
@@ -35,12 +36,12 @@ def run_demo(folder: Path, device_name: str, epochs: int, console: Console) -> N
         )
     model = trained.to_device_model()
     save_model(model, folder / "films.model")
-    console.print(f"[bold]3  Compress and export[/bold] to the budget of {device.name}")
+    _step(console, "3  Compress and export", f" to the budget of {device.name}")
     recipe = Recipe((("quantize", {"codec": "int8"}),), device=device)
     with progress_bar("building", console) as progress:
         built = build(model, dataset, recipe, folder, users=None, progress=progress)
     titles = [dataset.items.title(dataset.items.rows[item]) for item in HISTORY]
-    console.print(f"[bold]4  Recommend[/bold] to somebody who saw {', '.join(titles)}")
+    _step(console, "4  Recommend", f" to somebody who saw {', '.join(titles)}")
     lists: dict[tuple[str, ...], list[str]] = {}
     for bundle in built:
         found = Scorer.open(bundle.path).recommend(HISTORY, 10)
@@ -49,5 +50,9 @@ def run_demo(folder: Path, device_name: str, epochs: int, console: Console) -> N
         console.print(f"   {', '.join(targets)}:", highlight=False)
         for place, title in enumerate(films, 1):
             console.print(f"   {place:2d}  {title}", highlight=False, markup=False)
-    console.print("[bold]5  Measured[/bold] on the written files, each in a fresh process")
+    _step(console, "5  Measured", " on the written files, each in a fresh process")
     print_built(built, model.table_bytes, console)
+
+
+def _step(console: Console, name: str, told: str) -> None:
+    console.print(Text.assemble((name, "bold"), told))

@@ -72,6 +72,7 @@ def fine_tune(
     teacher: DeviceModel | Sequence[DeviceModel] | None = None,
     parameters: Iterable[Any] | None = None,
     after_step: Callable[[float], None] | None = None,
+    key: str = "",
 ) -> float:
     """Train a twin in place; the same seed gives the same result.
 
@@ -93,6 +94,7 @@ def fine_tune(
         parameters: parameters, or groups of them as ``torch.optim`` takes them; all of the
             twin's by default.
         after_step: called with the share of training that is done, from 0 to 1.
+        key: tells states apart where the twin's parameters and its model's codecs do not.
 
     Returns:
         The mean loss of the last epoch.
@@ -110,7 +112,8 @@ def fine_tune(
         twin.parameters() if parameters is None else parameters, learning_rate
     )
     rates = [group["lr"] for group in optimizer.param_groups]
-    setting = (who, epochs, rates, distill, temperature, sample, context.seed)
+    codecs = {name: repr(table.codec) for name, table in twin.model.tables.items()}
+    setting = (who, epochs, rates, distill, temperature, sample, context.seed, codecs, key)
     path = _state_path(context, setting, twin, teachers)
     start = 0 if path is None else load_state(path, twin, optimizer, {})
     if start and after_step is not None:

@@ -138,8 +138,10 @@ class Host:
 
     def _add(self, provided: list[tuple[Registry[Any], dict[str, Any]]], owner: str) -> None:
         """Take all that a plugin provides, or nothing where a name is taken."""
-        clashes = [(r, name) for r, things in provided for name in things if name in r.entries]
+        clashes = [(r, name) for r, things in provided for name in things if name in r.owners]
         for registry, name in clashes:
+            if registry.owners[name] != "edgerec":  # core's own stay
+                registry.entries.pop(name, None)
             registry.clashes[name] = (
                 f"{registry.kind} {name!r} is provided by both {registry.owners[name]} and "
                 f"{owner}; uninstall one of them"

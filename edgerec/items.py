@@ -60,7 +60,7 @@ class Strings(Sequence[str]):
         i = int(index)
         if not -len(self) <= i < len(self):
             raise IndexError(f"index {i} is out of range for {len(self)} strings")
-        return self.raw(i % len(self)).decode("utf-8")
+        return self.raw(i % len(self)).decode("utf-8", "replace")
 
     def raw(self, i: int) -> bytes:
         """UTF-8 bytes of string ``i``."""
@@ -69,7 +69,7 @@ class Strings(Sequence[str]):
     def __iter__(self) -> Iterator[str]:
         text = self.utf8.tobytes()
         for start, stop in zip(self.offsets[:-1].tolist(), self.offsets[1:].tolist(), strict=True):
-            yield text[start:stop].decode("utf-8")
+            yield text[start:stop].decode("utf-8", "replace")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Strings):
@@ -126,6 +126,8 @@ class Items:
         for name, part in (("titles", self.titles), ("order", self.order)):
             if part is not None and len(part) != len(self.ids):
                 raise ModelError(f"items: {len(self.ids)} ids but {name} has {len(part)}")
+        if self.order is not None and int(self.order.max()) >= len(self.ids):
+            raise ModelError("items: order has a row outside the catalogue")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -137,7 +139,7 @@ class Items:
 
     def find(self, item: object) -> int | None:
         """Row of an id, or none where the catalogue lacks it."""
-        key = str(item).encode("utf-8")
+        key = str(item).encode("utf-8", "surrogatepass")  # no id has a lone surrogate
         order, raw = self._order, self.ids.raw
         get = raw if order is None else lambda place: raw(order[place])
         start = max(0, bisect.bisect_right(self._signposts, key) - 1) * STRIDE

@@ -15,11 +15,11 @@ __all__ = ["progress_bar"]
 def progress_bar(title: str, console: Console) -> Iterator[Callable[[int, int, str], None]]:
     """Show a bar; what it yields takes (done, total, what)."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[what]}"),
+        TextColumn("{task.fields[what]}", markup=False),
     )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(title, total=None, what="")

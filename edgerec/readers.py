@@ -222,7 +222,7 @@ def _dates(column: pl.Series, numbers: pl.Series) -> pl.Series:
     """Seconds since 1970 where the column holds ISO dates, else what was there."""
     for parse in (pl.Datetime, pl.Date):
         try:
-            return column.str.strptime(parse, strict=True).dt.epoch("s").cast(pl.Float64)
+            return column.str.strptime(parse, strict=True).dt.epoch("us").cast(pl.Float64) / 1e6
         except pl.exceptions.PolarsError:
             continue
     return numbers

@@ -48,6 +48,8 @@ class Teachers:
     """
 
     def __init__(self, models: Sequence[DeviceModel], items: Items) -> None:
+        if not models:
+            raise OptionError("teacher: expected one or more, got none")
         for model in models:
             if model.items.ids != items.ids:
                 raise OptionError(

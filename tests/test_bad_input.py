@@ -12,14 +12,24 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import edgerec
 from edgerec.bench import measure
 from edgerec.bundle import Bundle
 from edgerec.codecs import F32, Arrays, Codec, Int8
 from edgerec.container import Container, write_container
 from edgerec.data import Dataset
 from edgerec.device import Budget, Device
-from edgerec.device_model import DeviceModel
-from edgerec.errors import BudgetError, BundleError, DataError, OptionError, TargetError
+from edgerec.device_model import DeviceModel, Table
+from edgerec.errors import (
+    BudgetError,
+    BundleError,
+    CodecError,
+    CompressError,
+    DataError,
+    ModelError,
+    OptionError,
+    TargetError,
+)
 from edgerec.host import host
 from edgerec.items import Items
 from edgerec.parity import measure_parity, sample_histories
@@ -29,6 +39,8 @@ from edgerec.recipe import Recipe, build
 from edgerec.target import Runner, export
 from edgerec.testing import check_codec
 from edgerec.training import train
+from edgerec_pq.codec import PQ
+from edgerec_pq.runs import Runs
 
 from .conftest import make_dataset
 
@@ -155,6 +167,64 @@ class _OneScale(Codec):
 def test_a_codec_whose_file_cannot_be_read() -> None:
     with pytest.raises((AssertionError, BundleError), match="scale"):
         check_codec(_OneScale())
+
+
+@pytest.mark.parametrize("codec", [PQ(2, runs=4), Runs(4)], ids=str)
+@pytest.mark.parametrize("ends", [[10, 20, 30, 49], [10, 30, 20, 50], [0, 0, 0, 0]], ids=str)
+def test_runs_that_do_not_follow_one_another(codec: Codec, ends: list[int]) -> None:
+    table = Table.encode(np.ones((50, 1 if isinstance(codec, Runs) else 8), np.float32), codec)
+    with pytest.raises(CodecError, match="ends should rise to 50, the number of rows"):
+        Table(codec, table.shape, {**table.arrays, "ends": np.array(ends, np.uint32)})
+
+
+def test_an_order_outside_the_catalogue() -> None:
+    ids = Items.of(["b", "a"])
+    with pytest.raises(ModelError, match="order has a row outside the catalogue"):
+        Items(ids.ids, None, np.array([0, 2], np.uint32))
+
+
+def test_ids_that_are_no_text() -> None:
+    assert Items.of(["a"]).find("\udcff") is None
+
+
+def test_rounding_does_not_make_a_table_larger(models: dict[str, DeviceModel]) -> None:
+    small = edgerec.compress(models["sum"], "quantize:codec=int4")
+    with pytest.raises(CompressError, match="had no effect"):
+        edgerec.compress(small, "quantize:codec=int8")
+
+
+def test_another_codecs_training_is_not_gone_on_with(
+    trained: DeviceModel, dataset: Dataset, tmp_path: Path
+) -> None:
+    def stop(done: int, total: int, what: str) -> None:
+        if "loss" in what and done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        edgerec.compress(
+            *(trained, "quantize:codec=int8,epochs=2"),
+            **{"dataset": dataset, "checkpoint": tmp_path / "x", "progress": stop},
+        )
+    seen: list[int] = []
+    edgerec.compress(
+        trained,
+        "quantize:codec=int8,symmetric=false,epochs=2",
+        dataset=dataset,
+        checkpoint=tmp_path / "x",
+        progress=lambda done, _, what: seen.append(done) if "loss" in what else None,
+    )
+    assert seen == [1, 2]
+
+
+def test_times_are_read_below_the_second(tmp_path: Path) -> None:
+    path = tmp_path / "times.csv"
+    path.write_text(
+        "user,item,timestamp\n"
+        "ann,x,2020-01-01T00:00:00.900\nann,y,2020-01-01T00:00:00.100\n"
+        "bob,x,2020-01-01T00:00:01.000\nbob,y,2020-01-01T00:00:02.000\n"
+    )
+    data = read_dataset(path)
+    assert [data.items.ids[row] for row in data.train.of(0)] == ["y", "x"]
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "x[/b]"])

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edgerec.compressor import Compressor
+from edgerec.compressor import Compressor, Context
 from edgerec.data import Dataset
 from edgerec.device import Budget, Device
 from edgerec.device_model import DeviceModel
@@ -117,6 +117,28 @@ def test_a_study_goes_on_where_it_stopped(
     again = plan(model, dataset, device(), folder=tmp_path / "parts", trials=7, **options)
     assert figures(again) == figures(both)
     assert Narrow.runs == []
+
+
+def test_a_trial_that_was_interrupted_is_made_up_for(
+    offer: Callable[..., None],
+    model: DeviceModel,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offer(Narrow)
+    whole = plan(model, dataset, device(), folder=tmp_path / "whole", trials=3, users=60)
+
+    def stop(self: Narrow, model: DeviceModel, context: Context) -> DeviceModel:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Narrow, "compress", stop)
+        with pytest.raises(KeyboardInterrupt):
+            plan(model, dataset, device(), folder=tmp_path / "parts", trials=3, users=60)
+    again = plan(model, dataset, device(), folder=tmp_path / "parts", trials=3, users=60)
+    assert {t.label for t in again.tried} == {t.label for t in whole.tried}
+    assert again.chosen.label == whole.chosen.label
 
 
 def test_a_study_of_something_else_is_refused(

@@ -39,9 +39,6 @@ def run() -> None:
         where = f"{error.filename}: " if error.filename else ""
         err.print(f"error: {where}{error.strerror or error}", style="red", markup=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("interrupted; nothing half-written was left")
-        sys.exit(130)
 
 
 @app.callback(invoke_without_command=True)

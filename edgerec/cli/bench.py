@@ -14,6 +14,8 @@ from edgerec.errors import DataError, OptionError
 
 __all__ = ["bench"]
 
+TIMEOUT = 600.0
+
 
 def bench(
     files: Annotated[list[Path], typer.Argument(help="an .edgerec file; results, to compare")],
@@ -29,8 +31,10 @@ def bench(
     source: Annotated[str | None, typer.Option("--data", help="dataset for real histories")] = None,
     runtime: Annotated[str | None, typer.Option(help="which of the device's runtimes")] = None,
     threads: Annotated[int, typer.Option(help="for the runtime")] = 1,
-    users: Annotated[int, typer.Option(help="histories to run; 0 for all", min=0)] = 1000,
-    timeout: Annotated[float, typer.Option(help="seconds after which to give up")] = 600,
+    users: Annotated[
+        int | None, typer.Option(help="histories of --data to run, 1000; 0 for all", min=0)
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="seconds after which to give up")] = TIMEOUT,
     output: Annotated[
         Path | None, typer.Option("-o", "--out", help="a .json file to write")
     ] = None,
@@ -46,15 +50,20 @@ def bench(
     if output is not None:
         check_output(output, source, *files)
     if compare:
-        if where != "local" or source or runtime:
-            raise OptionError("--compare measures nothing; leave --on, --data and --runtime out")
+        if where != "local" or source or runtime or threads != 1 or timeout != TIMEOUT or users:
+            raise OptionError(
+                "--compare measures nothing; leave --on, --data, --users, --runtime, --threads and "
+                "--timeout out"
+            )
         results = [_read(file) for file in files]
     elif len(files) > 1:
         raise OptionError(f"expected one bundle, got {len(files)} files; or --compare results")
     else:
         from edgerec.remote import bench_on
 
-        histories = None if source is None else _histories(source, users)
+        if users is not None and source is None:
+            raise OptionError("--users: is of --data, whose histories are run; give both")
+        histories = None if source is None else _histories(source, 1000 if users is None else users)
         results = [
             bench_on(where, files[0], histories, runtime=runtime, threads=threads, timeout=timeout)
         ]

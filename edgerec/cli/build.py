@@ -30,8 +30,12 @@ def build(
         list[str] | None, typer.Option(help="repeat for more; all by default")
     ] = None,
     device: Annotated[str | None, typer.Option(help="a profile's name, or its .toml")] = None,
-    top_k: Annotated[int, typer.Option(help="most recommendations that can be asked for")] = 50,
-    trials: Annotated[int, typer.Option(help="chains to try, where none is given")] = 30,
+    top_k: Annotated[
+        int | None, typer.Option(help="most recommendations that can be asked for; 50")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="chains to try, where none is given; 30")
+    ] = None,
     storage: Annotated[str | None, typer.Option(help="study's URL, for many machines")] = None,
     seed: Annotated[int, typer.Option(help="of every random choice", min=0)] = 0,
     users: Annotated[int, typer.Option(help="test users to measure on; 0 for all", min=0)] = 1000,
@@ -51,8 +55,10 @@ def build(
     from edgerec.sources import load
     from edgerec.store import load_model
 
-    if recipe is not None and (compress or target or device):
-        raise OptionError("--recipe: give a recipe or --compress, --target, --device, not both")
+    if recipe is not None and (compress or target or device or top_k is not None):
+        raise OptionError(
+            "--recipe: give a recipe or --compress, --target, --device, --top-k, not both"
+        )
     chosen = (
         load_recipe(recipe)
         if recipe is not None
@@ -60,19 +66,24 @@ def build(
             tuple(parse_spec(c) for c in compress or []),
             tuple(target or []),
             None if device is None else find_device(device),
-            top_k,
+            50 if top_k is None else top_k,
         )
     )
+    searches = chosen.device is not None and not chosen.compress
+    if not searches and (trials is not None or storage is not None):
+        raise OptionError(
+            "--trials, --storage: are of a search, for a device and without a chain; leave them out"
+        )
     loaded, dataset = load_model(model), load(source)
     with progress_bar("building", err) as progress:
-        if chosen.device is not None and not chosen.compress:
+        if chosen.device is not None and searches:
             found = plan(
                 loaded,
                 dataset,
                 chosen.device,
                 folder=output,
                 targets=chosen.targets or None,
-                trials=trials,
+                trials=30 if trials is None else trials,
                 storage=storage,
                 seed=seed,
                 users=users or None,
@@ -160,6 +171,10 @@ def verify(
     from edgerec.sources import load
     from edgerec.store import load_model
 
+    if (source is None) != (model is None) or (users and source is None):
+        raise OptionError(
+            "--data, --model: measure quality together, of --users; give both or none"
+        )
     chosen = find_device(device)
     figures, broken = run_verify(
         bundle,

@@ -61,6 +61,8 @@ def data(
     check_output(output, source, test, titles, suffix=".dataset")
     if split not in ("random", "recent") and share != SHARE:
         raise OptionError("--share: is of --split random or recent; leave it out")
+    if split != "random" and seed:
+        raise OptionError("--seed: is of --split random; leave it out")
     columns = {
         "user": user_column,
         "item": item_column,

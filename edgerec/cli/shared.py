@@ -12,8 +12,9 @@ from edgerec.errors import OptionError
 
 __all__ = ["AsJson", "BundleFile", "ModelFile", "Source", "check_output", "err", "out"]
 
-out = Console()
-err = Console(stderr=True)
+# Ids, paths and names may look like markup.
+out = Console(markup=False)
+err = Console(stderr=True, markup=False)
 
 Source = Annotated[str, typer.Argument(help="ml-100k, a .dataset file, or an interactions file")]
 ModelFile = Annotated[Path, typer.Argument(help="a .model file that `edgerec train` wrote")]

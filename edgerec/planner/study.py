@@ -109,7 +109,7 @@ def run_study(
         known: dict[str, Tried] = {}
         for one in tried:
             known.setdefault(key_of(one.chain), one)
-        total = len(study.get_trials(deepcopy=False))
+        total = sum(t.state != states.FAIL for t in study.get_trials(deepcopy=False))
         # A sampler may come back to what it likes again and again.
         if len(known) >= trials or total >= 5 * trials + len(spaces):
             return list(known.values())
@@ -134,6 +134,7 @@ def run_study(
                 study.tell(trial, [one.quality, float(one.bundle_bytes)])
         except BaseException:
             study.tell(trial, state=states.FAIL, skip_if_finished=True)
+            study.enqueue_trial(trial.params)  # it is made up for when the search goes on
             raise
 
 

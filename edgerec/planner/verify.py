@@ -62,7 +62,7 @@ class Final:
         good = [t for t in good if not runs or runs & set(t.targets)]
         good.sort(key=lambda t: (-round(t.quality or 0, SAME), t.bundle_bytes))
         if not good:
-            raise self._nothing_fits(tried)
+            return self._nearest(tried)
         overhead = 0
         while good and len(self.attempts) < ATTEMPTS:
             attempt = self._build(good.pop(0))
@@ -113,13 +113,20 @@ class Final:
                 attempt.built = [*attempt.built, dataclasses.replace(one, path=path)]
         return attempt
 
-    def _nothing_fits(self, tried: Sequence[Tried]) -> EdgerecError:
-        """Say which limit binds, and build the nearest chains to tell a budget that works."""
+    def _nearest(self, tried: Sequence[Tried]) -> Attempt:
+        """Build the nearest chains where none keeps the budget on validation.
+
+        One may keep it all the same, measured on the file and by all test users.
+
+        Raises:
+            BudgetError: none does; it names the limit that binds and a budget that works.
+            TargetError: nothing can be built.
+        """
         limit, least = self.budget.max_bundle_bytes, self.budget.min_quality
         sized = [t for t in tried if t.bundle_bytes and (t.too_large or t.quality is not None)]
         if not sized:
             reasons = "; ".join(dict.fromkeys(t.reason for t in tried if t.reason))
-            return TargetError(f"{self.device.name}: no chain works: {reasons}")
+            raise TargetError(f"{self.device.name}: no chain works: {reasons}")
         sized.sort(key=lambda t: t.bundle_bytes or 0)
         fitting = [t for t in sized if t.quality is not None and t.fits(limit)]
         nearest = []
@@ -144,8 +151,14 @@ class Final:
             if least is None or (kept is not None and kept >= least):
                 nearest.append(one)
                 break
-        built = [a for a in (self._build(t) for t in nearest) if a.violations]
-        return BudgetError(f"{self.device.name}: {binding}. {self._works(built)}")
+        built = []
+        for one in nearest:
+            attempt = self._build(one)
+            if attempt.error is None and not attempt.violations:
+                return attempt
+            built.append(attempt)
+        built = [attempt for attempt in built if attempt.violations]
+        raise BudgetError(f"{self.device.name}: {binding}. {self._works(built)}")
 
     def _works(self, attempts: Sequence[Attempt]) -> str:
         """Name the limits that built chains would have kept, from what was measured."""

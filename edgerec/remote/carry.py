@@ -48,13 +48,13 @@ def pack(file: BinaryIO, bundles: Sequence[Path], files: Mapping[str, bytes]) ->
     with tarfile.open(fileobj=file, mode="w") as archive:
         for package in sorted(packages):
             for name, path in _sources(package):
-                archive.add(path, name, recursive=False)
+                archive.add(path.resolve(), name, recursive=False)
         for name, text in _distributions(plugins, entry_points).items():
             _add(archive, name, text.encode("utf-8"))
         for name, content in files.items():
             _add(archive, f"{FILES}/{name}", content)
         for path in bundles:
-            archive.add(path, f"{FILES}/{path.name}", recursive=False)
+            archive.add(path.resolve(), f"{FILES}/{path.name}", recursive=False)
 
 
 def needed_plugins(bundle: Bundle) -> list[Plugin]:

@@ -83,6 +83,8 @@ class ProductQuantize(TunedCompressor):
         for name in ("subspaces", "stages"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise OptionError(f"pq.{name}: expected at least 1, got {getattr(self, name)}")
+        if not self.epochs and self.temperature != type(self).temperature:
+            raise OptionError("pq.temperature: is of training; leave it out, or epochs=0")
         if not self.temperature > 0:
             raise OptionError(f"pq.temperature: expected more than 0, got {self.temperature:g}")
 

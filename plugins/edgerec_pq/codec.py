@@ -37,6 +37,7 @@ from edgerec_pq.kmeans import Shape, assign, learn, lookup
 from edgerec_pq.runs import (
     Layout,
     Lines,
+    check_ends,
     even_ends,
     fit,
     levels_of,
@@ -157,6 +158,12 @@ class PQ(Codec):
         """Take the rows' codes; codewords stay as they were learned, lengths are fitted anew."""
         taken = {**arrays, "codes": arrays["codes"][rows]}
         return self, taken | taken_runs(arrays, rows) if self.runs else taken
+
+    def check(self, arrays: Arrays, n: int, d: int) -> None:
+        """The layout, and that runs follow one another to the last row."""
+        super().check(arrays, n, d)
+        if self.runs:
+            check_ends(arrays, n)
 
     def layout(self, n: int, d: int) -> Layout:
         """Codes, codewords and their scales and, with lengths, runs."""

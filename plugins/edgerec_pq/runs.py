@@ -22,6 +22,7 @@ from edgerec.plugin import F32, Arrays, Codec, CodecError
 __all__ = [
     "Lines",
     "Runs",
+    "check_ends",
     "even_ends",
     "fit",
     "levels_of",
@@ -76,6 +77,11 @@ class Runs(Codec):
         """Shorten the runs and fit their lines anew."""
         return self, taken_runs(arrays, rows)
 
+    def check(self, arrays: Arrays, n: int, d: int) -> None:
+        """The layout, and that runs follow one another to the last row."""
+        super().check(arrays, n, d)
+        check_ends(arrays, n)
+
     def layout(self, n: int, d: int) -> Layout:
         """Ends and levels."""
         if d != 1 or self.runs < 1:
@@ -95,6 +101,17 @@ def places(ends: NDArray[np.integer[Any]], rows: NDArray[Any]) -> tuple[NDArray[
     run = np.searchsorted(ends, rows, side="right")
     starts, span = _extents(ends)
     return run, ((rows - starts[run]) / span[run]).astype(np.float32)
+
+
+def check_ends(arrays: Arrays, n: int) -> None:
+    """Check that runs follow one another to the last of n rows.
+
+    Raises:
+        CodecError: they do not.
+    """
+    ends = arrays["ends"].astype(np.int64)
+    if ends[-1] != n or (np.diff(ends) < 0).any():
+        raise CodecError(f"codec runs: ends should rise to {n}, the number of rows")
 
 
 def fit(values: F32, ends: NDArray[np.integer[Any]], weight: F32 | None = None) -> F32:

@@ -95,6 +95,7 @@ def coded(
             sample=SAMPLE,
             parameters=twin.trained(),
             after_step=lambda done: twin.forget(),
+            key=repr(codecs),
         )
     return twin.written()
 

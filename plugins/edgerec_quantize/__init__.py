@@ -22,6 +22,7 @@ from edgerec.plugin import (
     Int4,
     Int8,
     OptionError,
+    Table,
     TunedCompressor,
     hookimpl,
 )
@@ -84,7 +85,7 @@ class Quantize(TunedCompressor):
             )
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
-        """Encode every table that is wider than the codec; train it so if asked to."""
+        """Encode every table that is larger otherwise; train it so if asked to."""
         model = self._turned(model)
         rounded = self._rounded(model)
         if self.range == "scores":
@@ -128,8 +129,13 @@ class Quantize(TunedCompressor):
 
     def _rounded(self, model: DeviceModel) -> DeviceModel:
         wide = [name for name, table in model.tables.items() if table.shape[1] > 1]
-        narrow = [name for name in model.tables if name not in wide]
-        return model.with_codec(self._codec(), wide).with_codec(Fp16(), narrow)
+        for codec, names in (
+            (self._codec(), wide),
+            (Fp16(), [name for name in model.tables if name not in wide]),
+        ):
+            tables = {name: model.tables[name] for name in names}
+            model = model.with_codec(codec, [n for n, t in tables.items() if _shrinks(t, codec)])
+        return model
 
     def _codec(self) -> Codec:
         part: Literal["minmax", "mse"] = "mse" if self.range == "mse" else "minmax"
@@ -140,6 +146,13 @@ class Quantize(TunedCompressor):
         if self.group is not None:
             return Int4Group(self.group, self.symmetric is not False, part)
         return Int4(self.symmetric is True, part)
+
+
+def _shrinks(table: Table, codec: Codec) -> bool:
+    """Whether a table takes less in a codec; one that holds it inside its own is smaller yet."""
+    if table.codec.holding(codec) != codec:
+        return True
+    return table.codec == codec or codec.nbytes(*table.shape) < table.nbytes
 
 
 @hookimpl
