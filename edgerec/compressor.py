@@ -113,7 +113,12 @@ def compress(
     steps: list[Step] = []
     for number, compressor in enumerate(chain, 1):
         start = time.perf_counter()
-        after = compressor.compress(model, context)
+        after: Any = compressor.compress(model, context)
+        if not isinstance(after, DeviceModel):
+            raise CompressError(
+                f"step {number} ({compressor.name}): returned {type(after).__name__}, not a "
+                "DeviceModel"
+            )
         if same_content(model, after):
             raise CompressError(
                 f"step {number} ({compressor.name}): had no effect on the model; "

@@ -179,7 +179,12 @@ def export(
     if not chosen.runtimes():
         raise RuntimeMissingError(f"{chosen.name}: {_no_runtime(chosen)}")
     signature = Signature(len(model.items), model.history_length, top_k)
-    payload = chosen.lower(model, signature)
+    payload: Any = chosen.lower(model, signature)
+    if not isinstance(payload, Mapping):
+        raise TargetError(
+            f"target {chosen.name}: lower returned {type(payload).__name__}, not a Payload: parts "
+            "by their names"
+        )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:

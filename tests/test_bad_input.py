@@ -16,6 +16,7 @@ import edgerec
 from edgerec.bench import measure
 from edgerec.bundle import Bundle
 from edgerec.codecs import F32, Arrays, Codec, Int8
+from edgerec.compressor import Compressor, Context
 from edgerec.container import Container, write_container
 from edgerec.data import Dataset
 from edgerec.device import Budget, Device
@@ -144,6 +145,28 @@ def test_what_is_no_list(case: str, bundle: Bundle, models: dict[str, DeviceMode
     model = models["sum"].with_codec(Int8(), ["items"])
     with pytest.raises(TargetError, match=message):
         measure_parity(lambda h, w: change(run(h, w)), model, sample_histories(model, 3))
+
+
+@dataclass(frozen=True)
+class _Forgot(Compressor):
+    """Returns nothing."""
+
+    name: ClassVar[str] = "forgot"
+
+    def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
+        return None  # type: ignore[return-value]  # the mistake
+
+
+def test_what_is_no_model_or_payload(
+    models: dict[str, DeviceModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CompressError, match=r"step 1 \(forgot\): returned NoneType"):
+        edgerec.compress(models["sum"], _Forgot())
+    target = host().target("numpy")
+    monkeypatch.setattr(type(target), "lower", lambda *_: b"bytes")
+    with pytest.raises(TargetError, match="lower returned bytes, not a Payload"):
+        export(models["sum"], target, tmp_path / "x.edgerec")
+    assert not list(tmp_path.iterdir())
 
 
 @dataclass(frozen=True)
