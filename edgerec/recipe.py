@@ -162,12 +162,14 @@ def build(
     names = (
         recipe.targets or (recipe.device.targets if recipe.device else ()) or tuple(host().targets)
     )
-    for name in names:
-        target = host().target(name)
-        # What refuses is known before anything is trained, where the tables' form is.
-        outline = _outline(model, chain) if name in recipe.targets else None
-        if outline and (reasons := target.refuse(outline, recipe.device)):
-            raise TargetError(f"target {name} cannot take this model: {'; '.join(reasons)}")
+    asked = [host().target(name) for name in names]
+    # What refuses is known before anything is trained, where the tables' form is.
+    if recipe.targets and (outline := _outline(model, chain)) is not None:
+        for target in asked:
+            if reasons := target.refuse(outline, recipe.device):
+                raise TargetError(
+                    f"target {target.name} cannot take this model: {'; '.join(reasons)}"
+                )
     total = 2 + len(names)
     progress(0, total, "compressing")
     # No compressor sees what its result is measured on.
