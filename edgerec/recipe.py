@@ -170,7 +170,7 @@ def build(
                 raise TargetError(
                     f"target {target.name} cannot take this model: {'; '.join(reasons)}"
                 )
-    total = 2 + len(names)
+    total = 2 + len(asked)
     progress(0, total, "compressing")
     # No compressor sees what its result is measured on.
     unseen = replace(dataset, test=None)
@@ -187,14 +187,15 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     built, refused = [], []
     with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as drafts:
-        for number, name in enumerate(names, 2):
-            progress(number, total, f"exporting to {name}")
-            reasons = reasons_against(host().target(name), small, recipe.device)
+        for number, target in enumerate(asked, 2):
+            progress(number, total, f"exporting to {target.name}")
+            reasons = reasons_against(target, small, recipe.device)
             if reasons and not recipe.targets:
-                refused.append(f"{name}: {'; '.join(reasons)}")
+                refused.append(f"{target.name}: {'; '.join(reasons)}")
                 continue
-            path = Path(drafts) / f"{name}.edgerec"
-            built.append(_build_one(small, before, dataset, chosen, name, recipe, path, steps))
+            path = Path(drafts) / f"{target.name}.edgerec"
+            made = _build_one(small, before, dataset, chosen, target.name, recipe, path, steps)
+            built.append(made)
         if not built:
             raise TargetError(f"no target takes this model: {' | '.join(refused)}")
         # All of them or none.
