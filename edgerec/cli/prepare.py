@@ -90,7 +90,6 @@ def data(
         f"{len(dataset.train):,} interactions to train on, {held:,} held out"
         + (f"; {dataset.merged:,} repeated pairs merged" if dataset.merged else ""),
         highlight=False,
-        markup=False,
     )
 
 
@@ -149,7 +148,6 @@ def train(
     out.print(
         f"{output}: {size:,} bytes, {device_model.table_bytes:,} of them tables",
         highlight=False,
-        markup=False,
     )
     if dataset.test is not None:
         quality = evaluate(device_model, dataset)
