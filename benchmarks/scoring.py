@@ -149,7 +149,14 @@ def export_here(saved: str, codec: str, target: str, path: str, raw: bool) -> di
         model = model.with_codec(codec_named(codec, len(model.items)))
     if raw:
         lowering = __import__(f"edgerec_{target}.lower", fromlist=["lower"])
-        lowering.INEXACT = ()
+        if target == "onnx":
+            # Of what its scan proposes it takes no single rows but by scoring them again.
+            lowering.rescore = lambda graph, _, __, groups, *rest: (
+                graph.add("Cast", groups, to=1),
+                groups,
+            )
+        else:
+            lowering.INEXACT = ()
         signature = Signature(len(model.items), model.history_length, TOP)
         payload = host().target(target).lower(model, signature)
         write_bundle(path, model, target, signature, payload, {})

@@ -35,20 +35,28 @@ def load(bundle: Bundle, threads: int) -> Runner:
             )
         runtime._unsafe_reset_threadpool(threads)
         torch.set_num_threads(threads)
-    # The runtime maps a file, but a whole one, not a part of a bundle.
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "model.pte"
-        bundle.extract("model.pte", path)
-        try:
-            program = runtime._load_program(str(path))
-            method = program.load_method("forward")
-        except RuntimeError as error:
-            raise TargetError(
-                f"{bundle.path}: ExecuTorch does not take this program ({error}); it needs the "
-                "XNNPACK backend, fp16 tables a CPU with half float arithmetic"
-            ) from None
+    data = b""
+    try:
+        if bundle.codec == "fp32":
+            # Read where it lies. The runtime maps a file, but a whole one, not a part of a bundle.
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                path = Path(folder) / "model.pte"
+                bundle.extract("model.pte", path)
+                program = runtime._load_program(str(path))
+        else:
+            # XNNPACK packs these into memory of its own. Mapped, they would count twice beside
+            # it: as constants and as its data, both of which the runtime locks in memory.
+            data = bundle.read("model.pte")
+            program = runtime._load_program_from_buffer(data)
+        kept = data, program.load_method("forward")  # which doesn't keep the bytes that it reads
+    except RuntimeError as error:
+        raise TargetError(
+            f"{bundle.path}: ExecuTorch does not take this program ({error}); it needs the "
+            "XNNPACK backend, fp16 tables a CPU with half float arithmetic"
+        ) from None
 
     def run(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
+        _, method = kept
         ids, scores = method((torch.from_numpy(history), torch.from_numpy(weights)))
         return ids.numpy(), scores.numpy()
 

@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterator
 
 __all__ = ["relocate"]
 
-#: Numbers of fields: ModelProto.graph, GraphProto.initializer, TensorProto.name and
-#: .external_data (key and value pairs).
-GRAPH, INITIALIZER, NAME, EXTERNAL = 7, 5, 8, 13
+#: Numbers of fields: ModelProto.graph, GraphProto.initializer, TensorProto.external_data (key
+#: and value pairs).
+GRAPH, INITIALIZER, EXTERNAL = 7, 5, 13
 
 
 def relocate(model: bytes, file: str, places: dict[str, int]) -> bytes:
-    """Return the model with each named initializer's data at its place in one file.
+    """Return the model with what lies in files of their own at their places in one file.
 
     Args:
         model: a serialized ModelProto.
         file: the file's name, without its folder.
-        places: by initializer, where its data starts.
+        places: by name of a file of external data, where in the one file it starts.
 
     Raises:
         ValueError: the bytes are not protocol buffers.
@@ -30,11 +30,11 @@ def relocate(model: bytes, file: str, places: dict[str, int]) -> bytes:
 
     def initializer(tensor: bytes) -> bytes:
         fields = list(_fields(tensor))
-        names = [value.decode("utf-8") for number, value, _ in fields if number == NAME]
-        if not names or names[0] not in places:
+        entries = dict(_pair(value) for number, value, _ in fields if number == EXTERNAL)
+        if entries.get("location") not in places:
             return tensor
-        old = (value for number, value, _ in fields if number == EXTERNAL)
-        entries = dict(map(_pair, old)) | {"location": file, "offset": str(places[names[0]])}
+        offset = places[entries["location"]] + int(entries.get("offset", "0"))
+        entries |= {"location": file, "offset": str(offset)}
         kept = b"".join(raw for number, _, raw in fields if number != EXTERNAL)
         new = (_field(1, k.encode()) + _field(2, v.encode("utf-8")) for k, v in entries.items())
         return kept + b"".join(_field(EXTERNAL, entry) for entry in new)

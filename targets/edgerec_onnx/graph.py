@@ -65,12 +65,15 @@ class Graph:
         """Refer to an array in a file of its own, so that a runtime can use it where it lies."""
         if name not in self.files:
             self.files[name] = array = np.ascontiguousarray(array)
-            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-            tensor = TensorProto(name=name, data_type=kind, dims=array.shape)
-            tensor.data_location = TensorProto.EXTERNAL
-            for key, value in (("location", name), ("offset", 0), ("length", array.nbytes)):
-                tensor.external_data.add(key=key, value=str(value))
-            self._initializers[name] = tensor
+            self._initializers[name] = _external(name, array, name, 0)
+        return name
+
+    def part(self, table: str, start: int, stop: int) -> str:
+        """Refer to rows of a table's file, as a value of its own."""
+        name, array = f"{table}[{start}:{stop}]", self.files[table]
+        if name not in self._initializers:
+            rows = array[start:stop]
+            self._initializers[name] = _external(name, rows, table, start * array[0].nbytes)
         return name
 
     def rename(self, value: str, name: str) -> None:
@@ -121,3 +124,13 @@ class Graph:
             path.write_bytes(data)
             onnx.checker.check_model(str(path), full_check=True)
         return data
+
+
+def _external(name: str, array: NDArray[Any], file: str, offset: int) -> Any:
+    """A tensor whose data lies in a file."""
+    kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+    tensor = TensorProto(name=name, data_type=kind, dims=array.shape)
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", file), ("offset", offset), ("length", array.nbytes)):
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor

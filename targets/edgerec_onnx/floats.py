@@ -1,0 +1,78 @@
+"""A table of floats, or of half floats.
+
+Half floats are widened block by block, in a Loop: a Cast of the whole table would be folded into
+a float copy of it on loading.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from edgerec.plugin import Table
+from edgerec_onnx.graph import Graph
+
+__all__ = ["Floats"]
+
+#: Rows of a half float table that are widened at a time: 1 MiB of floats at d = 64.
+BLOCK = 4096
+
+
+class Floats:
+    """Rows of floats, or of half floats."""
+
+    def __init__(self, graph: Graph, name: str, table: Table) -> None:
+        self.graph, self.rows = graph, table.shape[0]
+        self.halves = table.codec.name == "fp16"
+        self.stored = graph.table(table.arrays["values"], f"{name}.values")
+
+    def read(self, rows: str) -> str:
+        """Rows int64[k] as float[k, d]."""
+        values = self.graph.add("Gather", self.stored, rows, axis=0)
+        return str(self.graph.add("Cast", values, to=1) if self.halves else values)
+
+    def scan(self, user: str) -> str:
+        """Score all rows: float[1, n]."""
+        graph = self.graph
+        column = graph.add("Reshape", user, graph.constant([-1, 1]))
+        if self.halves:
+            scores = self._scan_blocks(column)
+        else:
+            scores = graph.add("MatMul", self.stored, column)
+        return str(graph.add("Reshape", scores, graph.constant([1, self.rows])))
+
+    def _scan_blocks(self, column: str) -> str:
+        """Score half float rows block by block: float[n].
+
+        All blocks are of one height, so the last starts early and what it shares with the one
+        before is cut off.
+        """
+        graph, n = self.graph, self.rows
+        height = min(BLOCK, n)
+        blocks = -(-n // height)
+        last = n - (blocks - 1) * height
+        step, limit = graph.constant([height]), graph.constant([n - height])
+        flat, zero = graph.constant([-1]), graph.constant([0])
+        body = Graph("block/")
+        start = body.add("Min", body.add("Mul", body.add("Reshape", "block/i", flat), step), limit)
+        part = body.add("Slice", self.stored, start, body.add("Add", start, step), zero)
+        scores = body.add("MatMul", body.add("Cast", part, to=1), column)
+        scores = body.add("Reshape", scores, flat)
+        going = body.add("Identity", "block/going")
+        loop = body.body(
+            [
+                helper.make_tensor_value_info("block/i", TensorProto.INT64, []),
+                helper.make_tensor_value_info("block/going", TensorProto.BOOL, []),
+            ],
+            [
+                helper.make_tensor_value_info(going, TensorProto.BOOL, []),
+                helper.make_tensor_value_info(scores, TensorProto.FLOAT, [height]),
+            ],
+        )
+        count = graph.constant(np.array(blocks, np.int64), "blocks")
+        scored = graph.add("Reshape", graph.add("Loop", count, "", body=loop), flat)
+        whole = graph.constant([(blocks - 1) * height])
+        end = graph.constant([blocks * height])
+        first = graph.add("Slice", scored, zero, whole)
+        rest = graph.add("Slice", scored, graph.constant([blocks * height - last]), end)
+        return str(graph.add("Concat", first, rest, axis=0))

@@ -1,0 +1,133 @@
+"""A table of 4-bit integers, for onnxruntime's own MatMulNBits.
+
+uint8[n, 1, d / 2], which hold the codec's codes + 8; rows of zeros fill the last group.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.plugin import F32, Table
+from edgerec_onnx.graph import MICROSOFT, Graph
+from edgerec_onnx.proposal import members, user_sum
+
+__all__ = ["Packed"]
+
+#: Rows of which only the maximum is kept, and most rows that are scanned at a time.
+GROUP, PART = 8, 65536
+
+
+class Packed:
+    """An int4 table; a group is a few neighbouring rows."""
+
+    def __init__(self, graph: Graph, name: str, table: Table) -> None:
+        self.graph, self.name, (self.rows, self.width) = graph, name, table.shape
+        self.height = GROUP
+        self.groups = -(-self.rows // GROUP)
+        codes = self._filled(table.arrays["codes"]) ^ np.uint8(0x88)
+        if not self.width % 16:
+            codes = codes.reshape(len(codes), -1, self._block // 2)
+        self.codes = graph.table(codes, f"{name}.codes")
+        self.arrays = {
+            key: self._filled(table.arrays[key])
+            for key in ("scale", "offset")
+            if key in table.arrays
+        }
+
+    def read(self, rows: str) -> str:
+        """Rows int64[k] as float[k, d]: low half first, minus 8; floats hold a byte exactly."""
+        graph = self.graph
+        packed = graph.add("Cast", graph.add("Gather", self.codes, rows, axis=0), to=1)
+        packed = graph.add("Reshape", packed, graph.constant([-1, self.width // 2]))
+        high = graph.add("Floor", graph.add("Mul", packed, graph.constant(1 / 16)))
+        low = graph.add("Sub", packed, graph.add("Mul", high, graph.constant(16.0)))
+        tall = graph.constant([-1, self.width // 2, 1])
+        halves = [graph.add("Reshape", half, tall) for half in (low, high)]
+        both = graph.add("Concat", *halves, axis=2)
+        codes = graph.add("Reshape", both, graph.constant([-1, self.width]))
+        values = graph.add("Sub", codes, graph.constant(8.0))
+        tall = graph.constant([-1, 1])
+        for key, kind in (("scale", "Mul"), ("offset", "Add")):
+            if key in self.arrays:
+                part = graph.add("Gather", self._stored(key), rows, axis=0)
+                part = graph.add("Cast", graph.add("Reshape", part, tall), to=1)
+                values = graph.add(kind, values, part)
+        return str(values)
+
+    def maxima(self, user: str, factor: F32 | None) -> str:
+        """The highest rough score of each group, float[groups]."""
+        n, graph = self.groups * GROUP, self.graph
+        total = user_sum(graph, user) if "offset" in self.arrays else ""
+        found = [
+            self._maxima_of(user, total, factor, start, min(start + PART, n))
+            for start in range(0, n, PART)
+        ]
+        return str(graph.add("Concat", *found, axis=0)) if len(found) > 1 else found[0]
+
+    def _maxima_of(self, user: str, total: str, factor: F32 | None, start: int, stop: int) -> str:
+        """The same of a part.
+
+        The kernel packs what it scans. Of a part of its own onnxruntime lets go when it is
+        packed, but of the table it does not: rows are read from it.
+        """
+        graph, blocks = self.graph, self.width // self._block
+        scales = self._range("scale", start, stop)
+        if blocks > 1:
+            column = graph.add("Reshape", scales, graph.constant([-1, 1]))
+            row = graph.add("Expand", column, graph.constant([1, blocks]))
+            scales = graph.add("Reshape", row, graph.constant([-1]))
+        logits = graph.add(
+            "MatMulNBits",
+            user,
+            graph.part(self.codes, start, stop),
+            scales,
+            domain=MICROSOFT,
+            K=self.width,
+            N=stop - start,
+            bits=4,
+            block_size=self._block,
+            accuracy_level=4,
+        )
+        if total:
+            offset = self._range("offset", start, stop)
+            logits = graph.add("Add", logits, graph.add("Mul", offset, total))
+        if factor is not None:
+            part = graph.part(self._factor(factor), start, stop)
+            logits = graph.add("Mul", logits, part)
+        grouped = graph.add("Reshape", logits, graph.constant([-1, GROUP]))
+        return str(graph.add("ReduceMax", grouped, axes=[1], keepdims=0))
+
+    def score(self, user: str, groups: str, factor: F32 | None) -> tuple[str, str]:
+        """Scores float[1, m] of the rows int64[m] of groups int64[g]."""
+        graph = self.graph
+        rows = members(graph, groups, GROUP)
+        values = graph.add("Transpose", self.read(rows), perm=[1, 0])
+        scores = graph.add("MatMul", user, values)
+        if factor is not None:
+            part = graph.add("Gather", self._factor(factor), rows, axis=0)
+            scores = graph.add("Mul", scores, part)
+        return str(scores), rows
+
+    @property
+    def _block(self) -> int:
+        """Largest block of MatMulNBits (a power of two from 16 to 256) that divides the width."""
+        return max(block for block in (16, 32, 64, 128, 256) if self.width % block == 0)
+
+    def _filled(self, rows: NDArray[Any]) -> NDArray[Any]:
+        if self.rows % GROUP == 0:
+            return rows
+        return np.concatenate([rows, np.zeros((-self.rows % GROUP, *rows.shape[1:]), rows.dtype)])
+
+    def _stored(self, key: str) -> str:
+        """Scales or offsets, float16[n]."""
+        return self.graph.table(self.arrays[key], f"{self.name}.{key}")
+
+    def _range(self, key: str, start: int, stop: int) -> str:
+        """The same of a part, float[n]; they are widened on loading."""
+        return str(self.graph.add("Cast", self.graph.part(self._stored(key), start, stop), to=1))
+
+    def _factor(self, factor: F32) -> str:
+        return self.graph.table(self._filled(factor), "candidate_factor")

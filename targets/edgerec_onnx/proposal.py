@@ -1,0 +1,75 @@
+"""What an integer scan proposes, and how the best of it is found.
+
+An integer scan rounds the user vector, so it only proposes: of each group of neighbouring rows
+the highest rough score is kept, and all rows of the groups with the highest are scored again,
+in float. So the scores of a chunk never leave the cache, and no table is ever dequantized.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from edgerec.plugin import F32
+from edgerec_onnx.graph import Graph
+
+__all__ = ["Grouped", "members", "propose", "rescore", "user_sum"]
+
+#: Less than any score: that of the rows that fill a layout.
+LOWEST = -3.4e38
+
+
+class Grouped(Protocol):
+    """A table whose rows lie in groups of ``height``; the last ones may be filled up."""
+
+    rows: int
+    height: int
+    groups: int
+
+    def maxima(self, user: str, factor: F32 | None) -> str:
+        """The highest rough score of each group, float[groups]."""
+        ...
+
+    def score(self, user: str, groups: str, factor: F32 | None) -> tuple[str, str]:
+        """Scores float[1, m] of the rows int64[m] of groups int64[g]."""
+        ...
+
+
+def propose(graph: Graph, table: Grouped, maxima: str, most: str) -> str:
+    """The groups with the highest scores, int64[k].
+
+    The best ``most`` rows of a rough scan are in as many groups; groups that hold none of the
+    table's rows may be among the highest, too.
+    """
+    spare = table.groups - table.rows // table.height
+    k = graph.add("Add", most, graph.constant([spare]))
+    k = graph.add("Min", k, graph.constant([table.groups]))
+    _, groups = graph.add("TopK", maxima, k, outputs=2, axis=0)
+    return str(groups)
+
+
+def rescore(
+    graph: Graph, table: Grouped, user: str, groups: str, factor: F32 | None, k: str
+) -> tuple[str, str]:
+    """Scores float[1, k] and rows int64[k] of the k best rows of groups, in float."""
+    scores, rows = table.score(user, groups, factor)
+    if table.groups * table.height > table.rows:
+        real = graph.add("Less", rows, graph.constant(np.array(table.rows), "rows"))
+        scores = graph.add("Where", real, scores, graph.constant(LOWEST))
+    scores, places = graph.add("TopK", scores, k, outputs=2, axis=1)
+    places = graph.add("Reshape", places, graph.constant([-1]))
+    return scores, graph.add("Gather", rows, places, axis=0)
+
+
+def members(graph: Graph, groups: str, size: int) -> str:
+    """Rows of groups int64[g] of neighbouring rows, int64[g * size]."""
+    column = graph.add("Reshape", groups, graph.constant([-1, 1]))
+    starts = graph.add("Mul", column, graph.constant([size]))
+    within = graph.constant(np.arange(size)[None], f"within_{size}")
+    return str(graph.add("Reshape", graph.add("Add", starts, within), graph.constant([-1])))
+
+
+def user_sum(graph: Graph, user: str) -> str:
+    """The sum over u, float[1, 1]: what an offset is multiplied by."""
+    return str(graph.add("ReduceSum", user, graph.constant([1]), keepdims=1))

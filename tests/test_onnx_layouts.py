@@ -1,0 +1,77 @@
+"""What is particular to onnx: tables that fill no whole number of tiles, groups and chunks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from edgerec.codecs import Codec, Int4, Int8
+from edgerec.device_model import DeviceModel, Table
+from edgerec.parity import MAX_SCORE_ERROR, measure_parity, sample_histories
+from edgerec.target import export
+from edgerec.testing import example_models
+from edgerec_onnx import OnnxTarget, packed, tiles
+
+CODECS = [Int8(), Int8(symmetric=False), Int4(symmetric=True), Int4()]
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several chunks and parts of small tables."""
+    monkeypatch.setattr(tiles, "CHUNK", 2)
+    monkeypatch.setattr(packed, "PART", 96)
+
+
+def opposed(model: DeviceModel) -> DeviceModel:
+    """All scores below zero, which is what the rows that fill a layout would score.
+
+    All numbers of the past table are above zero, all of the candidates below it.
+    """
+    signs = {"past": 1, "items": -1}
+    tables = {
+        name: Table.encode(signs[name] * (np.abs(table.decode()) + 0.1), table.codec)
+        for name, table in model.tables.items()
+    }
+    return replace(model, tables=tables)
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=str)
+@pytest.mark.parametrize("items", [1, 5, 31, 33, 63, 64, 65, 129, 383, 384, 385, 1000])
+@pytest.mark.parametrize("kind", ["dot", "cosine"])
+def test_what_fills_a_layout_is_never_recommended(
+    items: int, kind: str, codec: Codec, tmp_path: Path
+) -> None:
+    model = opposed(example_models(items, 16)["two-tables"])
+    model = replace(model, head=replace(model.head, kind=kind)).with_codec(codec)
+    bundle = export(model, "onnx", tmp_path / "x.edgerec", top_k=20)
+    run = OnnxTarget().load(bundle)
+    history, weights = np.full(model.history_length, -1, np.int32), np.zeros(30, np.float32)
+    history[0], weights[0] = 0, 1
+    ids, scores = run(history, weights)
+    assert len(set(ids.tolist())) == len(ids) == min(items, 21)
+    assert ids.min() >= 0
+    assert ids.max() < items
+    assert scores.max() < 0
+    parity = measure_parity(run, model, sample_histories(model, 50), k=min(items, 20))
+    assert parity.overlap == 1
+    assert parity.score_error < MAX_SCORE_ERROR
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=str)
+def test_a_table_is_in_the_payload_once(codec: Codec, tmp_path: Path) -> None:
+    model = example_models(1000, 16)["sum"].with_codec(codec, ["items"])
+    bundle = export(model, "onnx", tmp_path / "x.edgerec", top_k=20)
+    graph = onnx.load_from_string(bundle.read("model.onnx"))
+    outside = [t for t in graph.graph.initializer if t.external_data]
+    files = {entry.value for t in outside for entry in t.external_data if entry.key == "location"}
+    assert files == set(bundle.payload) - {"model.onnx"}
+    # int4 is scanned in parts, each of which is a place in the same file.
+    parts = [t.name for t in outside if t.name.startswith("items.codes[")]
+    assert len(parts) == (11 if codec.name == "int4" else 0)
+    # Rows that fill the last tile, chunk or group are few.
+    size = sum(bundle.container.nbytes(f"payload/{file}") for file in files)
+    assert size <= model.table_bytes * 1024 / 1000
