@@ -63,15 +63,21 @@ def test_a_bundle_may_be_renamed_and_linked_to(tmp_path: Path) -> None:
 
 
 def test_only_what_is_named_is_relocated(tmp_path: Path) -> None:
-    graph = exported(Int8(), tmp_path / "x.edgerec").read("model.onnx")
+    graph = exported(Int4(), tmp_path / "x.edgerec").read("model.onnx")
     moved = onnx.load_from_string(relocate(graph, "a" * 300, {"items.codes": 4096}))
     before = onnx.load_from_string(graph)
+    relocated = set()
     for old, new in zip(before.graph.initializer, moved.graph.initializer, strict=True):
         entries = {e.key: e.value for e in new.external_data}
-        if new.name == "items.codes":
-            assert entries == {"location": "a" * 300, "offset": "4096", "length": "16384"}
+        if entries.get("location") == "a" * 300:
+            expected = {e.key: e.value for e in old.external_data} | {"location": "a" * 300}
+            assert expected["length"] == "8064"
+            assert entries == expected | {"offset": str(4096 + int(expected["offset"]))}
+            relocated.add(new.name)
             del old.external_data[:], new.external_data[:]
         assert old == new
+    # The table, and the part of it that is scanned, which is all of this one.
+    assert relocated == {"items.codes", "items.codes[0:504]"}
     del before.graph.initializer[:], moved.graph.initializer[:]
     assert before == moved
 

@@ -72,8 +72,8 @@ class Graph:
         """Refer to rows of a table's file, as a value of its own."""
         name, array = f"{table}[{start}:{stop}]", self.files[table]
         if name not in self._initializers:
-            rows = array[start:stop]
-            self._initializers[name] = _external(name, rows, table, start * array[0].nbytes)
+            rows, offset = array[start:stop], start * array[0].nbytes
+            self._initializers[name] = _external(name, rows, table, offset)
         return name
 
     def rename(self, value: str, name: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -34,7 +37,7 @@ def load(bundle: Bundle, threads: int) -> Runner:
         options,
         providers=["CPUExecutionProvider"],
     )
-
+    _trim()
     # A length that is a name may be any.
     shorten = isinstance(session.get_inputs()[0].shape[0], str)
 
@@ -45,3 +48,10 @@ def load(bundle: Bundle, threads: int) -> Runner:
         return ids, scores
 
     return run
+
+
+def _trim() -> None:
+    """Give back what onnxruntime has freed after loading; glibc would hold on to it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)

@@ -26,8 +26,10 @@ TILE = 64
 #: Most tiles of a chunk: half a MiB of scores, which are still in the cache when they are wanted.
 CHUNK = 2048
 
-#: Where u = 0 lies in uint8. Codes stay within 7 bits: x86 without VNNI adds products of
-#: two pairs in saturating 16-bit arithmetic, and 2 · 255 · 127 does not fit.
+#: Where u = 0 lies in uint8. The kernel's fast path knows of no zero point, so what this adds to a
+#: score, ZERO times the sum of the row's codes, is taken off it again. Codes of u stay within 7
+#: bits: x86 without VNNI adds products of two pairs in saturating 16-bit arithmetic, and
+#: 2 · 255 · 127 does not fit.
 ZERO = 64
 
 
@@ -62,9 +64,9 @@ class Tiles:
         """The highest rough score of each tile, float[groups]."""
         graph, body = self.graph, Graph("chunk/")
         codes, step = _round(graph, user)
-        zero = graph.constant(np.array(ZERO, np.uint8), "zero_point")
-        stored = {"chunk/codes": self.codes, "chunk/scale": self.scale}
-        logits = body.add("Cast", body.add("MatMulInteger", codes, "chunk/codes", zero), to=1)
+        stored = {"chunk/codes": self.codes, "chunk/scale": self.scale, "chunk/zero": self._zeros()}
+        products = body.add("MatMulInteger", codes, "chunk/codes")
+        logits = body.add("Cast", body.add("Sub", products, "chunk/zero"), to=1)
         logits = body.add("Mul", logits, "chunk/scale")
         if self.offset is not None:
             # The step multiplies all scores alike, but an offset is not to be scaled by it.
@@ -77,7 +79,10 @@ class Tiles:
         highest = body.add("ReduceMax", logits, axes=[1, 2], keepdims=0)
         shapes = {name: [self.tiles, 1, self.height] for name in stored}
         shapes["chunk/codes"] = [self.tiles, self.width, self.height]
-        types = dict.fromkeys(stored, TensorProto.FLOAT) | {"chunk/codes": TensorProto.INT8}
+        types = dict.fromkeys(stored, TensorProto.FLOAT) | {
+            "chunk/codes": TensorProto.INT8,
+            "chunk/zero": TensorProto.INT32,
+        }
         info = helper.make_tensor_value_info
         scan = body.body(
             [info(name, types[name], shapes[name]) for name in stored],
@@ -102,6 +107,17 @@ class Tiles:
             scores = graph.add("Mul", scores, part)
         scores = graph.add("Reshape", scores, graph.constant([1, -1]))
         return str(scores), members(graph, groups, self.height)
+
+    def _zeros(self) -> str:
+        """What each row scores where u is 0, int32[C, T, 1, TILE], computed on loading.
+
+        Chunk by chunk: onnxruntime copies what it computes with on loading.
+        """
+        graph = self.graph
+        user = graph.constant(np.full((1, self.width), ZERO, np.uint8), "zero_user")
+        chunks = [graph.part(self.codes, i, i + 1) for i in range(self.chunks)]
+        zeros = [graph.add("MatMulInteger", user, chunk) for chunk in chunks]
+        return str(graph.add("Concat", *zeros, axis=0)) if len(zeros) > 1 else zeros[0]
 
     def _place(self, tiles: str) -> str:
         """Chunks and tiles in them, int64[k, 2]."""
