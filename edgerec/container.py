@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from edgerec.atomic import atomic_write
 from edgerec.errors import BundleError
 
-__all__ = ["Container", "write_container"]
+__all__ = ["Container", "release", "write_container"]
 
 MAGIC = b"EDGEREC1"
 ALIGN = 64
@@ -231,6 +231,21 @@ class Container:
     def _check_padding(self, start: int, stop: int) -> None:
         if self._map[start:stop] != bytes(stop - start):
             raise self._damaged("padding is not zero or is cut off")
+
+
+def release(array: NDArray[Any]) -> None:
+    """Let the system have the pages back of an array that lies in a mapped file.
+
+    They are read again when they are wanted; until then they counted as this process's memory.
+    """
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    mapped = owner.obj if isinstance(owner, memoryview) else owner
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        start = array.ctypes.data - np.frombuffer(mapped, np.uint8).ctypes.data
+        before = start % mmap.PAGESIZE
+        mapped.madvise(mmap.MADV_DONTNEED, start - before, array.nbytes + before)
 
 
 def _well_formed(entry: object) -> bool:

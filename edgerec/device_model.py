@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.codecs import F32, Arrays, Codec
+from edgerec.container import release
 from edgerec.errors import ModelError
 from edgerec.items import Items
 from edgerec.ops import Op, Shape, infer_shapes
@@ -225,14 +226,13 @@ class DeviceModel:
     def with_codec(self, codec: Codec, tables: Iterable[str] | None = None) -> DeviceModel:
         """Write the named tables (all by default) with a codec."""
         chosen = set(self.tables if tables is None else tables)
-        return self.replace(
-            tables={
-                name: Table.encode(table.decode(), table.codec.holding(codec))
-                if name in chosen
-                else table
-                for name, table in self.tables.items()
-            }
-        )
+        written = dict(self.tables)
+        for name, table in self.tables.items():
+            if name in chosen:
+                written[name] = Table.encode(table.decode(), table.codec.holding(codec))
+                for array in table.arrays.values():
+                    release(array)
+        return self.replace(tables=written)
 
     def take(self, rows: NDArray[np.integer[Any]]) -> DeviceModel:
         """Keep the given rows of the catalogue, in the given order."""

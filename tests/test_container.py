@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgerec.container import Container, write_container
+from edgerec.container import Container, release, write_container
 from edgerec.errors import BundleError, EdgerecError
 
 
@@ -126,3 +127,31 @@ def test_no_such_file(tmp_path: Path) -> None:
 def test_objects_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="dtype object cannot be written"):
         write_container(tmp_path / "x", "test", {}, {"a": np.array([None])})
+
+
+def test_pages_that_are_given_back_are_read_again(tmp_path: Path) -> None:
+    path, array = tmp_path / "x", np.arange(3_000_000, dtype=np.float32)
+    write_container(path, "model", {}, {"small": np.arange(5, dtype=np.int32), "large": array})
+    found = Container(path).array("large")
+    assert found.sum() > 0
+    before = resident(path)
+    release(found[1000:].reshape(-1, 1))
+    if sys.platform == "linux":
+        # Huge pages at its ends may stay.
+        assert resident(path) < before - array.nbytes / 2
+    assert np.array_equal(found, array)
+    release(array)  # not mapped: nothing to give back
+    assert array[-1] == 2_999_999
+
+
+def resident(path: Path) -> int:
+    """Bytes of a mapped file that this process holds in memory, on Linux."""
+    if sys.platform != "linux":
+        return 0
+    kept, total = False, 0
+    for line in Path("/proc/self/smaps").read_text("utf-8").splitlines():
+        if "-" in line.split(" ")[0]:
+            kept = line.endswith(str(path))
+        elif kept and line.startswith("Rss:"):
+            total += 1024 * int(line.split()[1])
+    return total

@@ -19,7 +19,9 @@ it scans into memory of its own when the program is loaded; the mapped pages can
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
+import tempfile
 import warnings
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -61,6 +63,7 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
     """
     module = Program(model, signature, INEXACT).eval()
     data = share(_export(module))
+    gc.collect()  # the exporter leaves cycles that hold copies of the tables
     limit = 1.02 * model.table_bytes + module.small_bytes + OVERHEAD
     if len(data) > limit:
         raise TargetError(f"executorch: {len(data):,} bytes, at most {limit:,.0f} expected")
@@ -81,8 +84,11 @@ def _export(module: Program) -> bytes:
             partitioner=[XnnpackPartitioner(configs=[LinearConfig])],
             compile_config=EdgeCompileConfig(_check_ir_validity=False),
         )
-        data: bytes = program.to_executorch().buffer
-    return data
+        # Not as its buffer, which is two copies of the file.
+        with tempfile.TemporaryFile() as file:
+            program.to_executorch().write_to_file(file)
+            file.seek(0)
+            return file.read()
 
 
 @contextlib.contextmanager
