@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 
 from edgerec.codecs import F32
 
-__all__ = ["long_tail_share", "ndcg", "overlap", "recall", "tied_overlap"]
+__all__ = ["TIE", "long_tail_share", "ndcg", "overlap", "recall", "tied_overlap"]
 
 Lists = NDArray[Any]
+
+#: Scores that differ by less, relative to the highest, are equal.
+TIE = 1e-6
 
 
 def recall(lists: Lists, relevant: list[NDArray[Any]], k: int = 20) -> float:
@@ -54,7 +57,7 @@ def overlap(a: Lists, b: Lists, k: int = 20) -> float:
     return _mean([float(np.isin(x[:k], y[:k]).mean()) for x, y in zip(a, b, strict=True)])
 
 
-def tied_overlap(top: NDArray[Any], scores: F32, k: int, tie: float = 1e-6) -> float:
+def tied_overlap(top: NDArray[Any], scores: F32, k: int, tie: float = TIE) -> float:
     """Share of the k best by ``scores`` that ``top`` has, ties counting as equal.
 
     A returned row counts when its score is at least the k-th best, less ``tie`` times

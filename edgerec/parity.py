@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgerec.device_model import DeviceModel
 from edgerec.errors import TargetError
-from edgerec.metrics import tied_overlap
+from edgerec.metrics import TIE, tied_overlap
 from edgerec.reference import Reference
 
 if TYPE_CHECKING:
@@ -25,16 +25,13 @@ __all__ = ["Parity", "check_parity", "measure_parity", "sample_histories"]
 MIN_OVERLAP = 0.999
 MAX_SCORE_ERROR = 1e-4
 
-#: Scores that differ by less, relative to the highest, are equal.
-TIE = 1e-6
-
 
 @dataclass(frozen=True)
 class Parity:
     """How an artefact's lists compare with the oracle's.
 
     Args:
-        overlap: share of the top K that the oracle has too; ties within 1e-6 are equal.
+        overlap: share of the top K that the oracle has too; ties within ``TIE`` are equal.
         score_error: largest relative difference of a returned score.
         histories: how many were compared.
     """

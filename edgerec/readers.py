@@ -230,7 +230,7 @@ def _dates(column: pl.Series, numbers: pl.Series) -> pl.Series:
 
 def _read_lists(path: Path) -> pl.DataFrame:
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")  # without the mark that some editors begin a file with
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:

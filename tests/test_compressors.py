@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 import edgerec
-from edgerec.codecs import Int8
+from edgerec.codecs import Fp16, Int8
 from edgerec.compressor import Compressor, Context, compress
 from edgerec.data import Dataset
 from edgerec.device_model import DeviceModel, Table
 from edgerec.errors import CompressError, OptionError
 from edgerec.host import host
 from edgerec.quality import evaluate
-from edgerec.testing import check_codec, check_compressor
+from edgerec.testing import check_codec, check_compressor, example_models
 from edgerec.training import train
 from edgerec_prune import Prune
 from edgerec_prune.importance import above_threshold, keep_largest
@@ -167,3 +168,20 @@ def test_installed_compressors_can_be_asked() -> None:
     for compressor in host().compressors.values():
         offered = getattr(compressor, "search_space", lambda: None)()
         assert offered is None or isinstance(offered, Mapping)
+
+
+@dataclass(frozen=True)
+class InPlace(Compressor):
+    """Halves the table as it should, and a constant of the model that it was given."""
+
+    name: ClassVar[str] = "in-place"
+
+    def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
+        """Write to what is not its own."""
+        model.constants["w1"][:] *= 0.5
+        return model.with_codec(Fp16(), ["items"])
+
+
+def test_the_suite_notices_a_constant_changed_in_place() -> None:
+    with pytest.raises(AssertionError, match="changed the model it was given"):
+        check_compressor(InPlace(), example_models()["dense"])

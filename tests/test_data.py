@@ -51,7 +51,8 @@ def test_formats(tmp_path: Path, kind: str) -> None:
 
 
 def test_train_txt_with_a_given_split(tmp_path: Path) -> None:
-    (tmp_path / "train.txt").write_text("0 10 11\n1 10\n2\n")
+    # A byte order mark is no part of a user's name.
+    (tmp_path / "train.txt").write_text("0 10 11\n1 10\n2\n", "utf-8-sig")
     (tmp_path / "test.txt").write_text("0 12\n1 11\n")
     dataset = read_dataset(tmp_path / "train.txt", test=tmp_path / "test.txt")
     assert list(dataset.items.ids) == ["10", "11", "12"]
