@@ -59,6 +59,9 @@ def test_score(folder: Path) -> None:
     assert len(done.stdout.splitlines()) == 4
     assert "Title" in done.stdout
     assert "1 unknown items were skipped: zz" in done.stderr
+    quoted = '"i001", "zz, zzz"'
+    done = edgerec("score", "dist/numpy.edgerec", "--history", quoted, cwd=folder)
+    assert "1 unknown items were skipped: zz, zzz" in done.stderr
     done = edgerec("score", "dist/numpy.edgerec", "--history", "", "--json", cwd=folder)
     assert "no usable history: these are the most popular items" in done.stderr
     assert json.loads(done.stdout)[0]["score"] is None
@@ -175,6 +178,10 @@ BUILD = ("build", "m.model", "--data", "d.dataset", "-o", "x")
         (
             "history: unknown items zz; 1 in all",
             ("score", "dist/numpy.edgerec", "--history", "i001,zz", "--strict"),
+        ),
+        (
+            "--history: expected ids as a row of CSV: new-line character",
+            ("score", "dist/numpy.edgerec", "--history", "i001\ri002"),
         ),
         (
             "k: this bundle recommends 1 to 50 items, got 51",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import math
@@ -11,6 +12,7 @@ from typing import Annotated
 import typer
 
 from edgerec.cli.shared import AsJson, BundleFile, err, out
+from edgerec.errors import OptionError
 
 __all__ = ["inspect", "score"]
 
@@ -49,7 +51,12 @@ def inspect(
 
 def score(
     bundle: BundleFile,
-    history: Annotated[str, typer.Option(help="ids of past items, comma-separated, newest last")],
+    history: Annotated[
+        str,
+        typer.Option(
+            help='ids of past items, newest last, as a row of CSV: 50,172,"an id, quoted"'
+        ),
+    ],
     k: Annotated[int, typer.Option("-k", help="how many")] = 10,
     runtime: Annotated[str | None, typer.Option(help="which installed runtime")] = None,
     strict: Annotated[bool, typer.Option(help="make an unknown item an error")] = False,
@@ -61,7 +68,11 @@ def score(
     """
     from edgerec.score import Scorer
 
-    items = [item.strip() for item in history.split(",") if item.strip()]
+    try:
+        row = next(csv.reader([history], skipinitialspace=True), [])
+    except csv.Error as error:
+        raise OptionError(f"--history: expected ids as a row of CSV: {error}") from None
+    items = [item.strip() for item in row if item.strip()]
     found = Scorer.open(bundle, runtime).recommend(items, k, strict=strict)
     if found.unknown:
         err.print(
