@@ -20,6 +20,22 @@ from edgerec_onnx.graph import OPSET
 
 PAGE = (Path(__file__).parents[1] / "docs" / "targets.md").read_text("utf-8")
 
+#: What onnxruntime's prebuilt package for phones, onnxruntime-mobile, has of op set 13.
+MOBILE = set(
+    re.findall(
+        r"\w+",
+        """Abs Add And ArgMax ArgMin AveragePool Cast Ceil Clip Concat ConstantOfShape Conv
+    ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div DynamicQuantizeLinear Elu Equal Erf
+    Exp Expand Flatten Floor Gather GatherND Gemm GlobalAveragePool Greater GreaterOrEqual Identity
+    If InstanceNormalization LRN LeakyRelu Less LessOrEqual Log LogSoftmax Loop MatMul
+    MatMulInteger Max MaxPool Mean Min Mul Neg NonMaxSuppression NonZero Not Or PRelu Pad Pow
+    QLinearConv QLinearMatMul QuantizeLinear Range Reciprocal ReduceMax ReduceMean ReduceMin
+    ReduceProd ReduceSum Relu Reshape Resize ReverseSequence Round Scan ScatterND Shape Sigmoid Sin
+    Size Slice Softmax SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh ThresholdedRelu Tile TopK
+    Transpose Unique Unsqueeze Where""",
+    )
+)
+
 CODECS = [Fp32(), Fp16(), Int8(symmetric=False), Int4()]
 every_codec = pytest.mark.parametrize("codec", CODECS, ids=lambda c: c.name)
 every_model = pytest.mark.parametrize("name", ["sum", "two-tables", "dense", "attention"])
@@ -53,6 +69,15 @@ def test_the_graph_is_valid_and_no_older_op_set_has_its_ops(
         entry.version -= not entry.domain
     with pytest.raises((onnx.checker.ValidationError, onnx.shape_inference.InferenceError)):
         onnx.checker.check_model(model, full_check=True)
+
+
+@every_model
+@every_codec
+def test_the_prebuilt_mobile_package_has_the_operators(
+    name: str, codec: Codec, tmp_path: Path
+) -> None:
+    used = {node.op_type for node in nodes(lowered(name, codec, tmp_path).graph)}
+    assert used - MOBILE == ({"MatMulNBits"} if codec.name == "int4" else set())
 
 
 def nodes(graph: GraphProto) -> Iterator[NodeProto]:

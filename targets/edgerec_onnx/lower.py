@@ -155,7 +155,8 @@ def _op(graph: Graph, op: Op, inputs: list[str]) -> str:
 
 def _normalize(graph: Graph, value: str) -> str:
     """X / max(|x|, 1e-12); ONNX's own LpNormalization divides zeros by zero."""
-    norm = graph.add("ReduceL2", value, axes=[1], keepdims=1)
+    square = graph.add("Mul", value, value)
+    norm = graph.add("Sqrt", graph.add("ReduceSum", square, graph.constant([1]), keepdims=1))
     safe: str = graph.add("Div", value, graph.add("Max", norm, graph.constant(1e-12)))
     return safe
 

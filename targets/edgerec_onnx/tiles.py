@@ -51,13 +51,10 @@ class Tiles:
     def read(self, rows: str) -> str:
         """Rows int64[k] as float[k, d]: of each row's tile, its column."""
         graph = self.graph
-        height = graph.constant(np.array(self.height), "tile")
-        place = self._place(graph.add("Div", rows, height))
-        column = graph.add("Reshape", graph.add("Mod", rows, height), graph.constant([-1, 1, 1]))
-        values = graph.add("Cast", self._column(self.codes, place, column, self.width), to=1)
-        values = graph.add("Mul", values, self._column(self.scale, place, column, 1))
+        values = graph.add("Cast", self._columns(self.codes, rows, self.width), to=1)
+        values = graph.add("Mul", values, self._columns(self.scale, rows, 1))
         if self.offset is not None:
-            values = graph.add("Add", values, self._column(self.offset, place, column, 1))
+            values = graph.add("Add", values, self._columns(self.offset, rows, 1))
         return str(values)
 
     def maxima(self, user: str, factor: F32 | None) -> str:
@@ -121,19 +118,29 @@ class Tiles:
 
     def _place(self, tiles: str) -> str:
         """Chunks and tiles in them, int64[k, 2]."""
-        graph = self.graph
-        tall = graph.add("Reshape", tiles, graph.constant([-1, 1]))
-        size = graph.constant([self.tiles])
-        pair = (graph.add("Div", tall, size), graph.add("Mod", tall, size))
-        return str(graph.add("Concat", *pair, axis=1))
+        tall = self.graph.add("Reshape", tiles, self.graph.constant([-1, 1]))
+        return str(self.graph.add("Concat", *self._divided(tall, self.tiles), axis=1))
 
-    def _column(self, stored: str, place: str, column: str, width: int) -> str:
-        """What lies in columns int64[k, 1, 1] of tiles, [k, width]."""
+    def _columns(self, stored: str, rows: str, width: int) -> str:
+        """What lies in the columns of rows int64[k], [k, width]: element by element."""
+        graph, tall = self.graph, self.graph.constant([-1, 1, 1])
+        tile, column = self._divided(rows, self.height)
+        place = graph.add("Reshape", self._place(tile), graph.constant([-1, 1, 2]))
+        column = graph.add("Reshape", column, tall)
+        # Added, zeros spread what there is one of a row, or one of a column, over both.
+        across = graph.constant(np.zeros((1, width, 1), np.int64), f"across_{width}")
+        down = graph.add("Sub", column, column)
+        line = graph.constant(np.arange(width)[None, :, None], f"line_{width}")
+        axes = ((place, across), (line, down), (column, across))
+        index = graph.add("Concat", *(graph.add("Add", *pair) for pair in axes), axis=2)
+        return str(graph.add("GatherND", stored, index))
+
+    def _divided(self, values: str, by: int) -> tuple[str, str]:
+        """Quotients and remainders."""
         graph = self.graph
-        chosen = graph.add("GatherND", stored, place)
-        places = graph.add("Expand", column, graph.constant([1, width, 1]))
-        found = graph.add("GatherElements", chosen, places, axis=2)
-        return str(graph.add("Reshape", found, graph.constant([-1, width])))
+        divisor = graph.constant(np.array(by), f"by_{by}")
+        quotient = graph.add("Div", values, divisor)
+        return quotient, graph.add("Sub", values, graph.add("Mul", quotient, divisor))
 
     def _lay_out(self, rows: NDArray[Any]) -> NDArray[Any]:
         """[n, d] to [C, T, d, TILE]."""
