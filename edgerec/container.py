@@ -170,15 +170,9 @@ class Container:
             for start in range(entry["offset"], end, PIECE):
                 stop = min(start + PIECE, end)
                 digest.update(whole[start:stop])
-                self._release(start, stop)
+                _give_back(self._map, start, stop)
             if digest.hexdigest() != entry["sha256"]:
                 raise self._damaged(f"section {name!r} does not match its SHA-256")
-
-    def _release(self, start: int, stop: int) -> None:
-        """Let the system have the pages back: mapped pages that were read count as memory."""
-        if hasattr(mmap, "MADV_DONTNEED"):
-            start -= start % mmap.PAGESIZE
-            self._map.madvise(mmap.MADV_DONTNEED, start, stop - start)
 
     def _entry(self, name: str) -> dict[str, Any]:
         if name not in self._entries:
@@ -242,10 +236,16 @@ def release(array: NDArray[Any]) -> None:
     while isinstance(owner, np.ndarray):
         owner = owner.base
     mapped = owner.obj if isinstance(owner, memoryview) else owner
-    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+    if isinstance(mapped, mmap.mmap):
         start = array.ctypes.data - np.frombuffer(mapped, np.uint8).ctypes.data
-        before = start % mmap.PAGESIZE
-        mapped.madvise(mmap.MADV_DONTNEED, start - before, array.nbytes + before)
+        _give_back(mapped, start, start + array.nbytes)
+
+
+def _give_back(mapped: mmap.mmap, start: int, stop: int) -> None:
+    """Let the system have the pages back: mapped pages that were read count as memory."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        start -= start % mmap.PAGESIZE
+        mapped.madvise(mmap.MADV_DONTNEED, start, stop - start)
 
 
 def _well_formed(entry: object) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto, helper
 
-from edgerec.plugin import Table
+from edgerec.plugin import F32, Table
 from edgerec_onnx.graph import Graph
 
 __all__ = ["Floats"]
@@ -21,10 +21,11 @@ BLOCK = 4096
 class Floats:
     """Rows of floats, or of half floats."""
 
-    def __init__(self, graph: Graph, name: str, table: Table) -> None:
+    def __init__(self, graph: Graph, name: str, table: Table, factor: F32 | None) -> None:
         self.graph, self.rows = graph, table.shape[0]
         self.halves = table.codec.name == "fp16"
         self.stored = graph.table(table.arrays["values"], f"{name}.values")
+        self.factor = None if factor is None else graph.table(factor[None], "candidate_factor")
 
     def read(self, rows: str) -> str:
         """Rows int64[k] as float[k, d]."""
@@ -39,7 +40,8 @@ class Floats:
             scores = self._scan_blocks(column)
         else:
             scores = graph.add("MatMul", self.stored, column)
-        return str(graph.add("Reshape", scores, graph.constant([1, self.rows])))
+        scores = graph.add("Reshape", scores, graph.constant([1, self.rows]))
+        return str(scores if self.factor is None else graph.add("Mul", scores, self.factor))
 
     def _scan_blocks(self, column: str) -> str:
         """Score half float rows block by block: float[n].

@@ -23,6 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgerec.plugin import (
+    F32,
     MASKED,
     DeviceModel,
     Op,
@@ -35,7 +36,7 @@ from edgerec.plugin import (
 from edgerec_onnx.floats import Floats
 from edgerec_onnx.graph import Dims, Graph
 from edgerec_onnx.packed import Packed
-from edgerec_onnx.proposal import propose, rescore
+from edgerec_onnx.proposal import members, propose, rescore, top
 from edgerec_onnx.tiles import Tiles
 
 __all__ = ["lower"]
@@ -55,21 +56,21 @@ def lower(model: DeviceModel, signature: Signature) -> Payload:
     """
     graph, head = Graph(), model.head.table
     used = {op.inputs[0] for op in model.encoder if op.kind == "Gather"} | {head}
-    tables = {name: _lay_out(graph, name, model.tables[name]) for name in sorted(used)}
+    factor = candidate_factor(model)
+    tables = {
+        name: _lay_out(graph, name, model.tables[name], factor if name == head else None)
+        for name in sorted(used)
+    }
     user = _encoder(graph, model, tables)
     if model.head.kind == "cosine":
         user = _normalize(graph, user)
-    table, factor = tables[head], candidate_factor(model)
+    table = tables[head]
     returned, proposed = _counts(graph, signature, model.takes_any_length)
     if isinstance(table, Floats):
-        logits = table.scan(user)
-        if factor is not None:
-            name = graph.table(factor[None], "candidate_factor")
-            logits = graph.add("Mul", logits, name)
-        scores, ids = _best(graph, logits, signature.items, signature.returned, returned)
+        scores, ids = _best(graph, table.scan(user), signature.items, signature.returned, returned)
     else:
-        groups = propose(graph, table, table.maxima(user, factor), proposed)
-        scores, ids = rescore(graph, table, user, groups, factor, returned)
+        groups = propose(graph, table, table.maxima(user), proposed)
+        scores, ids = rescore(graph, table, user, groups, returned)
     if model.head.kind == "sigmoid":
         scores = graph.add("Sigmoid", scores)
     flat = graph.constant([-1])
@@ -93,14 +94,14 @@ def lower(model: DeviceModel, signature: Signature) -> Payload:
     return {"model.onnx": data, **graph.files}
 
 
-def _lay_out(graph: Graph, name: str, table: Table) -> Floats | Tiles | Packed:
-    """Store a table as its codec's layout has it."""
+def _lay_out(graph: Graph, name: str, table: Table, factor: F32 | None) -> Floats | Tiles | Packed:
+    """Store a table as its codec's layout has it, with what its scores are multiplied by."""
     match table.codec.name:
         case "int8":
-            return Tiles(graph, name, table)
+            return Tiles(graph, name, table, factor)
         case "int4":
-            return Packed(graph, name, table)
-    return Floats(graph, name, table)
+            return Packed(graph, name, table, factor)
+    return Floats(graph, name, table, factor)
 
 
 def _counts(graph: Graph, signature: Signature, any_length: bool) -> tuple[str, str]:
@@ -167,22 +168,17 @@ def _best(graph: Graph, logits: str, n: int, most: int, k: str) -> tuple[str, st
     TopK over a million takes a good part of the time of a scan. The k highest are in the k
     groups of neighbouring rows with the highest maxima, or among the few rows that no group has.
     """
-    flat, size = graph.constant([-1]), min(GROUP, n // (4 * most))
+    size = min(GROUP, n // (4 * most))
     if size < 2:
         scores, rows = graph.add("TopK", logits, k, outputs=2, axis=1)
-        return scores, graph.add("Reshape", rows, flat)
+        return scores, graph.add("Reshape", rows, graph.constant([-1]))
     whole, grouped, one = n // size * size, logits, graph.constant([1])
     if whole < n:
         grouped = graph.add("Slice", logits, graph.constant([0]), graph.constant([whole]), one)
     grouped = graph.add("Reshape", grouped, graph.constant([-1, size]))
     maxima = graph.add("ReduceMax", grouped, axes=[1], keepdims=0)
     _, groups = graph.add("TopK", maxima, k, outputs=2, axis=0)
-    column = graph.add("Reshape", groups, graph.constant([-1, 1]))
-    starts = graph.add("Mul", column, graph.constant([size]))
-    within = graph.constant(np.arange(size)[None], f"within_{size}")
-    rows = graph.add("Reshape", graph.add("Add", starts, within), flat)
+    rows = members(graph, groups, size)
     if whole < n:
         rows = graph.add("Concat", rows, graph.constant(np.arange(whole, n), "rest"), axis=0)
-    candidates = graph.add("Gather", logits, rows, axis=1)
-    scores, places = graph.add("TopK", candidates, k, outputs=2, axis=1)
-    return scores, graph.add("Gather", rows, graph.add("Reshape", places, flat), axis=0)
+    return top(graph, graph.add("Gather", logits, rows, axis=1), rows, k)

@@ -23,7 +23,7 @@ GROUP, PART = 8, 65536
 class Packed:
     """An int4 table; a group is a few neighbouring rows."""
 
-    def __init__(self, graph: Graph, name: str, table: Table) -> None:
+    def __init__(self, graph: Graph, name: str, table: Table, factor: F32 | None) -> None:
         self.graph, self.name, (self.rows, self.width) = graph, name, table.shape
         self.height = GROUP
         self.groups = -(-self.rows // GROUP)
@@ -36,6 +36,9 @@ class Packed:
             for key in ("scale", "offset")
             if key in table.arrays
         }
+        self.factor = (
+            None if factor is None else graph.table(self._filled(factor), "candidate_factor")
+        )
 
     def read(self, rows: str) -> str:
         """Rows int64[k] as float[k, d]: low half first, minus 8; floats hold a byte exactly."""
@@ -57,17 +60,16 @@ class Packed:
                 values = graph.add(kind, values, part)
         return str(values)
 
-    def maxima(self, user: str, factor: F32 | None) -> str:
+    def maxima(self, user: str) -> str:
         """The highest rough score of each group, float[groups]."""
         n, graph = self.groups * GROUP, self.graph
         total = user_sum(graph, user) if "offset" in self.arrays else ""
         found = [
-            self._maxima_of(user, total, factor, start, min(start + PART, n))
-            for start in range(0, n, PART)
+            self._maxima_of(user, total, start, min(start + PART, n)) for start in range(0, n, PART)
         ]
         return str(graph.add("Concat", *found, axis=0)) if len(found) > 1 else found[0]
 
-    def _maxima_of(self, user: str, total: str, factor: F32 | None, start: int, stop: int) -> str:
+    def _maxima_of(self, user: str, total: str, start: int, stop: int) -> str:
         """The same of a part.
 
         The kernel packs what it scans. Of a part of its own onnxruntime lets go when it is
@@ -94,20 +96,20 @@ class Packed:
         if total:
             offset = self._range("offset", start, stop)
             logits = graph.add("Add", logits, graph.add("Mul", offset, total))
-        if factor is not None:
-            part = graph.part(self._factor(factor), start, stop)
+        if self.factor is not None:
+            part = graph.part(self.factor, start, stop)
             logits = graph.add("Mul", logits, part)
         grouped = graph.add("Reshape", logits, graph.constant([-1, GROUP]))
         return str(graph.add("ReduceMax", grouped, axes=[1], keepdims=0))
 
-    def score(self, user: str, groups: str, factor: F32 | None) -> tuple[str, str]:
+    def score(self, user: str, groups: str) -> tuple[str, str]:
         """Scores float[1, m] of the rows int64[m] of groups int64[g]."""
         graph = self.graph
         rows = members(graph, groups, GROUP)
         values = graph.add("Transpose", self.read(rows), perm=[1, 0])
         scores = graph.add("MatMul", user, values)
-        if factor is not None:
-            part = graph.add("Gather", self._factor(factor), rows, axis=0)
+        if self.factor is not None:
+            part = graph.add("Gather", self.factor, rows, axis=0)
             scores = graph.add("Mul", scores, part)
         return str(scores), rows
 
@@ -128,6 +130,3 @@ class Packed:
     def _range(self, key: str, start: int, stop: int) -> str:
         """The same of a part, float[n]; they are widened on loading."""
         return str(self.graph.add("Cast", self.graph.part(self._stored(key), start, stop), to=1))
-
-    def _factor(self, factor: F32) -> str:
-        return self.graph.table(self._filled(factor), "candidate_factor")

@@ -11,10 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
-from edgerec.plugin import F32
 from edgerec_onnx.graph import Graph
 
-__all__ = ["Grouped", "members", "propose", "rescore", "user_sum"]
+__all__ = ["Grouped", "members", "propose", "rescore", "top", "user_sum"]
 
 #: Less than any score: that of the rows that fill a layout.
 LOWEST = -3.4e38
@@ -27,11 +26,11 @@ class Grouped(Protocol):
     height: int
     groups: int
 
-    def maxima(self, user: str, factor: F32 | None) -> str:
+    def maxima(self, user: str) -> str:
         """The highest rough score of each group, float[groups]."""
         ...
 
-    def score(self, user: str, groups: str, factor: F32 | None) -> tuple[str, str]:
+    def score(self, user: str, groups: str) -> tuple[str, str]:
         """Scores float[1, m] of the rows int64[m] of groups int64[g]."""
         ...
 
@@ -49,17 +48,20 @@ def propose(graph: Graph, table: Grouped, maxima: str, most: str) -> str:
     return str(groups)
 
 
-def rescore(
-    graph: Graph, table: Grouped, user: str, groups: str, factor: F32 | None, k: str
-) -> tuple[str, str]:
+def rescore(graph: Graph, table: Grouped, user: str, groups: str, k: str) -> tuple[str, str]:
     """Scores float[1, k] and rows int64[k] of the k best rows of groups, in float."""
-    scores, rows = table.score(user, groups, factor)
+    scores, rows = table.score(user, groups)
     if table.groups * table.height > table.rows:
         real = graph.add("Less", rows, graph.constant(np.array(table.rows), "rows"))
         scores = graph.add("Where", real, scores, graph.constant(LOWEST))
-    scores, places = graph.add("TopK", scores, k, outputs=2, axis=1)
+    return top(graph, scores, rows, k)
+
+
+def top(graph: Graph, scores: str, rows: str, k: str) -> tuple[str, str]:
+    """The k highest of float[1, m], float[1, k], and which of the rows int64[m] they are of."""
+    highest, places = graph.add("TopK", scores, k, outputs=2, axis=1)
     places = graph.add("Reshape", places, graph.constant([-1]))
-    return scores, graph.add("Gather", rows, places, axis=0)
+    return highest, graph.add("Gather", rows, places, axis=0)
 
 
 def members(graph: Graph, groups: str, size: int) -> str:

@@ -36,7 +36,7 @@ ZERO = 64
 class Tiles:
     """An int8 table; a group is a tile."""
 
-    def __init__(self, graph: Graph, name: str, table: Table) -> None:
+    def __init__(self, graph: Graph, name: str, table: Table, factor: F32 | None) -> None:
         self.graph, (self.rows, self.width) = graph, table.shape
         self.height = min(TILE, self.rows)
         tiles = -(-self.rows // self.height)
@@ -47,6 +47,7 @@ class Tiles:
         self.scale = self._a_row(table.arrays["scale"], f"{name}.scale")
         offset = table.arrays.get("offset")
         self.offset = None if offset is None else self._a_row(offset, f"{name}.offset")
+        self.factor = None if factor is None else self._a_row(factor, "candidate_factor")
 
     def read(self, rows: str) -> str:
         """Rows int64[k] as float[k, d]: of each row's tile, its column."""
@@ -57,7 +58,7 @@ class Tiles:
             values = graph.add("Add", values, self._columns(self.offset, rows, 1))
         return str(values)
 
-    def maxima(self, user: str, factor: F32 | None) -> str:
+    def maxima(self, user: str) -> str:
         """The highest rough score of each tile, float[groups]."""
         graph, body = self.graph, Graph("chunk/")
         codes, step = _round(graph, user)
@@ -70,8 +71,8 @@ class Tiles:
             stored["chunk/offset"] = self.offset
             shift = body.add("Mul", "chunk/offset", user_sum(graph, user))
             logits = body.add("Add", body.add("Mul", logits, step), shift)
-        if factor is not None:
-            stored["chunk/factor"] = self._a_row(factor, "candidate_factor")
+        if self.factor is not None:
+            stored["chunk/factor"] = self.factor
             logits = body.add("Mul", logits, "chunk/factor")
         highest = body.add("ReduceMax", logits, axes=[1, 2], keepdims=0)
         shapes = {name: [self.tiles, 1, self.height] for name in stored}
@@ -88,7 +89,7 @@ class Tiles:
         found = graph.add("Scan", *stored.values(), body=scan, num_scan_inputs=len(stored))
         return str(graph.add("Reshape", found, graph.constant([-1])))
 
-    def score(self, user: str, groups: str, factor: F32 | None) -> tuple[str, str]:
+    def score(self, user: str, groups: str) -> tuple[str, str]:
         """Scores float[1, m] of the rows int64[m] of tiles int64[g]."""
         graph = self.graph
         place = self._place(groups)
@@ -99,8 +100,8 @@ class Tiles:
             offset = graph.add("GatherND", self.offset, place)
             shift = graph.add("Mul", offset, user_sum(graph, user))
             scores = graph.add("Add", scores, shift)
-        if factor is not None:
-            part = graph.add("GatherND", self._a_row(factor, "candidate_factor"), place)
+        if self.factor is not None:
+            part = graph.add("GatherND", self.factor, place)
             scores = graph.add("Mul", scores, part)
         scores = graph.add("Reshape", scores, graph.constant([1, -1]))
         return str(scores), members(graph, groups, self.height)
