@@ -13,7 +13,7 @@ from edgerec.bundle import Bundle
 from edgerec.codecs import Codec, Fp32, Int4, Int8
 from edgerec.target import export
 from edgerec.testing import example_models
-from edgerec_onnx import OnnxTarget
+from edgerec_onnx import OnnxTarget, packed
 from edgerec_onnx.external import relocate
 
 CODECS = [Fp32(), Int8(), Int8(symmetric=False), Int4()]
@@ -62,22 +62,26 @@ def test_a_bundle_may_be_renamed_and_linked_to(tmp_path: Path) -> None:
         assert np.array_equal(ids, again)
 
 
-def test_only_what_is_named_is_relocated(tmp_path: Path) -> None:
+def test_only_what_is_named_is_relocated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "PART", 256)
     graph = exported(Int4(), tmp_path / "x.edgerec").read("model.onnx")
     moved = onnx.load_from_string(relocate(graph, "a" * 300, {"items.codes": 4096}))
     before = onnx.load_from_string(graph)
-    relocated = set()
+    lengths = {}
     for old, new in zip(before.graph.initializer, moved.graph.initializer, strict=True):
         entries = {e.key: e.value for e in new.external_data}
         if entries.get("location") == "a" * 300:
             expected = {e.key: e.value for e in old.external_data} | {"location": "a" * 300}
-            assert expected["length"] == "8064"
+            lengths[new.name] = expected["length"]
             assert entries == expected | {"offset": str(4096 + int(expected["offset"]))}
-            relocated.add(new.name)
             del old.external_data[:], new.external_data[:]
         assert old == new
-    # The table, and the part of it that is scanned, which is all of this one.
-    assert relocated == {"items.codes", "items.codes[0:504]"}
+    # The table, and the parts in which it is scanned.
+    assert lengths == {
+        "items.codes": "8064",
+        "items.codes[0:256]": "4096",
+        "items.codes[256:504]": "3968",
+    }
     del before.graph.initializer[:], moved.graph.initializer[:]
     assert before == moved
 

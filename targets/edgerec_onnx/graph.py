@@ -58,8 +58,13 @@ class Graph:
         array = np.asarray(value, np.int64) if isinstance(value, list) else np.asarray(value)
         name = name or f"{array.dtype.name}_{'_'.join(map(str, array.reshape(-1).tolist()))}"
         if name not in self._initializers:
-            self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+            self._initializers[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
         return name
+
+    def count(self, n: int) -> str:
+        """0, 1, … n - 1, int64[n], computed on loading."""
+        ends = [self.constant(np.array(end, np.int64), f"scalar_{end}") for end in (0, n, 1)]
+        return str(self.add("Range", *ends))
 
     def table(self, array: NDArray[Any], name: str) -> str:
         """Refer to an array in a file of its own, so that a runtime can use it where it lies."""
@@ -69,8 +74,10 @@ class Graph:
         return name
 
     def part(self, table: str, start: int, stop: int) -> str:
-        """Refer to rows of a table's file, as a value of its own."""
+        """Refer to rows of a table's file, as a value of its own if they are not all of them."""
         name, array = f"{table}[{start}:{stop}]", self.files[table]
+        if (start, stop) == (0, len(array)):
+            return table
         if name not in self._initializers:
             rows, offset = array[start:stop], start * array[0].nbytes
             self._initializers[name] = _external(name, rows, table, offset)

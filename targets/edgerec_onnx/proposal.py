@@ -42,7 +42,7 @@ def propose(graph: Graph, table: Grouped, maxima: str, most: str) -> str:
     table's rows may be among the highest, too.
     """
     spare = table.groups - table.rows // table.height
-    k = graph.add("Add", most, graph.constant([spare]))
+    k = graph.add("Add", most, graph.constant([spare])) if spare else most
     k = graph.add("Min", k, graph.constant([table.groups]))
     _, groups = graph.add("TopK", maxima, k, outputs=2, axis=0)
     return str(groups)
@@ -68,8 +68,8 @@ def members(graph: Graph, groups: str, size: int) -> str:
     """Rows of groups int64[g] of neighbouring rows, int64[g * size]."""
     column = graph.add("Reshape", groups, graph.constant([-1, 1]))
     starts = graph.add("Mul", column, graph.constant([size]))
-    within = graph.constant(np.arange(size)[None], f"within_{size}")
-    return str(graph.add("Reshape", graph.add("Add", starts, within), graph.constant([-1])))
+    rows = graph.add("Add", starts, graph.count(size))
+    return str(graph.add("Reshape", rows, graph.constant([-1])))
 
 
 def user_sum(graph: Graph, user: str) -> str:

@@ -52,10 +52,20 @@ class Tiles:
     def read(self, rows: str) -> str:
         """Rows int64[k] as float[k, d]: of each row's tile, its column."""
         graph = self.graph
-        values = graph.add("Cast", self._columns(self.codes, rows, self.width), to=1)
-        values = graph.add("Mul", values, self._columns(self.scale, rows, 1))
+        tile, column = self._divided(rows, self.height)
+        place = graph.add("Reshape", self._place(tile), graph.constant([-1, 1, 2]))
+        column = graph.add("Reshape", column, graph.constant([-1, 1, 1]))
+        # Added, zeros spread what there is one of a row, or one of a column, over both.
+        down = graph.add("Sub", column, column)
+        line = graph.add("Reshape", graph.count(self.width), graph.constant([-1, 1]))
+        across = graph.add("Sub", line, line)
+        axes = ((place, across), (line, down), (column, across))
+        each = graph.add("Concat", *(graph.add("Add", *pair) for pair in axes), axis=2)
+        values = graph.add("Cast", graph.add("GatherND", self.codes, each), to=1)
+        one = graph.add("Concat", place, down, column, axis=2)
+        values = graph.add("Mul", values, graph.add("GatherND", self.scale, one))
         if self.offset is not None:
-            values = graph.add("Add", values, self._columns(self.offset, rows, 1))
+            values = graph.add("Add", values, graph.add("GatherND", self.offset, one))
         return str(values)
 
     def maxima(self, user: str) -> str:
@@ -121,20 +131,6 @@ class Tiles:
         """Chunks and tiles in them, int64[k, 2]."""
         tall = self.graph.add("Reshape", tiles, self.graph.constant([-1, 1]))
         return str(self.graph.add("Concat", *self._divided(tall, self.tiles), axis=1))
-
-    def _columns(self, stored: str, rows: str, width: int) -> str:
-        """What lies in the columns of rows int64[k], [k, width]: element by element."""
-        graph, tall = self.graph, self.graph.constant([-1, 1, 1])
-        tile, column = self._divided(rows, self.height)
-        place = graph.add("Reshape", self._place(tile), graph.constant([-1, 1, 2]))
-        column = graph.add("Reshape", column, tall)
-        # Added, zeros spread what there is one of a row, or one of a column, over both.
-        across = graph.constant(np.zeros((1, width, 1), np.int64), f"across_{width}")
-        down = graph.add("Sub", column, column)
-        line = graph.constant(np.arange(width)[None, :, None], f"line_{width}")
-        axes = ((place, across), (line, down), (column, across))
-        index = graph.add("Concat", *(graph.add("Add", *pair) for pair in axes), axis=2)
-        return str(graph.add("GatherND", stored, index))
 
     def _divided(self, values: str, by: int) -> tuple[str, str]:
         """Quotients and remainders."""
