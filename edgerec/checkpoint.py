@@ -22,12 +22,13 @@ def save_state(
     optimizer: Optimizer,
     options: Mapping[str, Any],
     epochs_done: int,
+    loss: float,
 ) -> None:
-    """Write parameters, the optimizer's moments and the epoch, atomically."""
+    """Write parameters, the optimizer's moments, the epoch and its loss, atomically."""
     sections = {f"parameter/{n}": p.detach().numpy() for n, p in module.named_parameters()}
     for index, entry in optimizer.state_dict()["state"].items():
         sections |= {f"optimizer/{index}/{k}": v.numpy() for k, v in entry.items()}
-    meta = {"options": dict(options), "epochs_done": epochs_done}
+    meta = {"options": dict(options), "epochs_done": epochs_done, "loss": loss}
     write_container(path, "training", meta, sections)
 
 
@@ -36,15 +37,17 @@ def load_state(
     module: nn.Module,
     optimizer: Optimizer,
     options: Mapping[str, Any],
-) -> int:
-    """Restore what ``save_state`` wrote and return the epochs done; 0 if there is no file.
+) -> tuple[int, float]:
+    """Restore what ``save_state`` wrote; return the epochs done and the loss of the last.
+
+    Without a file these are 0.
 
     Raises:
         OptionError: the file was written with other options.
         BundleError: the file is damaged.
     """
     if not Path(path).exists():
-        return 0
+        return 0, 0.0
     container = Container(path)
     container.verify()
     written = container.meta.get("options", {})
@@ -64,4 +67,4 @@ def load_state(
             _, index, key = name.split("/")
             state.setdefault(int(index), {})[key] = torch.from_numpy(container.array(name).copy())
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    return int(container.meta["epochs_done"])
+    return int(container.meta["epochs_done"]), float(container.meta["loss"])

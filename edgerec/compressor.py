@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,14 +32,17 @@ class Context:
             (gradient pruning, distillation) need it.
         seed: for every random choice.
         progress: called with (done, total, what) during long work.
-        checkpoint: a folder for the state of unfinished training, which a later run with the
-            same input goes on from; none to keep nothing.
+        checkpoint: a folder for the state of training, which a later run with the same input
+            goes on from; none to keep nothing.
+        ended: files there of trainings that have ended; whoever has kept what they led to
+            clears them away.
     """
 
     dataset: Dataset | None = None
     seed: int = 0
     progress: Callable[[int, int, str], None] = field(default=no_progress, repr=False)
     checkpoint: Path | None = None
+    ended: list[Path] = field(default_factory=list, repr=False, compare=False)
 
     def require_dataset(self, who: str) -> Dataset:
         """Return the dataset.
@@ -49,6 +53,15 @@ class Context:
         if self.dataset is None:
             raise CompressError(f"{who}: needs training interactions; give the dataset")
         return self.dataset
+
+    def clear(self) -> None:
+        """Remove the states of trainings that have ended."""
+        for path in self.ended:
+            path.unlink(missing_ok=True)
+        self.ended.clear()
+        if self.checkpoint is not None:
+            with contextlib.suppress(OSError):  # not there, or another training's state is
+                self.checkpoint.rmdir()
 
 
 class Compressor(abc.ABC):

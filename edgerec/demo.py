@@ -30,12 +30,12 @@ def run_demo(folder: Path, device_name: str, epochs: int, console: Console) -> N
     dataset = movielens_100k().split_random(0.2, seed=0)
     _step(console, "2  Train HistoryGCN", ", for recommending from a history alone")
     folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "training.checkpoint"
     with progress_bar("training", console) as progress:
-        trained = train(
-            dataset, epochs=epochs, checkpoint=folder / "training.checkpoint", progress=progress
-        )
+        trained = train(dataset, epochs=epochs, checkpoint=checkpoint, progress=progress)
     model = trained.to_device_model()
     save_model(model, folder / "films.model")
+    checkpoint.unlink(missing_ok=True)
     _step(console, "3  Compress and export", f" to the budget of {device.name}")
     recipe = Recipe((("quantize", {"codec": "int8"}),), device=device)
     with progress_bar("building", console) as progress:

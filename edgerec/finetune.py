@@ -12,7 +12,6 @@ by Adam, with a step size that falls to nothing along a cosine.
 from __future__ import annotations
 
 import abc
-import contextlib
 import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -76,8 +75,9 @@ def fine_tune(
 ) -> float:
     """Train a twin in place; the same seed gives the same result.
 
-    Where the context has a folder for checkpoints, the state is kept there after each epoch,
-    and training that was interrupted goes on from it.
+    Where the context has a folder for checkpoints, the state is kept there after each epoch;
+    training that was interrupted goes on from it, and what had ended has not to be trained again
+    when a later step is interrupted.
 
     Args:
         twin: the model as it will be written; its ``table`` may quantize, its parameters are
@@ -115,10 +115,9 @@ def fine_tune(
     codecs = {name: repr(table.codec) for name, table in twin.model.tables.items()}
     setting = (who, epochs, rates, distill, temperature, sample, context.seed, codecs, key)
     path = _state_path(context, setting, twin, teachers)
-    start = 0 if path is None else load_state(path, twin, optimizer, {})
+    start, mean = (0, 0.0) if path is None else load_state(path, twin, optimizer, {})
     if start and after_step is not None:
         after_step(start / epochs)
-    mean = 0.0
     for epoch in range(start, epochs):
         # A seed an epoch, which gives the same order of users whatever came before.
         seed = context.seed * 100_003 + epoch
@@ -137,12 +136,10 @@ def fine_tune(
             raise CompressError(f"{who}: no user has two items that the model knows; cannot train")
         mean = float(np.mean(found))
         if path is not None:
-            save_state(path, twin, optimizer, {}, epoch + 1)
+            save_state(path, twin, optimizer, {}, epoch + 1, mean)
         context.progress(epoch + 1, epochs, f"{who}, loss {mean:.4f}")
     if path is not None:
-        path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # another step's state is there
-            path.parent.rmdir()
+        context.ended.append(path)
     return mean
 
 

@@ -112,7 +112,8 @@ def compress(
     """Apply compressors in order: ``compress(model, "prune:share=0.8", "quantize")``.
 
     With ``checkpoint``, a folder, a step that trains keeps its state there after each epoch,
-    and goes on from it when it is called again after an interruption.
+    and goes on from it when it is called again after an interruption; when the last step has
+    ended, the states are removed.
 
     Raises:
         UnknownNameError, OptionError: a name or an option is wrong.
@@ -120,7 +121,10 @@ def compress(
     """
     made = [_compressor(*parse_spec(c)) if isinstance(c, str) else c for c in chain]
     folder = None if checkpoint is None else Path(checkpoint)
-    return run_chain(model, made, Context(dataset, seed, progress, folder))[0]
+    context = Context(dataset, seed, progress, folder)
+    small, _ = run_chain(model, made, context)
+    context.clear()
+    return small
 
 
 def build(
@@ -137,8 +141,9 @@ def build(
 
     A bundle is measured in a fresh process in its real runtime, over the histories of
     test users; all take their places as ``folder/<target>.edgerec`` when each keeps the
-    device's budget, and none does otherwise. Interrupted while a compressor trains, the same
-    call goes on from its last epoch.
+    device's budget, and none does otherwise. What compressors have trained is kept until then,
+    in ``folder/.unfinished``: interrupted, or refused by the budget, the same chain goes on
+    from its last epoch.
 
     Args:
         model: the uncompressed model, which quality is compared with.
@@ -200,6 +205,7 @@ def build(
             raise TargetError(f"no target takes this model: {' | '.join(refused)}")
         # All of them or none.
         built = [replace(one, path=one.path.replace(folder / one.path.name)) for one in built]
+    context.clear()
     progress(total, total, "done")
     return built
 

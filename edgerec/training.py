@@ -164,7 +164,7 @@ def train(
         options: training options; ``changes`` override single ones.
         teacher: a wider model of the same items, or several, whose order is learned too.
         checkpoint: a file that the state is written to after each epoch, and resumed
-            from if it is there; it is removed when training ends.
+            from if it is there; whoever has saved the model removes it.
         progress: called with (epochs done, epochs, text).
         changes: fields of TrainOptions.
 
@@ -189,15 +189,13 @@ def train(
     optimizer = torch.optim.Adam(gnn.parameters(), options.learning_rate, fused=True)
     taught = None if objective.teachers is None else objective.teachers.digest
     settings = dataclasses.asdict(options) | {"teacher": taught, "dataset": _digest(dataset)}
-    done = load_state(checkpoint, gnn, optimizer, settings) if checkpoint else 0
+    done, _ = load_state(checkpoint, gnn, optimizer, settings) if checkpoint else (0, 0.0)
     for epoch in range(done, options.epochs):
         loss = _epoch(objective, optimizer, epoch)
         if checkpoint:
-            save_state(checkpoint, gnn, optimizer, settings, epoch + 1)
+            save_state(checkpoint, gnn, optimizer, settings, epoch + 1, loss)
         progress(epoch + 1, options.epochs, f"loss {loss:.3f}")
     gnn.tilt(graph, options.tilt)
-    if checkpoint:
-        Path(checkpoint).unlink(missing_ok=True)
     return Trained(gnn, graph, dataset, options)
 
 

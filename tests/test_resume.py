@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 import edgerec
-from edgerec.compressor import same_content
+from edgerec.compressor import Context, same_content
+from edgerec.compressor import compress as run_chain
 from edgerec.data import Dataset
+from edgerec.device import Budget, Device
 from edgerec.device_model import DeviceModel
-from edgerec.errors import BundleError
+from edgerec.errors import BudgetError, BundleError
+from edgerec.host import host
+from edgerec.options import parse_spec
 from edgerec.recipe import Recipe, build
 from edgerec.training import train
 
@@ -61,6 +65,41 @@ def test_an_interrupted_step(
     whole = edgerec.compress(model, step, dataset=dataset)
     assert same_content(resumed, whole)
     assert not same_content(other, whole)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_that_has_ended_is_not_trained_again(
+    step: str, model: DeviceModel, dataset: Dataset, tmp_path: Path
+) -> None:
+    if "dimensions" in step and not model.is_linear:
+        step = "prune:structure=units,share=0.5,epochs=4"
+    name, options = parse_spec(step)
+    chain = [host().compressor(name, **options)]
+    folder = tmp_path / "unfinished"
+    once, _ = run_chain(model, chain, Context(dataset, checkpoint=folder))
+    (state,) = folder.iterdir()
+    seen: list[str] = []
+    context = Context(dataset, 0, lambda *now: seen.append(now[2]), folder)
+    again, _ = run_chain(model, chain, context)
+    assert not any("loss" in what for what in seen)
+    assert same_content(once, again)
+    assert context.ended == [state]
+    context.clear()
+    assert not folder.exists()
+
+
+def test_a_build_that_the_budget_refused_is_not_trained_again(
+    model: DeviceModel, dataset: Dataset, tmp_path: Path
+) -> None:
+    chain = (("pq", {"bytes": "20", "epochs": "4"}),)
+    small, large = (Device("d", Budget(max_bundle_bytes=most)) for most in (1000, 10**6))
+    with pytest.raises(BudgetError):
+        build(model, dataset, Recipe(chain, ("numpy",), small), tmp_path)
+    seen: list[str] = []
+    recipe = Recipe(chain, ("numpy",), large)
+    build(model, dataset, recipe, tmp_path, progress=lambda *now: seen.append(now[2]))
+    assert not any("loss" in what for what in seen)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["numpy.edgerec"]
 
 
 def test_a_damaged_state_is_an_error(model: DeviceModel, dataset: Dataset, tmp_path: Path) -> None:

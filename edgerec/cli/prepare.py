@@ -145,6 +145,7 @@ def train(
         )
     device_model = trained.to_device_model()
     size = save_model(device_model, output)
+    checkpoint.unlink(missing_ok=True)
     out.print(
         f"{output}: {size:,} bytes, {device_model.table_bytes:,} of them tables",
         highlight=False,
