@@ -1,6 +1,7 @@
 """Measure a bundle on this device: bytes, time to open, latency, memory.
 
-    python -m edgerec.bench BUNDLE [--histories FILE] [--runtime NAME] [--lists FILE]
+    python -m edgerec.bench BUNDLE [--histories FILE] [--runtime NAME] [--k K] [--threads N]
+        [--lists FILE]
 
 It needs numpy and the bundle's runtime, no more, and prints one line of JSON. ``measure``
 runs it in a fresh process, so that memory is that of a program which does nothing else.
@@ -12,6 +13,7 @@ import argparse
 import contextlib
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -26,6 +28,7 @@ import numpy as np
 from edgerec.atomic import write_text
 from edgerec.errors import DataError, EdgerecError, TargetError
 from edgerec.machine import describe
+from edgerec.threads import thread_variables
 
 __all__ = ["measure", "peak_rss_bytes"]
 
@@ -46,18 +49,21 @@ def measure(
         histories: ids of past items, most recent last; random ones by default.
         runtime: which runtime; the target's best by default.
         k: how many to recommend.
-        threads: for the runtime.
+        threads: for the runtime, and for the libraries that it computes with.
         timeout: seconds after which to give up.
 
     Returns:
         bundle_bytes; import_ms, open_ms, first_ms, p50_ms and p95_ms; peak_rss_bytes and
         baseline_rss_bytes (before the bundle is opened, runtime imported); floor_ms, to read
         the candidate table's bytes from memory, and from_memory_ms, to recommend from memory,
-        both p50 by turns; lists, the ids recommended for each history; and what was measured on.
+        both p50 by turns; fallbacks, how many of the histories hold no known item, which are
+        not timed; lists, the ids recommended for each history; and what was measured on.
 
     Raises:
+        OptionError: the number of threads is not positive.
         TargetError: the process failed; the message is its own.
     """
+    variables = thread_variables(threads)
     with tempfile.TemporaryDirectory() as folder:
         lists = Path(folder) / "lists.json"
         command = [sys.executable, "-m", "edgerec.bench", str(path), "--lists", str(lists)]
@@ -70,16 +76,27 @@ def measure(
             command += ["--histories", str(given)]
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=timeout, check=False
-            )  # our own module
+                command,  # our own module
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+                env=os.environ | variables,
+            )
         except subprocess.TimeoutExpired:
             raise TargetError(f"{path}: did not finish within {timeout:g} s") from None
         if done.returncode:
-            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise TargetError(f"{path}: measuring it failed: {last}")
+            said = reason(done.stderr.strip().splitlines(), done.returncode)
+            raise TargetError(f"{path}: measuring it failed: {said}")
         figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
         figures["lists"] = json.loads(lists.read_text("utf-8"))
         return figures
+
+
+def reason(said: Sequence[str], code: int) -> str:
+    """What of a failed process's standard error tells why: its last line of ours, or its last."""
+    errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
+    return [f"exit code {code}", *said[-1:], *errors][-1]
 
 
 def peak_rss_bytes() -> int:
@@ -130,28 +147,28 @@ def run(
     k = min(k, bundle.signature.top_k)
     times: list[float] = []
     lists: list[list[str]] = []
-    known = False
+    known: list[list[str]] = []
     for history in histories:
         start = time.perf_counter()
         found = scorer.recommend(history, k)
-        times.append((time.perf_counter() - start) * 1e3)
+        took = (time.perf_counter() - start) * 1e3
         lists.append([r.id for r in found])
-        known = known or not found.fallback
+        if not found.fallback:  # which runs no model
+            times.append(took)
+            known.append(history)
     if not known:
         raise DataError(
             f"{path}: knows no item of the histories; give those of the data it was built from"
         )
     # A short list of histories is gone through again, so that percentiles mean something.
     while len(times) < repeats:
-        history = histories[len(times) % len(histories)]
+        history = known[len(times) % len(known)]
         start = time.perf_counter()
         scorer.recommend(history, k)
         times.append((time.perf_counter() - start) * 1e3)
     peak = peak_rss_bytes()
     table = bundle.manifest["tables"][bundle.manifest["head"]["table"]]["bytes"]
-    reads, scans = by_turns(
-        int(table), lambda i: scorer.recommend(histories[i % len(histories)], k)
-    )
+    reads, scans = by_turns(int(table), lambda i: scorer.recommend(known[i % len(known)], k))
     return {
         "bundle": Path(path).name,
         "target": bundle.target,
@@ -164,6 +181,7 @@ def run(
         "bundle_bytes": bundle.nbytes,
         "items": len(bundle.items),
         "histories": len(histories),
+        "fallbacks": len(histories) - len(known),
         "import_ms": import_ms,
         "open_ms": open_ms,
         "first_ms": times[0],

@@ -72,7 +72,7 @@ def measure_parity(
         expected = oracle.finish(logits[top])
         scale = max(float(np.abs(expected).max()), 1e-12)
         errors.append(float(np.abs(scores[:k] - expected).max()) / scale)
-    return Parity(float(np.mean(overlaps)), max(errors), len(overlaps))
+    return Parity(float(np.mean(overlaps)), float(np.max(errors)), len(overlaps))
 
 
 def _checked(found: Any, least: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -95,6 +95,8 @@ def _checked(found: Any, least: int) -> tuple[NDArray[np.int32], NDArray[np.floa
         )
     if len(ids) < least:
         raise TargetError(f"the artefact returned {len(ids)} items, at least {least} are needed")
+    if not np.isfinite(scores).all():
+        raise TargetError("the artefact returned scores that are not finite numbers")
     # Neighbours may change places by rounding: a runtime's sigmoid does not quite rise.
     if np.any(np.diff(scores) > TIE * np.abs(scores).max()):
         raise TargetError("the artefact returned scores out of order: the highest come first")

@@ -10,11 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from edgerec.bundle import Bundle
+from edgerec.codecs import F32
 from edgerec.errors import DataError, OptionError
 from edgerec.host import host
 from edgerec.reference import pad_history
+from edgerec.threads import check_threads
 
 __all__ = ["Recommendation", "Recommendations", "Scorer"]
+
+
+#: The largest and the smallest weight: what is made of them has to be a float32, too.
+HEAVIEST, LIGHTEST = 1e30, 1e-30
 
 
 @dataclass(frozen=True)
@@ -58,10 +64,12 @@ class Scorer:
     Raises:
         UnknownNameError: the bundle's target is not installed.
         RuntimeMissingError: none of its runtimes is installed, or not the one asked for.
+        OptionError: the number of threads is not positive.
     """
 
     def __init__(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> None:
         self.bundle = bundle
+        check_threads(threads)
         self.signature = bundle.signature
         self._run = host().target(bundle.target).load(bundle, runtime, threads)
 
@@ -85,7 +93,7 @@ class Scorer:
                 once, at its most recent place.
             k: how many, at most the bundle's ``top_k``.
             weights: a positive number for each past item (a rating, a recency), 1 by
-                default.
+                default; read as float32.
             strict: make an unknown id an error instead of skipping and counting it.
 
         Raises:
@@ -101,8 +109,7 @@ class Scorer:
             raise OptionError(
                 f"weights: expected {len(history)}, one a past item, got {len(weights)}"
             )
-        if weights is not None and not all(0 < w < float("inf") for w in weights):
-            raise OptionError("weights: expected positive finite numbers")
+        given = None if weights is None else _checked(weights)
         rows: dict[int, float] = {}
         unknown: list[str] = []
         for place, item in enumerate(history):
@@ -111,7 +118,7 @@ class Scorer:
                 unknown.append(str(item))
                 continue
             rows.pop(row, None)
-            rows[row] = 1.0 if weights is None else float(weights[place])
+            rows[row] = 1.0 if given is None else float(given[place])
         if unknown and strict:
             raise DataError(
                 f"history: unknown items {', '.join(unknown[:10])}; {len(unknown)} in all"
@@ -122,7 +129,7 @@ class Scorer:
             np.array(list(rows), np.int32),
             self.signature.history_length,
             self.bundle.normalization,
-            None if weights is None else np.array(list(rows.values()), np.float32),
+            None if given is None else np.array(list(rows.values()), np.float32),
             recency=self.bundle.recency,
         )
         ids, scores = self._run(padded, padded_weights)
@@ -142,3 +149,17 @@ class Scorer:
     def _item(self, row: int, score: float) -> Recommendation:
         items = self.bundle.items
         return Recommendation(str(items.ids[row]), items.title(row), score)
+
+
+def _checked(weights: Sequence[float]) -> F32:
+    """Weights as the model reads them.
+
+    Raises:
+        OptionError: one is not positive, or of another order than float32 can compute with.
+    """
+    found = np.asarray(weights, np.float64)
+    if not (found > 0).all() or not np.isfinite(found).all():
+        raise OptionError("weights: expected positive finite numbers")
+    if found.size and not LIGHTEST <= found.min() <= found.max() <= HEAVIEST:
+        raise OptionError(f"weights: expected numbers from {LIGHTEST:g} to {HEAVIEST:g}")
+    return found.astype(np.float32)

@@ -134,6 +134,7 @@ WRONG: dict[str, tuple[Callable[[Found], Any], str]] = {
     "wide ids": (lambda f: (f[0].astype(np.int64), f[1]), "int64 ids"),
     "lists": (lambda f: (f[0].tolist(), f[1].tolist()), "not the arrays ids and scores"),
     "nothing": (lambda f: None, "returned NoneType"),
+    "no numbers": (lambda f: (f[0], np.full_like(f[1], np.nan)), "not finite numbers"),
     "twice": (lambda f: (np.repeat(f[0][:1], len(f[0])), f[1]), "a row twice"),
 }
 

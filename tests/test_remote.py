@@ -178,6 +178,11 @@ def test_a_runtime_that_is_not_there(sshd: Sshd, bundle: Path) -> None:
     assert list(sshd.tmp.glob("edgerec-*")) == []
 
 
+def test_a_path_in_an_address_is_as_it_is_written() -> None:
+    place = find_place("ssh://pi?python=/opt/g++/bin%23/python")
+    assert place.given == {"python": "/opt/g++/bin#/python"}
+
+
 def test_too_slow_there(sshd: Sshd, bundle: Path) -> None:
     assert failure(sshd, bundle, timeout=0.001) == "did not finish within 0.001 s"
 
@@ -254,6 +259,8 @@ def test_a_client_that_is_not_here(
         ("ssh://[::1", "malformed address"),
         ("ssh://pi?pyton=x", "unknown option pyton; options: python, identity, config"),
         ("ssh://pi?python=", "python: expected a value, got none"),
+        ("ssh://pi?python=a&python=b", "an option is given twice"),
+        ("ssh://pi?python=/opt/a#1/python", "write # as %23"),
         ("adb:serial", "expected adb://serial"),
         ("qemu:riscv64", "expected qemu:aarch64"),
         ("qemu://aarch64", "expected qemu:aarch64"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,6 +99,9 @@ def test_weights_matter_and_are_checked(path: Path) -> None:
         scorer.recommend(history, weights=[1])
     with pytest.raises(OptionError, match="weights: expected positive finite numbers"):
         scorer.recommend(history, weights=[1, float("nan")])
+    for odd in (1e39, 1e-46):  # float32 makes infinity and 0 of them
+        with pytest.raises(OptionError, match="weights: expected numbers from 1e-30 to 1e"):
+            scorer.recommend(history, weights=[1, odd])
 
 
 @pytest.mark.parametrize("k", [0, 21])
@@ -148,8 +153,33 @@ def test_bench_measures_in_a_fresh_process(path: Path) -> None:
     assert len(figures["lists"][0]) == 5
     assert 0 < figures["p50_ms"] <= figures["p95_ms"]
     assert 10e6 < figures["baseline_rss_bytes"] <= figures["peak_rss_bytes"] < 200e6
-    with pytest.raises(TargetError, match=r"measuring it failed: error: .*no such file"):
+    assert min(figures["floor_ms"], figures["from_memory_ms"]) > 0
+    with pytest.raises(TargetError, match=r"measuring it failed: .*no such file"):
         measure(path.with_name("none"))
+
+
+def test_what_runs_no_model_is_not_timed(path: Path) -> None:
+    figures = measure(path, [["nope"], ["i00001"], ["nor this"]], k=5)
+    assert (figures["histories"], figures["fallbacks"], len(figures["lists"])) == (3, 2, 3)
+    with pytest.raises(TargetError, match=r"measuring it failed: .*knows no item of the histories"):
+        measure(path, [["nope"]])
+
+
+def test_threads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BLAS reads its number from the environment when it is loaded."""
+    given: list[dict[str, str]] = []
+    run = subprocess.run
+
+    def spy(*command: Any, env: dict[str, str], **options: Any) -> Any:
+        given.append(env)
+        return run(*command, env=env, **options)
+
+    monkeypatch.setattr(subprocess, "run", spy)
+    measure(path, threads=2)
+    assert given[0]["OMP_NUM_THREADS"] == given[0]["OPENBLAS_NUM_THREADS"] == "2"
+    for wrong in (lambda: measure(path, threads=0), lambda: Scorer.open(path, threads=-1)):
+        with pytest.raises(OptionError, match="threads: expected at least 1"):
+            wrong()
 
 
 def test_export_proves_the_artefact_before_writing(

@@ -50,7 +50,8 @@ def bench(
     if output is not None:
         check_output(output, source, *files)
     if compare:
-        if where != "local" or source or runtime or threads != 1 or timeout != TIMEOUT or users:
+        others = (source, runtime, users)
+        if where != "local" or threads != 1 or timeout != TIMEOUT or others != (None, None, None):
             raise OptionError(
                 "--compare measures nothing; leave --on, --data, --users, --runtime, --threads and "
                 "--timeout out"

@@ -18,6 +18,7 @@ from edgerec.bench import measure
 from edgerec.errors import OptionError, RemoteError
 from edgerec.remote.carry import FILES
 from edgerec.remote.place import Place
+from edgerec.threads import thread_variables
 
 __all__ = ["bench_on", "find_place"]
 
@@ -58,7 +59,7 @@ def bench_on(
         bundle: the bundle.
         histories: ids of past items, most recent last; random ones by default.
         runtime: which runtime; the best that the device has by default.
-        threads: for the runtime.
+        threads: for the runtime, and for the libraries that it computes with.
         timeout: seconds after which to give up.
 
     Returns:
@@ -66,10 +67,11 @@ def bench_on(
         Where ``emulated`` is true, times and memory mean nothing.
 
     Raises:
+        OptionError: the address is malformed, or the number of threads is not positive.
         RemoteError: the device cannot be reached, lacks something, or the run failed.
         TargetError: the run failed, on this machine.
     """
-    path = Path(bundle)
+    path, variables = Path(bundle), thread_variables(threads)
     if where == "local":
         figures = measure(path, histories, runtime=runtime, threads=threads, timeout=timeout)
         del figures["lists"]
@@ -82,7 +84,7 @@ def bench_on(
     if histories is not None:
         arguments += ["--histories", f"{FILES}/histories.json"]
         files["histories.json"] = json.dumps([list(h) for h in histories]).encode("utf-8")
-    printed = place.run("edgerec.bench", arguments, [path], files, timeout)
+    printed = place.run("edgerec.bench", arguments, [path], files, variables, timeout)
     try:
         figures = json.loads(printed)
     except ValueError:

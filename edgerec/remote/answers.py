@@ -51,11 +51,11 @@ def ask(
     for path, (histories, weights) in bundles.items():
         given |= {f"{path.name}|histories": histories, f"{path.name}|weights": weights}
     files = {FILE: _packed(given)}
-    printed = place.run("edgerec.remote.answers", [FILES], list(bundles), files, timeout)
+    printed = place.run("edgerec.remote.answers", [FILES], list(bundles), files, timeout=timeout)
     with np.load(io.BytesIO(base64.b85decode(printed)), allow_pickle=False) as found:
         answers: Answers = {}
         for key in (key.removesuffix("|ends") for key in found if key.endswith("|ends")):
-            name, _, runtime = key.partition("|")
+            name, _, runtime = key.rpartition("|")
             ends = found[f"{key}|ends"][:-1]
             ids, scores = (np.split(found[f"{key}|{part}"], ends) for part in ("ids", "scores"))
             answers[name, runtime] = list(zip(ids, scores, strict=True))

@@ -1,8 +1,9 @@
 """What a device runs first: unpack standard input, run a module of it, leave nothing behind.
 
-    python -c THIS_FILE LAUNCHER TIMEOUT MODULE [ARGUMENT ...] < ARCHIVE
+    python -c THIS_FILE START TIMEOUT MODULE [ARGUMENT ...] < ARCHIVE
 
-LAUNCHER is a JSON list, the command of the Python that runs the module; empty for this one.
+START is JSON: "launcher", a list, the command of the Python that runs the module, empty for this
+one; "variables", of the module's environment.
 Standard library only, in words that Python 3.7 can parse, so that an old one can say so.
 Each failure is one line on standard error that begins with "error: ", and exit code 2.
 """
@@ -26,16 +27,16 @@ def stop(message: str) -> NoReturn:
     sys.exit(2)
 
 
-def run(folder: str, launcher: list[str], timeout: float, command: list[str]) -> int:
+def run(folder: str, start: dict[str, Any], timeout: float, command: list[str]) -> int:
     """Unpack into a folder and run ``python -m COMMAND`` in it; return its exit code."""
     with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
         safe: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
         archive.extractall(folder, **safe)  # noqa: S202  # the archive is our own
     path = [folder] + [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path))
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path), **start["variables"])
     try:
         return subprocess.call(
-            [*(launcher or [sys.executable]), "-m", *command],
+            [*(start["launcher"] or [sys.executable]), "-m", *command],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -45,12 +46,13 @@ def run(folder: str, launcher: list[str], timeout: float, command: list[str]) ->
         stop(f"did not finish within {timeout:g} s")
 
 
-def main(launch: str, timeout: str, *command: str) -> NoReturn:
+def main(how: str, timeout: str, *command: str) -> NoReturn:
     """Check this Python, run the command, and end with its exit code."""
-    launcher = json.loads(launch)
-    if not launcher and sys.version_info < (3, 11):
+    start = json.loads(how)
+    native = not start["launcher"]
+    if native and sys.version_info < (3, 11):
         stop(f"Python {'.'.join(map(str, sys.version_info[:2]))}; edgerec needs 3.11 or newer")
-    if not launcher and importlib.util.find_spec("numpy") is None:
+    if native and importlib.util.find_spec("numpy") is None:
         stop(f"{sys.executable} has no numpy; install numpy and the bundle's runtime")
     # A lost connection ends the block below in order, and so removes the folder.
     for name in ("SIGTERM", "SIGHUP"):
@@ -58,7 +60,7 @@ def main(launch: str, timeout: str, *command: str) -> NoReturn:
             signal.signal(getattr(signal, name), lambda *_: sys.exit(2))
     try:
         with tempfile.TemporaryDirectory(prefix="edgerec-") as folder:
-            code = run(folder, launcher, float(timeout), list(command))
+            code = run(folder, start, float(timeout), list(command))
     except (OSError, tarfile.TarError) as problem:
         stop(f"cannot unpack and start: {problem}")
     if code < 0:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
+from edgerec.bench import reason
 from edgerec.errors import OptionError, RemoteError
 from edgerec.remote.carry import pack
 
@@ -43,7 +44,13 @@ class Place(abc.ABC):
             self.url = urlsplit(where)
         except ValueError as error:
             raise OptionError(f"{where}: malformed address: {error}") from None
-        self.given = dict(parse_qsl(self.url.query, keep_blank_values=True))
+        # A form's "+" is a space; in a path it is itself.
+        given = parse_qsl(self.url.query.replace("+", "%2B"), keep_blank_values=True)
+        self.given = dict(given)
+        if self.url.fragment:
+            raise OptionError(f"{where}: write # as %23 in an address")
+        if len(given) > len(self.given):
+            raise OptionError(f"{where}: an option is given twice")
         if unknown := sorted(set(self.given) - set(self.options)):
             raise OptionError(
                 f"{where}: unknown option {', '.join(unknown)}; options: {', '.join(self.options)}"
@@ -92,6 +99,7 @@ class Place(abc.ABC):
         arguments: Sequence[str],
         bundles: Sequence[Path] = (),
         files: Mapping[str, bytes] | None = None,
+        variables: Mapping[str, str] | None = None,
         timeout: float = 600,
     ) -> str:
         """Carry everything there, run ``python -m MODULE ARGUMENTS``, and clean up.
@@ -101,6 +109,7 @@ class Place(abc.ABC):
             arguments: for it; bundles and files lie in the folder ``carried``.
             bundles: to carry, with the plugins that they need.
             files: other files to carry, name to content.
+            variables: of the module's environment.
             timeout: seconds that the module may run.
 
         Returns:
@@ -110,7 +119,8 @@ class Place(abc.ABC):
             RemoteError: the device cannot be reached, lacks something, or the run failed.
         """
         source = Path(__file__).with_name("boot.py").read_text("utf-8")
-        boot = ["-c", source, json.dumps(self.launcher()), str(timeout), module, *arguments]
+        start = {"launcher": self.launcher(), "variables": dict(variables or {})}
+        boot = ["-c", source, json.dumps(start), str(timeout), module, *arguments]
         with tempfile.TemporaryFile() as archive:
             pack(archive, bundles, files or {})
             archive.seek(0)
@@ -127,22 +137,22 @@ class Place(abc.ABC):
                 raise RemoteError(f"{self.where}: no answer within {timeout + GRACE:g} s") from None
             except FileNotFoundError as error:
                 raise RemoteError(f"{self.where}: no command {error.filename} here") from None
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines() or [""]
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         if done.returncode:
             raise RemoteError(f"{self.where}: {self._reason(done.returncode, said)}")
         printed = done.stdout.decode("utf-8", "replace").strip().splitlines()
         if not printed:
-            raise RemoteError(f"{self.where}: {module} printed nothing; {said[-1]}")
+            raise RemoteError(f"{self.where}: {module} printed nothing; {reason(said, 0)}")
         return printed[-1]
 
     def _reason(self, code: int, said: Sequence[str]) -> str:
-        if explained := self.explain(code, said[-1]):
+        last = said[-1] if said else ""
+        if explained := self.explain(code, last):
             return explained
         python = self.given.get("python", "python3")
         if code in (126, 127):
             return (
-                f"no {python} there ({said[-1]}); install Python 3.11 or newer, or name "
+                f"no {python} there ({last}); install Python 3.11 or newer, or name "
                 "one in the address: ?python=/path/to/python"
             )
-        errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
-        return errors[-1] if errors else said[-1] or f"exit code {code}"
+        return reason(said, code)
