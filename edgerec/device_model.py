@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -26,9 +27,9 @@ from numpy.typing import NDArray
 
 from edgerec.codecs import F32, Arrays, Codec
 from edgerec.container import release
-from edgerec.errors import ModelError
+from edgerec.errors import CodecError, ModelError
 from edgerec.items import Items
-from edgerec.ops import Op, Shape, infer_shapes
+from edgerec.ops import Op, Shape, counts_padding, infer_shapes
 
 __all__ = ["DeviceModel", "Head", "Table"]
 
@@ -63,7 +64,15 @@ class Table:
             raise ModelError("table: holds NaN or infinity; the training diverged?")
         n, d = matrix.shape
         codec = codec.fit(matrix)
-        return cls(codec, (n, d), codec.encode(matrix))
+        with np.errstate(over="ignore", invalid="ignore"):  # looked for below
+            table = cls(codec, (n, d), codec.encode(matrix))
+        for name, array in table.arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise CodecError(
+                    f"codec {codec.name}: a number of {name!r} is beyond {array.dtype}; scale the "
+                    "table down"
+                )
+        return table
 
     def decode(self, rows: NDArray[Any] | slice = slice(None)) -> F32:
         """Read rows as float32[len(rows), d]; all of them by default."""
@@ -138,6 +147,13 @@ class DeviceModel:
         for name in ("normalization", "recency"):
             if not math.isfinite(getattr(self, name)):
                 raise ModelError(f"{name}: expected a finite number, got {getattr(self, name)}")
+        for kind, names in (("tables", self.tables), ("constants", self.constants)):
+            for name in names:
+                # It becomes a part of files' names.
+                if not re.fullmatch(r"[\w.-]+", name):
+                    raise ModelError(
+                        f"{kind}: expected a name of letters, digits and _ . -, got {name!r}"
+                    )
         if self.head.table not in self.tables:
             raise ModelError(
                 f"head.table: no table {self.head.table!r}; tables: {', '.join(self.tables)}"
@@ -175,6 +191,12 @@ class DeviceModel:
         return sum(table.nbytes for table in self.tables.values())
 
     @property
+    def used_tables(self) -> list[str]:
+        """Names, sorted, of the tables that the encoder gathers from, and the candidates' one."""
+        gathered = {op.inputs[0] for op in self.encoder if op.kind == "Gather"}
+        return sorted(gathered | {self.head.table})
+
+    @property
     def needs_user_vector(self) -> bool:
         """Whether the encoder reads a user's own trained vector."""
         return any("user_vector" in op.inputs for op in self.encoder)
@@ -202,7 +224,12 @@ class DeviceModel:
 
     @property
     def takes_any_length(self) -> bool:
-        """Whether shorter histories need no padding: no constant has a row for each place."""
+        """Whether shorter histories need no padding.
+
+        No constant has a row for each place, and no sum takes padded ones in.
+        """
+        if counts_padding(self.encoder):
+            return False
         try:
             self.replace(history_length=self.history_length + 1)
         except ModelError:

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 
 from edgerec.errors import ModelError
 
-__all__ = ["MASKED", "OPS", "Op", "Shape", "infer_shapes"]
+__all__ = ["MASKED", "OPS", "Op", "Shape", "counts_padding", "infer_shapes"]
 
 Shape = tuple[int, int]
 
@@ -119,6 +119,41 @@ def infer_shapes(
                 raise ModelError(f"encoder: {op.kind} reads {name!r}, which no earlier op gives")
         shapes[op.output] = _output_shape(op, [shapes[name] for name in op.inputs])
     return shapes
+
+
+def counts_padding(ops: tuple[Op, ...]) -> bool:
+    """Whether padded places take part in a sum or a Softmax over the history.
+
+    They do not where each sum is over what ``weights``, or a Softmax after ``mask``, has made
+    zero in them. What this cannot see to be zero counts.
+    """
+    # Values with a row a place; those of them that are zero in padding; those that have the mask.
+    tall, zero, masked = {"weights", "mask"}, {"weights"}, {"mask"}
+    for op in ops:
+        given = set(op.inputs) & tall
+        if op.kind == "Gather":
+            tall.add(op.output)
+        if not given:
+            continue
+        if (op.kind == "ReduceSum" and not given <= zero) or (
+            op.kind == "Softmax" and not given <= masked
+        ):
+            return True
+        if op.kind == "ReduceSum":
+            continue
+        tall.add(op.output)
+        if op.kind == "Add" and given & masked:
+            masked.add(op.output)
+        if op.kind == "Mul":
+            is_zero = bool(given & zero)
+        elif op.kind in ("Add", "Concat"):
+            is_zero = set(op.inputs) <= zero
+        else:
+            kept = ("MatMul", "Relu", "LeakyRelu", "Tanh", "LpNormalization")
+            is_zero = op.kind == "Softmax" or (op.kind in kept and op.inputs[0] in zero)
+        if is_zero:
+            zero.add(op.output)
+    return False
 
 
 def _output_shape(op: Op, inputs: list[Shape]) -> Shape:

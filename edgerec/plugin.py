@@ -32,7 +32,7 @@ from edgerec.errors import (
 )
 from edgerec.hookspecs import hookimpl
 from edgerec.items import Items
-from edgerec.lowering import candidate_factor
+from edgerec.lowering import candidate_factor, check_size, group_size
 from edgerec.metrics import long_tail_share
 from edgerec.ops import MASKED, Op
 from edgerec.reference import (
@@ -82,7 +82,9 @@ __all__ = [
     "TunedCompressor",
     "above",
     "candidate_factor",
+    "check_size",
     "device_from",
+    "group_size",
     "hookimpl",
     "leading_basis",
     "long_tail_share",

@@ -19,6 +19,9 @@ from edgerec.reference import Reference, pad_history
 
 __all__ = ["Quality", "evaluate", "evaluation_users", "quality_of", "rank"]
 
+#: Scores that are held at a time: those of 512 users, where the catalogue is not too large.
+SCORES = 2**25
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -115,7 +118,7 @@ def rank(
     oracle = Reference(model)
     to_model, to_dataset = match_rows(model, dataset)
     lists = np.full((len(users), k), -1, np.int32)
-    step = 512
+    step = max(1, min(512, SCORES // len(model.items)))
     for start in range(0, len(users), step):
         chunk = users[start : start + step]
         seen = [to_model[dataset.train.of(int(u))] for u in chunk]

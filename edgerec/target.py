@@ -80,9 +80,23 @@ class Target(abc.ABC):
     #: What a user calls the target, unique among installed ones.
     name: ClassVar[str]
 
+    #: Names of the codecs that it reads as they are stored; none for any.
+    codecs: ClassVar[tuple[str, ...] | None] = None
+
     def refuse(self, model: DeviceModel, device: Device | None) -> list[str]:
-        """Reasons why this target cannot take the model; none if it can."""
-        return []
+        """Reasons why this target cannot take the model; none if it can.
+
+        A target that has reasons of its own adds them to these.
+        """
+        codecs = self.codecs
+        reasons = [
+            f"table {name!r}: {self.name} reads {', '.join(codecs)}, not codec {table.codec.name!r}"
+            for name, table in model.tables.items()
+            if codecs is not None and table.codec.name not in codecs
+        ]
+        if model.needs_user_vector:
+            reasons.append("the encoder reads user_vector, which a call does not give")
+        return reasons
 
     @abc.abstractmethod
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:

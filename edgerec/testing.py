@@ -131,7 +131,10 @@ def example_models(items: int = 600, width: int = 16, seed: int = 0) -> dict[str
 
 
 def check_codec(codec: Codec, width: int = 16) -> None:
-    """Check that a codec is exact in bytes, decodes any rows, and survives zeros."""
+    """Check that a codec is exact in bytes, decodes any rows, and survives zeros.
+
+    What it cannot hold it refuses with a CodecError.
+    """
     rng = np.random.default_rng(0)
     matrix = rng.normal(size=(50, width)).astype(np.float32)
     matrix[3] = 0
@@ -158,6 +161,7 @@ def check_codec(codec: Codec, width: int = 16) -> None:
         assert np.array_equal(places, np.flatnonzero(exact > bound)), "above leaves others out"
         assert np.allclose(high, exact[places], rtol=1e-5, atol=1e-6), "above scores differently"
     _check_saved(table)
+    _check_large(matrix, codec)
     taken = table.take(rows)
     assert taken.shape == (len(rows), width), "take gave another shape"
     assert taken.nbytes == taken.codec.nbytes(len(rows), width), "take gave other bytes"
@@ -168,6 +172,19 @@ def check_codec(codec: Codec, width: int = 16) -> None:
     except CodecError:
         return
     raise AssertionError("arrays with a part missing were accepted")
+
+
+def _check_large(matrix: F32, codec: Codec) -> None:
+    """Write what is larger than half floats, and their squares, can be; or refuse it."""
+    for size in (np.float32(1e5), np.float32(1e9)):
+        for shifted in (matrix * size, (matrix + 1) * size):
+            try:
+                written = Table.encode(shifted, codec)
+            except CodecError:
+                continue
+            assert np.isfinite(written.decode()).all(), (
+                f"numbers of {size:g} were written as NaN or infinity; raise CodecError"
+            )
 
 
 def _check_saved(table: Table) -> None:

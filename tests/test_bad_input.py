@@ -104,7 +104,7 @@ def test_a_refusal_comes_before_training(
 ) -> None:
     seen: list[str] = []
     recipe = Recipe((("pq", {"subspaces": "4"}),), ("numpy", "onnx"))
-    with pytest.raises(TargetError, match="no ONNX op scans codec 'pq'"):
+    with pytest.raises(TargetError, match="onnx reads fp32, fp16, int8, int4, not codec 'pq'"):
         build(trained, dataset, recipe, tmp_path, progress=lambda *now: seen.append(now[2]))
     assert not seen
 

@@ -175,6 +175,12 @@ def test_sparing_scores_keeps_more_of_the_lists(model: DeviceModel, dataset: Dat
     assert kept[1] > kept[0]
 
 
+def test_scores_are_for_whole_rows(dataset: Dataset) -> None:
+    sparse = edgerec.compress(example_models()["sum"], "prune:share=0.9")
+    with pytest.raises(CompressError, match=r"quantize\.range: scores is for whole rows"):
+        edgerec.compress(sparse, "quantize:codec=int8,range=scores", dataset=dataset)
+
+
 @pytest.mark.parametrize("codec", [Int4Group(4), Int4Group(8, False), Int4Group(8, range="mse")])
 def test_group_codec_contract(codec: Int4Group) -> None:
     check_codec(codec)

@@ -58,7 +58,9 @@ def test_refusals(models: dict[str, DeviceModel]) -> None:
     personal = model.replace(
         encoder=(*model.encoder[:-1], renamed, Op("Add", ("star", "user_vector"), "user"))
     )
-    assert ExecuTorchTarget().refuse(personal, None) == ["the encoder reads user_vector"]
+    assert ExecuTorchTarget().refuse(personal, None) == [
+        "the encoder reads user_vector, which a call does not give"
+    ]
 
 
 def test_a_missing_runtime_says_where_to_install_it(

@@ -12,7 +12,7 @@ from edgerec.codecs import Codec, Fp16, Fp32, Int4, Int8
 from edgerec.device_model import DeviceModel
 from edgerec.errors import RuntimeMissingError, TargetError
 from edgerec.ops import Op
-from edgerec.plugin import Signature, top_k
+from edgerec.plugin import Signature, check_size, top_k
 from edgerec.reference import Reference
 from edgerec.target import export
 from edgerec.testing import example_models
@@ -61,9 +61,10 @@ def test_a_file_without_the_codecs_bytes_is_an_error() -> None:
     model = coded(Int8())
     content = lowered(model)
     with pytest.raises(TargetError, match="does not hold table 'items': codes"):
-        check(content, coded(Int8(), width=16), 10**6)
-    with pytest.raises(TargetError, match="at most"):
-        check(content, model, -10_000)
+        check(content, coded(Int8(), width=16))
+    check_size("tflite", len(content), model, 10_000)
+    with pytest.raises(TargetError, match=r"tflite: .* bytes, at most .* expected"):
+        check_size("tflite", len(content) + model.table_bytes, model, 10_000)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -132,7 +133,9 @@ def test_refusals() -> None:
     personal = model.replace(
         encoder=(*model.encoder[:-1], renamed, Op("Add", ("star", "user_vector"), "user"))
     )
-    assert TFLiteTarget().refuse(personal, None) == ["the encoder reads user_vector"]
+    assert TFLiteTarget().refuse(personal, None) == [
+        "the encoder reads user_vector, which a call does not give"
+    ]
 
 
 def test_a_model_beyond_two_gigabytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from edgerec.bundle import Bundle
 from edgerec.codecs import Codec, Fp16, Fp32, Int4, Int8
 from edgerec.data import Dataset
 from edgerec.device_model import DeviceModel
-from edgerec.errors import RuntimeMissingError, TargetError
+from edgerec.errors import ModelError, RuntimeMissingError, TargetError
 from edgerec.host import host
 from edgerec.ops import Op
 from edgerec.parity import measure_parity
@@ -115,6 +115,88 @@ def test_a_row_for_each_place_of_the_history(name: str, tmp_path: Path) -> None:
     assert len(host().target(name).load(bundle)(history, weights)[0]) == bundle.signature.returned
 
 
+#: Encoders over ``rows`` in which padded places count, and in which they do not.
+COUNTS = {
+    "a bias before the sum": [
+        Op("Mul", ("rows", "weights"), "weighted"),
+        Op("Gemm", ("weighted", "w", "b"), "dense"),
+        Op("Relu", ("dense",), "h"),
+        Op("ReduceSum", ("h",), "user"),
+    ],
+    "sigmoid": [
+        Op("Mul", ("rows", "weights"), "weighted"),
+        Op("Sigmoid", ("weighted",), "h"),
+        Op("ReduceSum", ("h",), "user"),
+    ],
+    "softmax without mask": [
+        Op("Softmax", ("weights",), "shares"),
+        Op("Mul", ("rows", "shares"), "weighted"),
+        Op("Mul", ("weighted", "weights"), "h"),
+        Op("ReduceSum", ("h",), "user"),
+    ],
+}
+DOES_NOT = {
+    "weighted last": [
+        Op("Gemm", ("rows", "w", "b"), "dense"),
+        Op("Mul", ("weights", "dense"), "h"),
+        Op("ReduceSum", ("h",), "user"),
+    ],
+    "softmax with mask": [
+        Op("MatMul", ("rows", "q"), "raw"),
+        Op("LeakyRelu", ("raw",), "bent"),
+        Op("Add", ("bent", "mask"), "masked"),
+        Op("Softmax", ("masked",), "shares"),
+        Op("Mul", ("rows", "shares"), "h"),
+        Op("ReduceSum", ("h",), "user"),
+    ],
+    "what keeps zeros": [
+        Op("Mul", ("rows", "weights"), "weighted"),
+        Op("MatMul", ("weighted", "w"), "a"),
+        Op("Tanh", ("a",), "b2"),
+        Op("LpNormalization", ("b2",), "c"),
+        Op("Add", ("c", "weighted"), "h"),
+        Op("ReduceSum", ("h",), "summed"),
+        Op("Gemm", ("summed", "w", "b"), "user"),
+    ],
+}
+
+
+@pytest.mark.parametrize("case", [*COUNTS, *DOES_NOT])
+@pytest.mark.parametrize("name", TARGETS)
+def test_padding_that_counts(name: str, case: str, tmp_path: Path) -> None:
+    rng, base = np.random.default_rng(0), example_models(300)["sum"]
+    d = base.width
+    given = {
+        "w": rng.normal(size=(d, d)).astype(np.float32),
+        "b": rng.normal(size=(1, d)).astype(np.float32),
+        "q": rng.normal(size=(d, 1)).astype(np.float32),
+    }
+    ops = (Op("Gather", ("items", "history"), "rows"), *(COUNTS | DOES_NOT)[case])
+    used = {name for op in ops for name in op.inputs}
+    model = base.replace(encoder=ops, constants={k: c for k, c in given.items() if k in used})
+    assert model.takes_any_length == (case in DOES_NOT)
+    export(model, name, tmp_path / "x.edgerec", top_k=20)  # proves it
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_names_that_a_runtime_may_not_like(name: str, tmp_path: Path) -> None:
+    model = example_models(300)["dense"]
+    new = {"w1": "conv1.weight", "w2": "factor", "past": "a.b-c"}
+    ops = tuple(
+        Op(op.kind, tuple(new.get(i, i) for i in op.inputs), op.output) for op in model.encoder
+    )
+    constants = {new.get(key, key): constant for key, constant in model.constants.items()}
+    tables = {new.get(key, key): table for key, table in model.tables.items()}
+    export(
+        model.replace(encoder=ops, constants=constants, tables=tables),
+        name,
+        tmp_path / "x.edgerec",
+        top_k=20,
+    )
+    with pytest.raises(ModelError, match="tables: expected a name of letters, digits"):
+        model.replace(tables=model.tables | {"a/b": model.tables["past"]})
+
+
 @pytest.mark.parametrize("items", [5003, 5120])
 @pytest.mark.parametrize("name", TARGETS)
 def test_the_best_of_groups_are_the_best(name: str, items: int, tmp_path: Path) -> None:
@@ -133,7 +215,7 @@ def test_a_small_catalogue_returns_all_of_it(name: str, tmp_path: Path) -> None:
 def test_refusals_say_why(name: str, models: dict[str, DeviceModel], tmp_path: Path) -> None:
     pruned = compress(models["sum"], "prune:share=0.9")
     with pytest.raises(
-        TargetError, match=f"target {name} cannot take this model: table 'items': no"
+        TargetError, match=f"target {name} cannot take this model: table 'items': {name} reads"
     ):
         export(pruned, name, tmp_path / "x.edgerec")
     assert list(tmp_path.iterdir()) == []

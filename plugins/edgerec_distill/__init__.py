@@ -78,6 +78,7 @@ class Distill(Compressor):
                 f"distill: the fp32 student would have {student.table_bytes:,} bytes, the model "
                 f"has {model.table_bytes:,}; distill first, then quantize"
             )
+        before = long_tail(model, context)
         twin = Twin(student)
         fine_tune(
             twin,
@@ -91,7 +92,7 @@ class Distill(Compressor):
             teacher=read_teachers(self.teacher) if self.teacher else model,
         )
         taught = twin.to_device_model()
-        before, after = long_tail([model, taught], context)
+        after = long_tail(taught, context)
         tail = {"long_tail_before": before, "long_tail_after": after, "head_share": HEAD_SHARE}
         return taught.replace(metadata={**model.metadata, "distill": tail})
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgerec.learn import batches
-from edgerec.plugin import Context, DeviceModel, Reference, long_tail_share
+from edgerec.learn import rank
+from edgerec.plugin import Context, DeviceModel, long_tail_share
 
 __all__ = ["HEAD_SHARE", "long_tail"]
 
@@ -13,20 +13,11 @@ __all__ = ["HEAD_SHARE", "long_tail"]
 HEAD_SHARE = 0.2
 
 
-def long_tail(models: list[DeviceModel], context: Context, users: int = 1000) -> list[float]:
-    """Share of each model's top 20 that is outside the popular part, over training histories."""
+def long_tail(model: DeviceModel, context: Context, users: int = 1000) -> float:
+    """Share of a model's top 20 that is outside the popular part, over training histories."""
     dataset = context.require_dataset("distill")
-    rows = models[0].items.rows
-    known = np.array([rows.get(item, -1) for item in dataset.items.ids])[dataset.train.items]
-    popularity = np.bincount(known[known >= 0], minlength=len(rows))
-    batch = next(batches(models[0], dataset, size=users, seed=context.seed))
-    history, weights = batch.history.numpy().astype(np.int32), batch.weights.numpy()
-    shares = []
-    for model in models:
-        oracle = Reference(model)
-        scores = oracle.logits(oracle.encode(history, weights))
-        past, places = np.nonzero(weights > 0)
-        scores[past, history[past, places]] = -np.inf
-        top = np.argpartition(-scores, min(20, len(rows)) - 1, axis=1)
-        shares.append(long_tail_share(top, popularity, head=HEAD_SHARE))
-    return shares
+    chosen = np.flatnonzero(np.diff(dataset.train.indptr))
+    if len(chosen) > users:
+        chosen = np.random.default_rng(context.seed).choice(chosen, users, replace=False)
+    popularity = dataset.train.counts(len(dataset.items))
+    return long_tail_share(rank(model, dataset, chosen), popularity, head=HEAD_SHARE)

@@ -19,6 +19,7 @@ import numpy as np
 
 from edgerec.plugin import (
     F32,
+    CompressError,
     Context,
     DeviceModel,
     Int4,
@@ -41,7 +42,10 @@ def spare_scores(model: DeviceModel, rounded: DeviceModel, context: Context) -> 
     name = model.head.table
     table = rounded.tables[name]
     if not isinstance(table.codec, Int4 | Int8):
-        return rounded
+        raise CompressError(
+            "quantize.range: scores is for whole rows of int8 or int4, the candidate table "
+            f"{name!r} is written by codec {table.codec.name}; leave it out"
+        )
     anew = round_for_scores(table, model.tables[name].decode(), user_metric(model, context))
     return rounded.replace(tables={**rounded.tables, name: anew})
 

@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from edgerec.plugin import (
     Bundle,
-    Device,
     DeviceModel,
     Payload,
     Runner,
@@ -17,26 +16,13 @@ from edgerec.plugin import (
     hookimpl,
 )
 
-#: Codecs with a scan that reads the codes as they are.
-CODECS = ("fp32", "fp16", "int8", "int4")
-
 
 @dataclass(frozen=True)
 class ExecuTorchTarget(Target):
     """ExecuTorch; int8, int4 and fp16 tables are scanned by the XNNPACK delegate."""
 
     name: ClassVar[str] = "executorch"
-
-    def refuse(self, model: DeviceModel, device: Device | None) -> list[str]:
-        """Codecs without a kernel."""
-        reasons = [
-            f"table {name!r}: no ExecuTorch kernel scans codec {table.codec.name!r}"
-            for name, table in model.tables.items()
-            if table.codec.name not in CODECS
-        ]
-        if model.needs_user_vector:
-            reasons.append("the encoder reads user_vector")
-        return reasons
+    codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
 
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:
         """Export a module that holds the codec's own arrays, and store each of them once."""

@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgerec.learn import Artefact
-from edgerec.plugin import DeviceModel, Signature, Table, TargetError
+from edgerec.learn import TorchArtefact
+from edgerec.plugin import DeviceModel, Signature, Table, check_size, group_size
 from edgerec_executorch.pte import share
 
 __all__ = ["lower"]
@@ -48,9 +48,6 @@ OVERHEAD = 128 * 1024
 #: the ones of a part are the file's only surplus, but each part takes the exporter a while.
 PART, PARTS = 2048, 24
 
-#: Most rows of a group of which only the maximum takes part in the first ``topk``.
-GROUP = 64
-
 #: Q: ops that mark what XNNPACK is to do in integers.
 Q = torch.ops.quantized_decomposed
 
@@ -64,9 +61,7 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
     module = Program(model, signature, INEXACT).eval()
     data = share(_export(module))
     gc.collect()  # the exporter leaves cycles that hold copies of the tables
-    limit = 1.02 * model.table_bytes + module.small_bytes + OVERHEAD
-    if len(data) > limit:
-        raise TargetError(f"executorch: {len(data):,} bytes, at most {limit:,.0f} expected")
+    check_size("executorch", len(data), model, OVERHEAD)
     return data
 
 
@@ -104,7 +99,7 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-class Program(Artefact):
+class Program(TorchArtefact):
     """The model in ops that ExecuTorch's exporter takes, its products in ones for XNNPACK."""
 
     def __init__(self, model: DeviceModel, signature: Signature, inexact: Collection[str]) -> None:
@@ -135,40 +130,24 @@ class Program(Artefact):
                 self.register_buffer(f"scan_scale_{i}", torch.ones(len(part)))
             self._parts = len(starts)
 
-    def rows(self, name: str, table: Table, rows: Tensor) -> Tensor:
-        """Read rows of a table as float[rows, d]."""
-        first = "codes" if "codes" in table.arrays else "values"
-        values = self.get_buffer(f"table_{name}_{first}").index_select(0, rows)
-        if table.codec.name == "int4":
-            values = (
-                torch.stack([values & 15, torch.bitwise_right_shift(values, 4)], 2)
-                .flatten(1)
-                .float()
-                - 8
-            )
-        values = values.float()
-        for key in ("scale", "offset"):
-            if key in table.arrays:
-                part = self.get_buffer(f"table_{name}_{key}").index_select(0, rows)
-                part = part.float()[:, None]
-                values = values * part if key == "scale" else values + part
-        return values
+    def halves(self, packed: Tensor) -> tuple[Tensor, Tensor]:
+        """Each code was stored with 8 added."""
+        low, high = packed & 15, torch.bitwise_right_shift(packed, 4)
+        return low.float() - 8, high.float() - 8
 
     def scan(self, name: str, table: Table, user: Tensor) -> Tensor:
         """Score all rows; what is not float32 by XNNPACK."""
         codec = table.codec.name
         if codec == "fp32":
-            values: Tensor = self.get_buffer(f"table_{name}_values") @ user.reshape(-1, 1)
-            return values.reshape(-1)
+            return (self.array(name, "values") @ user.reshape(-1, 1)).reshape(-1)
         if codec == "fp16":
-            small = user / user.abs().sum().clamp(min=1e-30)
-            return F.linear(small.half(), self.get_buffer("scan_values")).reshape(-1).float()
+            return F.linear(self.shrunk(user), self.get_buffer("scan_values")).reshape(-1).float()
         parts = list(self._products(user, -128 if codec == "int8" else -8))
         logits = torch.cat(parts) if len(parts) > 1 else parts[0]
         if codec == "int4":
-            logits = logits * self.get_buffer(f"table_{name}_scale").float()
+            logits = logits * self.array(name, "scale").float()
         if "offset" in table.arrays:
-            logits = logits + self.get_buffer(f"table_{name}_offset").float() * user.sum()
+            logits = logits + self.array(name, "offset").float() * user.sum()
         return logits
 
     def _products(self, user: Tensor, lowest: int) -> Iterator[Tensor]:
@@ -188,11 +167,10 @@ class Program(Artefact):
     def best(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Take the best of groups of neighbouring rows.
 
-        The k highest are in the k groups with the highest maxima, or among the few rows that no
-        group has; ``topk`` over all takes longer, and much longer on rising scores.
+        ``topk`` over all takes longer, and much longer on rising scores.
         """
         n = self.signature.items
-        size = min(GROUP, n // (4 * k))
+        size = group_size(n, k)
         if size < 2:
             scores, rows = torch.topk(logits, k)
             return scores, rows

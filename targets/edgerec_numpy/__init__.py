@@ -23,10 +23,6 @@ class NumpyTarget(Target):
 
     name: ClassVar[str] = "numpy"
 
-    def refuse(self, model: DeviceModel, device: object) -> list[str]:
-        """Any model but one that wants a user's own vector."""
-        return ["the encoder reads user_vector"] if model.needs_user_vector else []
-
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:
         """Write the model's own arrays; nothing is converted."""
         return model_payload(model)

@@ -20,27 +20,19 @@ from edgerec.plugin import (
     hookimpl,
 )
 
-#: Codecs with a scan that reads the codes as they are (fp16 is widened block by block).
-CODECS = ("fp32", "fp16", "int8", "int4")
-
 
 @dataclass(frozen=True)
 class OnnxTarget(Target):
     """ONNX for onnxruntime; int8 and int4 tables are scanned by integer kernels."""
 
     name: ClassVar[str] = "onnx"
+    codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
 
     def refuse(self, model: DeviceModel, device: Device | None) -> list[str]:
         """Codecs without a kernel, widths that the 4-bit kernel does not take."""
-        reasons = [
-            f"table {name!r}: no ONNX op scans codec {table.codec.name!r}"
-            for name, table in model.tables.items()
-            if table.codec.name not in CODECS
-        ]
+        reasons = super().refuse(model, device)
         if model.tables[model.head.table].codec.name == "int4" and model.width % 16:
             reasons.append(f"int4: MatMulNBits takes widths that 16 divides, got {model.width}")
-        if model.needs_user_vector:
-            reasons.append("the encoder reads user_vector")
         return reasons
 
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:

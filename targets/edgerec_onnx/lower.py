@@ -30,8 +30,9 @@ from edgerec.plugin import (
     Payload,
     Signature,
     Table,
-    TargetError,
     candidate_factor,
+    check_size,
+    group_size,
 )
 from edgerec_onnx.floats import Floats
 from edgerec_onnx.graph import Dims, Graph
@@ -44,9 +45,6 @@ __all__ = ["lower"]
 #: Room for nodes, names and shapes.
 OVERHEAD = 64 * 1024
 
-#: Most rows of a group of which only the maximum takes part in the first TopK.
-GROUP = 64
-
 
 def lower(model: DeviceModel, signature: Signature) -> Payload:
     """Return the graph, ``model.onnx``, and the files of its external data.
@@ -55,11 +53,10 @@ def lower(model: DeviceModel, signature: Signature) -> Payload:
         TargetError: the file is larger than its tables account for.
     """
     graph, head = Graph(), model.head.table
-    used = {op.inputs[0] for op in model.encoder if op.kind == "Gather"} | {head}
     factor = candidate_factor(model)
     tables = {
         name: _lay_out(graph, name, model.tables[name], factor if name == head else None)
-        for name in sorted(used)
+        for name in model.used_tables
     }
     user = _encoder(graph, model, tables)
     if model.head.kind == "cosine":
@@ -84,13 +81,8 @@ def lower(model: DeviceModel, signature: Signature) -> Payload:
         {"history": (np.int32, past), "weights": (np.float32, past)},
         {"ids": (np.int32, found), "scores": (np.float32, found)},
     )
-    small = sum(c.nbytes for c in model.constants.values()) + (
-        0 if factor is None else factor.nbytes
-    )
-    limit = 1.02 * model.table_bytes + small + OVERHEAD
     written = len(data) + sum(array.nbytes for array in graph.files.values())
-    if written > limit:
-        raise TargetError(f"onnx: {written:,} bytes, at most {limit:,.0f} expected")
+    check_size("onnx", written, model, OVERHEAD)
     return {"model.onnx": data, **graph.files}
 
 
@@ -165,10 +157,10 @@ def _normalize(graph: Graph, value: str) -> str:
 def _best(graph: Graph, logits: str, n: int, most: int, k: str) -> tuple[str, str]:
     """Scores float[1, k] and rows int64[k] of the k highest of float[1, n], k at most ``most``.
 
-    TopK over a million takes a good part of the time of a scan. The k highest are in the k
-    groups of neighbouring rows with the highest maxima, or among the few rows that no group has.
+    TopK over a million takes a good part of the time of a scan, so it sees groups' maxima. The few
+    rows that no group has are in the second TopK.
     """
-    size = min(GROUP, n // (4 * most))
+    size = group_size(n, most)
     if size < 2:
         scores, rows = graph.add("TopK", logits, k, outputs=2, axis=1)
         return scores, graph.add("Reshape", rows, graph.constant([-1]))

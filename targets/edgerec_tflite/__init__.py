@@ -17,9 +17,6 @@ from edgerec.plugin import (
     hookimpl,
 )
 
-#: Codecs with a scan that reads the codes as they are (fp16 is widened on loading).
-CODECS = ("fp32", "fp16", "int8", "int4")
-
 #: A FlatBuffer's offsets are signed 32-bit; the catalogue's tables need nearly all of it.
 MAX_TABLE_BYTES = 2**31 - 2**20
 
@@ -37,21 +34,16 @@ class TFLiteTarget(Target):
     """TFLite with builtin ops alone; int8 and int4 tables are scanned by integer kernels."""
 
     name: ClassVar[str] = "tflite"
+    codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
 
     def refuse(self, model: DeviceModel, device: Device | None) -> list[str]:
         """Codecs without a kernel, and files beyond what the format can hold."""
-        reasons = [
-            f"table {name!r}: no TFLite op scans codec {table.codec.name!r}"
-            for name, table in model.tables.items()
-            if table.codec.name not in CODECS
-        ]
+        reasons = super().refuse(model, device)
         if model.table_bytes > MAX_TABLE_BYTES:
             reasons.append(
                 f"the tables have {model.table_bytes:,} bytes, a .tflite file holds "
                 f"{MAX_TABLE_BYTES:,}; use a smaller codec or fewer items"
             )
-        if model.needs_user_vector:
-            reasons.append("the encoder reads user_vector")
         return reasons
 
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:

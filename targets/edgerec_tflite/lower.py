@@ -27,6 +27,8 @@ from edgerec.plugin import (
     Table,
     TargetError,
     candidate_factor,
+    check_size,
+    group_size,
 )
 from edgerec_tflite.graph import Graph, Shape, Tensor, buffers
 
@@ -37,9 +39,6 @@ INEXACT = ("int8", "int4")
 
 #: Room for ops, names and shapes.
 OVERHEAD = 32 * 1024
-
-#: Most rows of a group of which only the maximum takes part in the first TOPK_V2.
-GROUP = 64
 
 
 def lower(model: DeviceModel, signature: Signature) -> bytes:
@@ -55,15 +54,14 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
     data = writer.graph.build(
         {"history": history, "weights": weights}, {"ids": ids, "scores": scores}, "edgerec"
     )
-    allowed = sum(c.nbytes for c in model.constants.values()) + OVERHEAD
-    allowed += 0 if writer.factor is None else writer.factor.nbytes
-    check(data, model, allowed)
+    check(data, model)
+    check_size("tflite", len(data), model, OVERHEAD)
     return data
 
 
 def _group(n: int, k: int) -> int:
     """Rows of a group: as many as divide n, where that is much of what there may be."""
-    most = min(GROUP, n // (4 * k))
+    most = group_size(n, k)
     return next((size for size in range(most, most // 2, -1) if n % size == 0), most)
 
 
@@ -80,26 +78,20 @@ def _layout(table: Table, k: int) -> Shape:
     return (1, n) if halves or size < 2 or n % size else (size, n // size)
 
 
-def check(data: bytes, model: DeviceModel, allowed: int) -> None:
+def check(data: bytes, model: DeviceModel) -> None:
     """Read the file back: each array of a table that is used is there, byte for byte.
 
     The limit on the size rules a second copy of a large one out.
 
     Raises:
-        TargetError: one is missing, or the file is larger than the tables and ``allowed``.
+        TargetError: one is missing.
     """
     stored = buffers(data)
-    used = {op.inputs[0] for op in model.encoder if op.kind == "Gather"} | {model.head.table}
-    for name in sorted(used):
+    for name in model.used_tables:
         for key, array in model.tables[name].arrays.items():
             raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
             if not any(np.array_equal(raw, buffer) for buffer in stored):
                 raise TargetError(f"tflite: the file does not hold table {name!r}: {key}")
-    limit = 1.02 * model.table_bytes + allowed
-    if len(data) > limit:
-        raise TargetError(
-            f"tflite: the file has {len(data):,} bytes, at most {limit:,.0f} expected"
-        )
 
 
 class Writer:

@@ -12,7 +12,6 @@ from typing import ClassVar
 
 from edgerec.plugin import (
     Bundle,
-    Device,
     DeviceModel,
     Payload,
     Runner,
@@ -21,27 +20,13 @@ from edgerec.plugin import (
     hookimpl,
 )
 
-#: Codecs that the interpreter's kernels read.
-CODECS = ("fp32", "fp16", "int8", "int4")
-
 
 @dataclass(frozen=True)
 class TorchScriptTarget(Target):
     """Lite interpreter module; int8 and int4 tables are scanned by integer products."""
 
     name: ClassVar[str] = "torchscript"
-
-    def refuse(self, model: DeviceModel, device: Device | None) -> list[str]:
-        """Codecs that no kernel of the interpreter reads as they are stored."""
-        reasons = [
-            f"table {name!r}: no kernel of the lite interpreter reads codec {table.codec.name!r} "
-            "as it is stored; use int8 or int4"
-            for name, table in model.tables.items()
-            if table.codec.name not in CODECS
-        ]
-        if model.needs_user_vector:
-            reasons.append("the encoder reads user_vector")
-        return reasons
+    codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
 
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:
         """Trace a module that holds the codec's own arrays."""

@@ -28,8 +28,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgerec.learn import Artefact
-from edgerec.plugin import DeviceModel, Signature, Table, TargetError
+from edgerec.learn import TorchArtefact
+from edgerec.plugin import DeviceModel, Signature, Table, check_size, group_size
 
 __all__ = ["lower"]
 
@@ -42,9 +42,6 @@ OVERHEAD = 64 * 1024
 #: Rows of an integer table that are scanned at a time: their products, and the halves of int4,
 #: stay in the cache. Each block is a few lines of the traced code.
 BLOCK = 65536
-
-#: Most rows of a group of which only the maximum takes part in the first topk.
-GROUP = 64
 
 
 def lower(model: DeviceModel, signature: Signature) -> bytes:
@@ -67,42 +64,30 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
             path = Path(folder) / "model.ptl"
             traced._save_for_lite_interpreter(str(path))
             data = path.read_bytes()
-    limit = 1.02 * model.table_bytes + module.small_bytes + OVERHEAD
-    if len(data) > limit:
-        raise TargetError(f"torchscript: {len(data):,} bytes, at most {limit:,.0f} expected")
+    check_size("torchscript", len(data), model, OVERHEAD)
     return data
 
 
-class Lite(Artefact):
+class Lite(TorchArtefact):
     """The model in ops that the lite interpreter runs."""
 
     def stored(self, array: NDArray[Any]) -> Tensor:
         """The same bytes; shifts of int8 keep the sign of a code, those of uint8 don't."""
         return self.tensor(array.view(np.int8) if array.dtype == np.uint8 else array)
 
-    def rows(self, name: str, table: Table, rows: Tensor) -> Tensor:
-        """Read rows of a table as float[rows, d]."""
-        first = "codes" if "codes" in table.arrays else "values"
-        values = self.get_buffer(f"table_{name}_{first}").index_select(0, rows)
-        if table.codec.name == "int4":
-            values = torch.stack([(values << 4) >> 4, values >> 4], 2).flatten(1)
-        values = values.float()
-        if "scale" in table.arrays:
-            values = values * self.get_buffer(f"table_{name}_scale")[rows][:, None]
-        if "offset" in table.arrays:
-            values = values + self.get_buffer(f"table_{name}_offset")[rows][:, None]
-        return values
+    def halves(self, packed: Tensor) -> tuple[Tensor, Tensor]:
+        """Shifts of int8 keep the sign."""
+        return (packed << 4) >> 4, packed >> 4
 
     def scan(self, name: str, table: Table, user: Tensor) -> Tensor:
         """Score all rows: in float32 and half floats by one product, in integers block by block."""
         if table.codec.name == "fp32":
-            return self.get_buffer(f"table_{name}_values") @ user[0]
+            return self.array(name, "values") @ user[0]
         if table.codec.name == "fp16":
-            small = user[0] / user.abs().sum().clamp(min=1e-30)
-            return (self.get_buffer(f"table_{name}_values") @ small.half()).float()
+            return (self.array(name, "values") @ self.shrunk(user[0])).float()
         step = user.abs().max().clamp(min=1e-30) / 127
         rounded = (user[0] / step).round().to(torch.int8)[:, None]
-        codes = self.get_buffer(f"table_{name}_codes")
+        codes = self.array(name, "codes")
         product: Callable[[Tensor, Tensor], Tensor] = torch._int_mm
         if table.codec.name == "int4":
             step, product = step / 16, _halves
@@ -111,9 +96,9 @@ class Lite(Artefact):
         for start in range(0, table.shape[0], BLOCK):
             block = slice(start, start + BLOCK)
             products = product(codes[block], rounded)[:, 0].float()
-            part = products * self.get_buffer(f"table_{name}_scale")[block].float()
+            part = products * self.array(name, "scale")[block].float()
             if "offset" in table.arrays:
-                offset = self.get_buffer(f"table_{name}_offset")[block].float()
+                offset = self.array(name, "offset")[block].float()
                 part = part * step + offset * user.sum()
             logits[block] = part
         return logits
@@ -121,11 +106,10 @@ class Lite(Artefact):
     def best(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Take the best of groups: topk makes pairs of 16 bytes of all it is given.
 
-        Rows r, r + m, r + 2 m, … are group r of m; the k highest are in the k groups with the
-        highest maxima, or among the rows of no group.
+        Rows r, r + m, r + 2 m, … are group r of m; the last few rows are in no group.
         """
         n = self.signature.items
-        size = min(GROUP, n // (4 * k))
+        size = group_size(n, k)
         if size < 2:
             scores, rows = torch.topk(logits, k)
             return scores, rows

@@ -23,13 +23,14 @@ from edgerec.twin import apply_op
 if TYPE_CHECKING:
     from edgerec.target import Signature
 
-__all__ = ["Artefact"]
+__all__ = ["TorchArtefact"]
 
 
-class Artefact(nn.Module, abc.ABC):
+class TorchArtefact(nn.Module, abc.ABC):
     """history int32[H], weights float[H] to ids int32[R], scores float[R].
 
-    Buffers are ``table_{table}_{array}``, and ``small_{constant}`` for what is not a table's.
+    Buffers are numbered, ``table_{i}_{array}`` and ``small_{i}`` for what is not a table's: a
+    name of the model's need not be one of torch's.
 
     Args:
         model: what is lowered.
@@ -40,11 +41,12 @@ class Artefact(nn.Module, abc.ABC):
     def __init__(self, model: DeviceModel, signature: Signature, inexact: Collection[str]) -> None:
         super().__init__()
         self.model, self.signature, self.inexact = model, signature, inexact
+        self._number = {name: i for i, name in enumerate([*model.tables, *model.constants])}
         for name, table in model.tables.items():
             for key, array in table.arrays.items():
-                self.register_buffer(f"table_{name}_{key}", self.stored(array))
+                self.register_buffer(f"table_{self._number[name]}_{key}", self.stored(array))
         for name, constant in model.constants.items():
-            self.register_buffer(f"small_{name}", self.tensor(constant))
+            self.register_buffer(f"small_{self._number[name]}", self.tensor(constant))
         factor = candidate_factor(model)
         self.small_factor: Tensor | None
         self.register_buffer("small_factor", None if factor is None else self.tensor(factor))
@@ -62,8 +64,8 @@ class Artefact(nn.Module, abc.ABC):
         """One of a table's arrays as the runtime reads it; the same bytes, or as many."""
 
     @abc.abstractmethod
-    def rows(self, name: str, table: Table, rows: Tensor) -> Tensor:
-        """Read rows of a table as float[rows, d]."""
+    def halves(self, packed: Tensor) -> tuple[Tensor, Tensor]:
+        """The codes in the low and the high halves of packed ones."""
 
     @abc.abstractmethod
     def scan(self, name: str, table: Table, user: Tensor) -> Tensor:
@@ -73,10 +75,27 @@ class Artefact(nn.Module, abc.ABC):
     def best(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Scores float[k] and rows int64[k] of the k highest of float[n]."""
 
-    @property
-    def small_bytes(self) -> int:
-        """Bytes beside those of tables."""
-        return sum(b.nbytes for name, b in self.named_buffers() if name.startswith("small"))
+    def array(self, table: str, key: str) -> Tensor:
+        """One of a table's arrays, as it is stored."""
+        return self.get_buffer(f"table_{self._number[table]}_{key}")
+
+    def rows(self, name: str, table: Table, rows: Tensor) -> Tensor:
+        """Read rows of a table as float[rows, d]."""
+        first = "codes" if "codes" in table.arrays else "values"
+        values = self.array(name, first).index_select(0, rows)
+        if table.codec.name == "int4":
+            values = torch.stack(self.halves(values), 2).flatten(1)
+        values = values.float()
+        for key in ("scale", "offset"):
+            if key in table.arrays:
+                part = self.array(name, key).index_select(0, rows).float()[:, None]
+                values = values * part if key == "scale" else values + part
+        return values
+
+    @staticmethod
+    def shrunk(user: Tensor) -> Tensor:
+        """U / Σ|u| in half floats: no product of it with half floats overflows."""
+        return (user / user.abs().sum().clamp(min=1e-30)).half()
 
     def forward(self, history: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Encode, scan, and score what an inexact scan proposes again."""
@@ -107,7 +126,8 @@ class Artefact(nn.Module, abc.ABC):
         values = {"weights": weights}
         if any("mask" in op.inputs for op in self.model.encoder):
             values["mask"] = (weights == 0).to(weights.dtype) * MASKED
-        values |= {name: self.get_buffer(f"small_{name}") for name in self.model.constants}
+        for name in self.model.constants:
+            values[name] = self.get_buffer(f"small_{self._number[name]}")
         for op in self.model.encoder:
             if op.kind == "Gather":
                 name = op.inputs[0]
