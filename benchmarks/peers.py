@@ -70,7 +70,8 @@ def faiss(table: F32, key: str) -> tuple[Scan, int, str]:
     index = faiss.index_factory(table.shape[1], key, faiss.METRIC_INNER_PRODUCT)
     index.train(table[:100_000])
     index.add(table)
-    bits = {"Flat": 32 * 64, "SQ8": 8 * 64, "SQ4": 4 * 64, "PQ16x4fs": 4 * 16}[key]
+    width = table.shape[1]
+    bits = {"Flat": 32 * width, "SQ8": 8 * width, "SQ4": 4 * width, "PQ16x4fs": 4 * 16}[key]
     return lambda u: index.search(u[None], TOP)[1][0], len(table) * bits // 8, "faiss-cpu"
 
 

@@ -167,8 +167,9 @@ def run(
         scorer.recommend(history, k)
         times.append((time.perf_counter() - start) * 1e3)
     peak = peak_rss_bytes()
-    table = bundle.manifest["tables"][bundle.manifest["head"]["table"]]["bytes"]
-    reads, scans = by_turns(int(table), lambda i: scorer.recommend(known[i % len(known)], k))
+    reads, scans = by_turns(
+        bundle.table_bytes, lambda i: scorer.recommend(known[i % len(known)], k)
+    )
     return {
         "bundle": Path(path).name,
         "target": bundle.target,

@@ -99,7 +99,10 @@ class Bundle:
             raise BundleError(f"{self.path}: normalization and recency should be finite")
         for part in self.payload:
             _check_part(part, self.path)
-        str(self.target + self.codec)
+        if not (isinstance(self.manifest["target"], str) and isinstance(self.codec, str)):
+            raise BundleError(f"{self.path}: target and codec should be names")
+        if not (isinstance(self.table_bytes, int) and self.table_bytes >= 0):
+            raise BundleError(f"{self.path}: the table's bytes should be a number")
 
     @property
     def path(self) -> Path:
@@ -124,7 +127,20 @@ class Bundle:
     @property
     def codec(self) -> str:
         """Name of the candidate table's codec."""
-        return str(self.manifest["tables"][self.manifest["head"]["table"]]["codec"])
+        name: str = self._candidates["codec"]
+        return name
+
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of the candidate table."""
+        size: int = self._candidates["bytes"]
+        return size
+
+    @property
+    def _candidates(self) -> Mapping[str, Any]:
+        """What the manifest says of the candidate table."""
+        table: Mapping[str, Any] = self.manifest["tables"][self.manifest["head"]["table"]]
+        return table
 
     @property
     def normalization(self) -> float:
@@ -169,9 +185,9 @@ class Bundle:
 
         return read_payload_model(self.container, self.items, host().codecs)
 
-    def place(self, part: str) -> int:
+    def offset(self, part: str) -> int:
         """Where a payload part starts in the file, for a runtime that maps it itself."""
-        return self.container.place(f"payload/{part}")
+        return self.container.offset(f"payload/{part}")
 
     def unpack(self, folder: str | Path) -> None:
         """Write each payload part to a file of its name, as apps on phones and in browsers take it.

@@ -371,17 +371,20 @@ def _ranged(products: Callable[[slice], F32], arrays: Arrays, user: F32) -> Call
     return score
 
 
-def pack4(codes: NDArray[np.int8]) -> NDArray[np.uint8]:
-    """Pack int8[n, d] codes in [-8, 7] into uint8[n, d / 2], low half first."""
-    nibbles = codes.astype(np.uint8) & 0x0F
-    return np.ascontiguousarray(nibbles[:, 0::2] | (nibbles[:, 1::2] << 4))
+def pack4(codes: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+    """Pack codes [..., d] of 4 bits into uint8[..., d / 2], low half first; an odd d ends in 0."""
+    *others, d = codes.shape
+    nibbles = np.zeros((*others, d + d % 2), np.uint8)
+    nibbles[..., :d] = codes & 0x0F
+    return np.ascontiguousarray(nibbles[..., 0::2] | (nibbles[..., 1::2] << 4))
 
 
 def unpack4(packed: NDArray[np.uint8]) -> NDArray[np.int8]:
-    """Undo ``pack4``."""
-    codes = np.empty((packed.shape[0], packed.shape[1] * 2), np.int8)
-    codes[:, 0::2] = (packed << 4).view(np.int8) >> 4
-    codes[:, 1::2] = packed.view(np.int8) >> 4
+    """Undo ``pack4`` of codes in [-8, 7], int8[..., d]; ``& 15`` gives those in [0, 15]."""
+    *others, half = packed.shape
+    codes = np.empty((*others, 2 * half), np.int8)
+    codes[..., 0::2] = (packed << 4).view(np.int8) >> 4
+    codes[..., 1::2] = packed.view(np.int8) >> 4
     return codes
 
 

@@ -1,4 +1,4 @@
-"""The file format, on one page. Bundles and saved device models are both containers.
+"""The file format, on one page: of bundles, saved models, datasets and states of training.
 
 ::
 
@@ -66,6 +66,11 @@ def write_container(
         entries[name] = entry | {"dtype": dtype, "shape": list(array.shape)}
         views.append(view)
     header = _layout(kind, meta, entries)
+    if len(header) > MAX_HEADER:
+        raise BundleError(
+            f"{path}: the header would have {len(header):,} bytes, and at most {MAX_HEADER:,} are "
+            "read; keep less in the metadata"
+        )
     with atomic_write(path) as file:
         file.write(MAGIC + len(header).to_bytes(8, "little"))
         file.write(hashlib.sha256(header).digest() + header)
@@ -131,7 +136,7 @@ class Container:
         """Size of a section in bytes."""
         return int(self._entry(name)["size"])
 
-    def place(self, name: str) -> int:
+    def offset(self, name: str) -> int:
         """Where a section starts in the file."""
         return int(self._entry(name)["offset"])
 
@@ -186,7 +191,9 @@ class Container:
         if self._map[:8] != MAGIC:
             raise BundleError(f"{self.path}: not an edgerec file (it does not begin with EDGEREC1)")
         length = int.from_bytes(self._map[8:16], "little")
-        if length > MAX_HEADER or 48 + length > self.size:
+        if length > MAX_HEADER:
+            raise self._damaged(f"the header should have at most {MAX_HEADER:,} bytes")
+        if 48 + length > self.size:
             raise self._damaged("the header is longer than the file")
         raw = self._map[48 : 48 + length]
         if hashlib.sha256(raw).digest() != self._map[16:48]:

@@ -67,7 +67,8 @@ ATTACKS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "not ours": (lambda raw: b"PK" + raw[2:], "not an edgerec file"),
     "cut short": (lambda raw: raw[:-1], "damaged"),
     "one byte more": (lambda raw: raw + b"\0", "damaged"),
-    "huge header": (lambda raw: raw[:8] + b"\xff" * 8 + raw[16:], "header is longer"),
+    "huge header": (lambda raw: raw[:8] + b"\xff" * 8 + raw[16:], "should have at most 16,777,216"),
+    "long header": (lambda raw: raw[:8] + b"\xff\xff\0" + raw[11:], "header is longer"),
     "header flipped": (lambda raw: raw[:60] + bytes([raw[60] ^ 1]) + raw[61:], "header does not"),
     "padding used": (lambda raw: raw[:-1] + b"!", "padding is not zero"),
     "not json": (lambda raw: reheader(raw, lambda h: b"{"), "not JSON"),
@@ -88,6 +89,12 @@ ATTACKS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "object dtype": (lambda raw: reheader(raw, entry("dtype", "|O")), "malformed"),
     "extra field": (lambda raw: reheader(raw, entry("extra", 1)), "malformed"),
 }
+
+
+def test_a_header_that_could_not_be_read_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="keep less in the metadata"):
+        write_container(tmp_path / "x", "a", {"long": "x" * 2**24}, {})
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,22 @@ def test_every_hook_and_door_is_documented() -> None:
     guide = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text("utf-8")
     hooks = [name for name in vars(hookspecs) if name.startswith("edgerec_")]
     assert [name for name in [*hooks, *plugin.__all__] if f"`{name}`" not in guide] == []
+
+
+def test_the_contract_on_imports_names_every_module() -> None:
+    """import-linter has no list of what is allowed, only of what is not."""
+    root = Path(__file__).parents[1]
+    tool = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]
+    (contract,) = [
+        c for c in tool["importlinter"]["contracts"] if c["name"].startswith("Plugins import only")
+    ]
+    modules = {
+        f"edgerec.{path.stem}"
+        for path in (root / "edgerec").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    doors = {"edgerec.plugin", "edgerec.learn", "edgerec.__init__", "edgerec.__main__"}
+    assert set(contract["forbidden_modules"]) == modules - doors
 
 
 def test_a_third_party_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, Above, Arrays, Codec, CodecError, normalize
+from edgerec.plugin import F32, Above, Arrays, Codec, CodecError, normalize, pack4, unpack4
 from edgerec_pq.kmeans import Shape, assign, learn, lookup
 from edgerec_pq.runs import (
     Layout,
@@ -108,19 +108,19 @@ class PQ(Codec):
         """
         numbers, scales, _ = rounded(words, self.word_bits)
         arrays: dict[str, NDArray[Any]] = {
-            "codes": _pack(codes) if self.bits == 4 else codes.astype(np.uint8),
+            "codes": pack4(codes) if self.bits == 4 else codes.astype(np.uint8),
             "words": numbers[:1] if self.word_bits == 4 else numbers,
             "scales": scales,
         }
         if self.word_bits == 4:
-            arrays["later"] = _pack(numbers[1:] + ZERO)
+            arrays["later"] = pack4(numbers[1:] + ZERO)
         return arrays | runs_arrays(ends, levels) if self.runs else arrays
 
     def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
         """Look codewords up, add, and give rows their length."""
         codes = arrays["codes"][rows]
         if self.bits == 4:
-            codes = _unpack(codes)[:, : self.subspaces * self.stages]
+            codes = (unpack4(codes) & 15)[:, : self.subspaces * self.stages]
         values = lookup(codes, self._words(arrays))
         if self.runs:
             values *= levels_of(arrays, rows)[:, None]
@@ -200,7 +200,7 @@ class PQ(Codec):
         """Codewords float32[S, k, d]."""
         words = arrays["words"]
         if self.word_bits == 4:
-            later = _unpack(arrays["later"]).astype(np.int8) - np.int8(ZERO)
+            later = (unpack4(arrays["later"]) & 15) - np.int8(ZERO)
             words = np.concatenate([words, later])
         return words.astype(np.float32) * arrays["scales"].astype(np.float32)[:, :, None]
 
@@ -225,17 +225,3 @@ def fitted(matrix: F32, found: F32) -> tuple[F32, F32]:
     """The factor of each found row that comes nearest to the matrix, at least 0, and its square."""
     squares = np.maximum(np.square(found).sum(1), 1e-6)
     return np.maximum((matrix * found).sum(1), 0) / squares, squares
-
-
-def _pack(codes: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-    """Two 4-bit codes a byte of the last axis, low half first."""
-    even = np.zeros((*codes.shape[:-1], codes.shape[-1] + codes.shape[-1] % 2), np.uint8)
-    even[..., : codes.shape[-1]] = codes
-    return np.ascontiguousarray(even[..., 0::2] | (even[..., 1::2] << 4))
-
-
-def _unpack(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    codes = np.empty((*packed.shape[:-1], packed.shape[-1] * 2), np.uint8)
-    codes[..., 0::2] = packed & 15
-    codes[..., 1::2] = packed >> 4
-    return codes

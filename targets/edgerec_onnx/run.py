@@ -31,7 +31,7 @@ def load(bundle: Bundle, threads: int) -> Runner:
     # External data is mapped by onnxruntime itself; what is handed over it copies.
     path = bundle.path.resolve()
     options.add_session_config_entry(FOLDER, str(path.parent))
-    places = {part: bundle.place(part) for part in bundle.payload if part != "model.onnx"}
+    places = {part: bundle.offset(part) for part in bundle.payload if part != "model.onnx"}
     session = onnxruntime.InferenceSession(
         relocate(bundle.read("model.onnx"), path.name, places),
         options,
