@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from edgerec.blame import blame
 from edgerec.device_model import DeviceModel
 from edgerec.errors import CompressError
 
@@ -126,7 +127,8 @@ def compress(
     steps: list[Step] = []
     for number, compressor in enumerate(chain, 1):
         start = time.perf_counter()
-        after: Any = compressor.compress(model, context)
+        with blame(f"step {number} ({compressor.name})", CompressError):
+            after: Any = compressor.compress(model, context)
         if not isinstance(after, DeviceModel):
             raise CompressError(
                 f"step {number} ({compressor.name}): returned {type(after).__name__}, not a "

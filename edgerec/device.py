@@ -79,7 +79,7 @@ class Device:
         source: where its memory and runtimes are documented.
 
     Raises:
-        OptionError: the name could not be a folder's.
+        OptionError: the name could not be a folder's, or a value is of the wrong type.
     """
 
     name: str
@@ -89,6 +89,10 @@ class Device:
     source: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.budget, Budget):
+            raise OptionError(f"device: budget: expected a Budget, got {self.budget!r}")
+        if not isinstance(self.targets, tuple) or not all(isinstance(t, str) for t in self.targets):
+            raise OptionError(f"device: targets: expected a tuple of names, got {self.targets!r}")
         if not re.fullmatch(r"\w[\w.+ -]*", self.name):
             raise OptionError(
                 f"device: name: expected letters, digits, spaces and . _ + -, got {self.name!r}"
@@ -108,7 +112,10 @@ def load_device(path: str | Path) -> Device:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise OptionError(f"{path}: not a TOML file: {error}") from None
     if set(content) != {"device"} or not isinstance(content["device"], dict):
-        raise OptionError(f"{path}: expected one [device] table, got {sorted(content) or 'none'}")
+        raise OptionError(
+            f"{path}: expected one table, [device], with name, targets and limits in it; got "
+            f"{', '.join(sorted(content)) or 'nothing'}"
+        )
     return device_from(content["device"], str(path))
 
 

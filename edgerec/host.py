@@ -25,6 +25,9 @@ __all__ = ["GROUP", "Host", "Plugin", "host"]
 
 GROUP = "edgerec"
 
+#: Who owns the codecs that are always there.
+CORE = "edgerec"
+
 T = TypeVar("T")
 
 
@@ -59,7 +62,8 @@ class Host:
     """Loads plugins from entry points and hands out what they provide, by name.
 
     A plugin that cannot be loaded is unregistered and listed with its reason; asking for
-    something by a name that a broken plugin might have provided names that plugin.
+    something by a name that a broken plugin might have provided names that plugin. A name that two
+    plugins provide is neither's; what else they provide is there.
 
     Args:
         entry_points: what to load; the installed group ``edgerec`` by default.
@@ -85,12 +89,16 @@ class Host:
         self._targets: Registry[type[Target]] = Registry("target", "edgerec_targets", Target)
         self._devices: Registry[Device] = Registry("device", "edgerec_devices", Device)
         for name, codec in CODECS.items():
-            self._codecs.entries[name], self._codecs.owners[name] = codec, "edgerec"
+            self._codecs.entries[name], self._codecs.owners[name] = codec, CORE
         for entry_point in sorted(set(entry_points), key=lambda e: e.name):
             plugin = self._load(entry_point)
             self.plugins.append(plugin)
             if strict and plugin.error:
                 raise PluginError(f"plugin {_label(plugin)} is broken: {plugin.error}")
+            for kind, names in plugin.provides.items() if strict else ():
+                for name in names:
+                    if clash := self.clash(kind, name):
+                        raise PluginError(clash)
 
     def _load(self, entry_point: importlib.metadata.EntryPoint) -> Plugin:
         dist = entry_point.dist
@@ -137,23 +145,26 @@ class Host:
         return provided
 
     def _add(self, provided: list[tuple[Registry[Any], dict[str, Any]]], owner: str) -> None:
-        """Take all that a plugin provides, or nothing where a name is taken."""
-        clashes = [(r, name) for r, things in provided for name in things if name in r.owners]
-        for registry, name in clashes:
-            if registry.owners[name] != "edgerec":  # core's own stay
-                registry.entries.pop(name, None)
-            registry.clashes[name] = (
-                f"{registry.kind} {name!r} is provided by both {registry.owners[name]} and "
-                f"{owner}; uninstall one of them"
-            )
-        if clashes:
-            raise PluginError("; ".join(r.clashes[name] for r, name in clashes))
+        """Take what a plugin provides; a name that is taken is nobody's, or core's."""
         for registry, things in provided:
-            registry.entries |= things
-            registry.owners |= dict.fromkeys(things, owner)
+            for name, thing in things.items():
+                if name not in registry.owners:
+                    registry.entries[name], registry.owners[name] = thing, owner
+                    continue
+                if registry.owners[name] != CORE:
+                    registry.entries.pop(name, None)
+                registry.clashes[name] = (
+                    f"{registry.kind} {name!r} is provided by both {registry.owners[name]} and "
+                    f"{owner}; uninstall one of them"
+                )
+
+    def clash(self, kind: str, name: str) -> str | None:
+        """What is wrong with a name that two plugins provide; none if only one does."""
+        registries = (self._codecs, self._compressors, self._targets, self._devices)
+        return next((r.clashes.get(name) for r in registries if r.kind == kind), None)
 
     def _get(self, registry: Registry[T], name: str) -> T:
-        if name in registry.clashes:
+        if name in registry.clashes and name not in registry.entries:
             raise PluginError(registry.clashes[name])
         if name not in registry.entries:
             broken = "; ".join(f"{_label(p)}: {p.error}" for p in self.plugins if p.error)
@@ -233,8 +244,26 @@ def _check_thing(thing: Any, registry: Registry[Any]) -> None:
         raise PluginError(f"{thing.__name__} should be a frozen dataclass")
     if missing := sorted(getattr(thing, "__abstractmethods__", ())):
         raise PluginError(f"{thing.__name__} lacks {', '.join(missing)}")
+    if registry.base is Compressor:
+        _check_space(thing)
     if registry.base is Target:
         # Targets are also made without options: all of them, for a device that names none.
         for option in dataclasses.fields(thing):
             if option.default is option.default_factory is dataclasses.MISSING:
                 raise PluginError(f"{thing.__name__}.{option.name} should have a default")
+
+
+def _check_space(compressor: type[Compressor]) -> None:
+    """Check what a compressor lets a planner try."""
+    space = compressor.search_space()
+    if not isinstance(space, Mapping | None):
+        raise PluginError(f"{compressor.__name__}.search_space: expected a mapping, got {space!r}")
+    for option, values in (space or {}).items():
+        plain = isinstance(values, tuple) and all(
+            value is None or isinstance(value, bool | int | float | str) for value in values
+        )
+        if not values or not plain:
+            raise PluginError(
+                f"{compressor.__name__}.search_space: {option}: expected a tuple of texts, "
+                f"numbers, booleans or None, got {values!r}"
+            )

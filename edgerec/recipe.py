@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ from edgerec.errors import BudgetError, DataError, OptionError, TargetError
 from edgerec.host import host
 from edgerec.options import parse_spec
 from edgerec.quality import Quality, evaluate, evaluation_users, match_rows, quality_of
-from edgerec.target import export, reasons_against
+from edgerec.target import Target, check_takes, export
 
-__all__ = ["Built", "Recipe", "build", "compress", "find_device", "load_recipe", "verify"]
+__all__ = ["Builds", "Built", "Recipe", "build", "compress", "find_device", "load_recipe", "verify"]
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,20 @@ class Recipe:
         targets: names of targets; empty means all that the device has, or all installed.
         device: whose budget to keep, or none.
         top_k: the most recommendations that a bundle can be asked for.
+
+    Raises:
+        OptionError: a target is given twice.
     """
 
     compress: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     targets: tuple[str, ...] = ()
     device: Device | None = None
     top_k: int = 50
+
+    def __post_init__(self) -> None:
+        for name in self.targets:
+            if self.targets.count(name) > 1:
+                raise OptionError(f"targets: {name} is given twice")
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,18 @@ class Built:
     path: Path
     figures: Mapping[str, Any]
     steps: Sequence[Step] = field(default_factory=list)
+
+
+class Builds(list[Built]):
+    """Bundles that were written, and why there is none of a target that nobody asked for by name.
+
+    Attributes:
+        left_out: target to reason.
+    """
+
+    def __init__(self, built: Iterable[Built], left_out: Mapping[str, str]) -> None:
+        super().__init__(built)
+        self.left_out = dict(left_out)
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -136,7 +156,7 @@ def build(
     users: int | None = 1000,
     seed: int = 0,
     progress: Callable[[int, int, str], None] = no_progress,
-) -> list[Built]:
+) -> Builds:
     """Compress a model, export it to each target, and measure every written file.
 
     A bundle is measured in a fresh process in its real runtime, over the histories of
@@ -156,8 +176,9 @@ def build(
 
     Raises:
         BudgetError: a bundle is over budget; the message gives limits and figures.
-        TargetError: a target refuses the model; for a recipe that names no targets, those
-            that refuse or lack a runtime here are left out, and all refusing is an error.
+        TargetError: a target refuses the model or fails; for a recipe that names no targets,
+            those that do, or lack a runtime here, are left out, and all of them is an error.
+        OptionError: the folder is a file, or top_k is not positive.
     """
     chain = [_compressor(name, options) for name, options in recipe.compress]
     if recipe.top_k < 1:
@@ -168,13 +189,12 @@ def build(
         recipe.targets or (recipe.device.targets if recipe.device else ()) or tuple(host().targets)
     )
     asked = [host().target(name) for name in names]
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise OptionError(f"{folder}: is a file; name a folder for the bundles")
     # What refuses is known before anything is trained, where the tables' form is.
-    if recipe.targets and (outline := _outline(model, chain)) is not None:
-        for target in asked:
-            if reasons := target.refuse(outline, recipe.device):
-                raise TargetError(
-                    f"target {target.name} cannot take this model: {'; '.join(reasons)}"
-                )
+    if (outline := _outline(model, chain)) is not None:
+        _takers(asked, outline, recipe)
     total = 2 + len(asked)
     progress(0, total, "compressing")
     # No compressor sees what its result is measured on.
@@ -183,31 +203,59 @@ def build(
         unseen,
         seed,
         lambda done, of, what: progress(0, total, f"compressing: {what} ({done} of {of})"),
-        Path(folder) / ".unfinished",
+        folder / ".unfinished",
     )
     small, steps = run_chain(model, chain, context)
     progress(1, total, "evaluating")
     before = evaluate(model, dataset, users=chosen)
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    built, refused = [], []
+    built: list[Built] = []
+    takers, left_out = _takers(asked, small, recipe)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as drafts:
-        for number, target in enumerate(asked, 2):
+        for number, target in enumerate(takers, 2):
             progress(number, total, f"exporting to {target.name}")
-            reasons = reasons_against(target, small, recipe.device)
-            if reasons and not recipe.targets:
-                refused.append(f"{target.name}: {'; '.join(reasons)}")
-                continue
             path = Path(drafts) / f"{target.name}.edgerec"
-            made = _build_one(small, before, dataset, chosen, target.name, recipe, path, steps)
-            built.append(made)
+            try:
+                made = _build_one(small, before, dataset, chosen, target.name, recipe, path, steps)
+            except TargetError as error:
+                if recipe.targets:
+                    raise
+                left_out[target.name] = str(error)
+            else:
+                built.append(made)
         if not built:
-            raise TargetError(f"no target takes this model: {' | '.join(refused)}")
+            raise _none_takes(left_out)
         # All of them or none.
         built = [replace(one, path=one.path.replace(folder / one.path.name)) for one in built]
     context.clear()
     progress(total, total, "done")
-    return built
+    return Builds(built, left_out)
+
+
+def _takers(
+    targets: Sequence[Target], model: DeviceModel, recipe: Recipe
+) -> tuple[list[Target], dict[str, str]]:
+    """Targets that take a model, and why the others do not.
+
+    Raises:
+        TargetError: the recipe names one that does not, or there is none.
+    """
+    takers, left_out = [], {}
+    for target in targets:
+        try:
+            check_takes(target, model, recipe.device)
+            takers.append(target)
+        except TargetError as error:
+            if recipe.targets:
+                raise
+            left_out[target.name] = str(error)
+    if not takers:
+        raise _none_takes(left_out)
+    return takers, left_out
+
+
+def _none_takes(left_out: Mapping[str, str]) -> TargetError:
+    return TargetError(f"no target takes this model: {' | '.join(left_out.values())}")
 
 
 def _outline(model: DeviceModel, chain: Sequence[Compressor]) -> DeviceModel | None:

@@ -106,6 +106,7 @@ def plugin_rows(host: Host) -> list[dict[str, Any]]:
         for kind, names in (plugin.provides or {"plugin": (plugin.name,)}).items():
             for name in names:
                 provided = kinds.get(kind, {}).get(name)
+                reason = plugin.error or host.clash(kind, name)
                 rows.append(
                     {
                         "name": name,
@@ -113,8 +114,8 @@ def plugin_rows(host: Host) -> list[dict[str, Any]]:
                         "plugin": plugin.name,
                         "distribution": plugin.distribution,
                         "version": plugin.version,
-                        "state": plugin.state,
-                        "reason": plugin.error,
+                        "state": "broken" if reason else "ok",
+                        "reason": reason,
                         "options": [] if provided is None else describe(provided),
                     }
                 )

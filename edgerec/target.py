@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edgerec.blame import blame
 from edgerec.codecs import F32
 from edgerec.device_model import DeviceModel
 from edgerec.errors import OptionError, RuntimeMissingError, TargetError
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
     from edgerec.bundle import Bundle
     from edgerec.device import Device
 
-__all__ = ["Payload", "Runner", "Signature", "Target", "export", "reasons_against"]
+__all__ = [
+    "Payload",
+    "Runner",
+    "Signature",
+    "Target",
+    "check_takes",
+    "export",
+    "reasons_against",
+]
 
 #: What a target writes: named files or arrays, kept as sections of the bundle.
 Payload = Mapping[str, bytes | NDArray[Any]]
@@ -145,8 +154,32 @@ class Target(abc.ABC):
 
 
 def reasons_against(target: Target, model: DeviceModel, device: Device | None) -> list[str]:
-    """Why a target can't be exported to here: its own reasons, or no runtime to prove it in."""
-    return target.refuse(model, device) or ([] if target.runtimes() else [_no_runtime(target)])
+    """Why a target can't be exported to here.
+
+    The device has no such runtime, the target has reasons, or there is no runtime to prove it in.
+    """
+    if device is not None and device.targets and target.name not in device.targets:
+        return [f"device {device.name} has no such runtime, only {', '.join(device.targets)}"]
+    try:
+        with blame("it failed", TargetError):
+            reasons = target.refuse(model, device)
+            return reasons or ([] if target.runtimes() else [_no_runtime(target)])
+    except TargetError as error:
+        return [str(error)]
+
+
+def check_takes(target: Target, model: DeviceModel, device: Device | None) -> None:
+    """See that a target can be exported to here.
+
+    Raises:
+        RuntimeMissingError: none of its runtimes is installed.
+        TargetError: it cannot; the message gives its reasons.
+    """
+    if not (reasons := reasons_against(target, model, device)):
+        return
+    if reasons == [_no_runtime(target)]:
+        raise RuntimeMissingError(f"{target.name}: {reasons[0]}")
+    raise TargetError(f"target {target.name} cannot take this model: {'; '.join(reasons)}")
 
 
 def _no_runtime(target: Target) -> str:
@@ -183,17 +216,10 @@ def export(
     chosen = host().target(target) if isinstance(target, str) else target
     if top_k < 1:
         raise OptionError(f"top_k: expected at least 1, got {top_k}")
-    if device is not None and device.targets and chosen.name not in device.targets:
-        runs = ", ".join(device.targets)
-        raise TargetError(
-            f"target {chosen.name}: device {device.name} has no such runtime, only {runs}"
-        )
-    if reasons := chosen.refuse(model, device):
-        raise TargetError(f"target {chosen.name} cannot take this model: {'; '.join(reasons)}")
-    if not chosen.runtimes():
-        raise RuntimeMissingError(f"{chosen.name}: {_no_runtime(chosen)}")
+    check_takes(chosen, model, device)
     signature = Signature(len(model.items), model.history_length, top_k)
-    payload: Any = chosen.lower(model, signature)
+    with blame(f"target {chosen.name}", TargetError):
+        payload: Any = chosen.lower(model, signature)
     if not isinstance(payload, Mapping):
         raise TargetError(
             f"target {chosen.name}: lower returned {type(payload).__name__}, not a Payload: parts "
@@ -206,6 +232,7 @@ def export(
         write_bundle(draft, model, chosen.name, signature, payload, provenance or {})
         del payload  # a second copy of the tables, while runtimes make their own
         for runtime in chosen.runtimes():
-            check_parity(Bundle.open(draft), chosen, model, runtime)
+            with blame(f"target {chosen.name} on {runtime}", TargetError):
+                check_parity(Bundle.open(draft), chosen, model, runtime)
         draft.replace(path)
     return Bundle.open(path, verify=False)

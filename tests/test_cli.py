@@ -158,7 +158,7 @@ BUILD = ("build", "m.model", "--data", "d.dataset", "-o", "x")
         ),
         ("unknown compressor 'zip'; known: distill", (*BUILD, "--compress", "zip")),
         (
-            "target numpy: device browser has no such runtime, only onnx",
+            "target numpy cannot take this model: device browser has no such runtime, only onnx",
             (*BUILD, "--target", "numpy", "--device", "browser", "--compress", "quantize"),
         ),
         ("none.model: no such file", ("build", "none.model", "--data", "d.dataset", "-o", "x")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import sys
 import textwrap
 import tomllib
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from edgerec import hookspecs, plugin
+from edgerec.codecs import Int8
 from edgerec.errors import OptionError, PluginError, UnknownNameError
 from edgerec.host import GROUP, Host, host
+from edgerec.report import plugin_rows
 
 HEAD = """
 from dataclasses import dataclass
@@ -90,6 +93,15 @@ def test_a_third_party_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         loaded.compressor("half", size=1)
 
 
+SEARCHED = (
+    COMPRESSOR.replace("{", "{{")
+    .replace("}", "}}")
+    .replace(
+        "    strength: int = 1\n",
+        "    strength: int = 1\n    @classmethod\n    def search_space(cls): return {}\n",
+    )
+)
+
 BROKEN = {
     "raises": ("1 / 0", "ZeroDivisionError: division by zero"),
     "imports what is missing": ("import nonexistent_thing", "No module named 'nonexistent_thing'"),
@@ -130,6 +142,19 @@ BROKEN = {
         "@hookimpl\ndef edgerec_targets():\n    return [X]",
         "X.size should have a default",
     ),
+    "a search space that is no mapping": (
+        SEARCHED.format("[1, 2]"),
+        "Half.search_space: expected a mapping, got [1, 2]",
+    ),
+    "a search space of one value": (
+        SEARCHED.format('{"strength": 3}'),
+        "Half.search_space: strength: expected a tuple of texts, numbers",
+    ),
+    "a search space that raises": (SEARCHED.format("1 / 0"), "ZeroDivisionError"),
+    "a device whose fields are mixed up": (
+        "@hookimpl\ndef edgerec_devices():\n    return [Device('d', ('numpy',), Budget())]",
+        "device: budget: expected a Budget, got ('numpy',)",
+    ),
     "exits": ("raise SystemExit(3)", "SystemExit: 3"),
 }
 
@@ -167,6 +192,29 @@ def test_a_name_clash_names_both_and_gives_neither(
         loaded.compressor("half")
     with pytest.raises(PluginError, match=message):
         Host([one, two], strict=True)
+    for row in plugin_rows(loaded):
+        assert row["state"] == "broken"
+        assert re.search(message, row["reason"])
+
+
+def test_a_name_clash_takes_nothing_else_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = (
+        COMPRESSOR
+        + """
+@hookimpl
+def edgerec_devices():
+    return [Device("d", Budget())]
+"""
+    )
+    one = install(tmp_path, monkeypatch, "one", both)
+    two = install(tmp_path, monkeypatch, "two", COMPRESSOR)
+    loaded = Host([one, two])
+    assert set(loaded.devices) == {"d"}
+    assert {row["name"]: row["state"] for row in plugin_rows(loaded)}["d"] == "ok"
+    with pytest.raises(PluginError):
+        loaded.compressor("half")
 
 
 def test_a_codec_of_core_cannot_be_replaced(
@@ -175,9 +223,9 @@ def test_a_codec_of_core_cannot_be_replaced(
     entry = install(
         tmp_path, monkeypatch, "evil", "@hookimpl\ndef edgerec_codecs():\n    return [Int8]"
     )
-    assert "codec 'int8' is provided by both edgerec and evil" in str(
-        Host([entry]).plugins[0].error
-    )
+    loaded = Host([entry])
+    assert "codec 'int8' is provided by both edgerec and evil" in str(loaded.clash("codec", "int8"))
+    assert loaded.codec("int8") == Int8()
 
 
 def test_unknown_names_list_what_there_is() -> None:

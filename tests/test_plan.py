@@ -17,7 +17,7 @@ from edgerec.compressor import Compressor, Context
 from edgerec.data import Dataset
 from edgerec.device import Budget, Device
 from edgerec.device_model import DeviceModel
-from edgerec.errors import BudgetError, OptionError, PluginError, TargetError
+from edgerec.errors import BudgetError, OptionError, TargetError
 from edgerec.host import host
 from edgerec.planner import Plan, plan, search, search_spaces, verify
 from edgerec.quality import evaluate
@@ -147,7 +147,9 @@ def test_a_study_of_something_else_is_refused(
     offer(Narrow)
     plan(model, dataset, device(), folder=tmp_path, trials=1, users=60)
     other = device(max_bundle_bytes=10**6)
-    with pytest.raises(OptionError, match="study 'watch' was made with another device, options"):
+    with pytest.raises(
+        OptionError, match="study 'watch' was made with another value of device, users"
+    ):
         plan(model, dataset, other, folder=tmp_path, trials=1, users=50)
 
 
@@ -201,7 +203,9 @@ def test_an_impossible_size(
         plan(model, dataset, device(**budget), folder=tmp_path, trials=4, **QUICK)
     message = str(caught.value)
     assert f"takes at least {size_of(model, 'int4'):,}, the limit is 1,000" in message
-    assert message.startswith("watch: budget.max_bundle_bytes: the smallest chain, narrow:codec=i")
+    assert message.startswith(
+        "watch: budget.max_bundle_bytes: the smallest chain of those tried, narrow:codec=i"
+    )
     offered = re.search(r"Nearest budget that works: max_bundle_bytes = ([\d,]+) \(", message)
     assert offered is not None
     report = json.loads((tmp_path / "report.json").read_text())
@@ -260,7 +264,7 @@ def test_chains_that_fail_are_recorded_and_the_search_goes_on(
     offer(Broken)
     found = plan(model, dataset, device(), folder=tmp_path, trials=3, **QUICK)
     reasons = {t.label: t.reason for t in found.tried}
-    assert reasons["broken:silent=False"] == "ZeroDivisionError: a bug"
+    assert reasons["broken:silent=False"] == "step 1 (broken): ZeroDivisionError: a bug"
     assert "had no effect" in (reasons["broken:silent=True"] or "")
     assert found.chosen.label == "uncompressed"
 
@@ -310,9 +314,6 @@ def test_search_spaces_are_checked(
 ) -> None:
     offer(Narrow)
     assert search_spaces() == {"narrow": {"codec": ("fp16", "int8", "int4")}}
-    monkeypatch.setattr(Narrow, "search_space", lambda: {"codec": [1, 2]})
-    with pytest.raises(PluginError, match=r"narrow\.search_space: codec: expected a tuple"):
-        search_spaces()
     monkeypatch.setattr(Narrow, "search_space", lambda: None)
     with pytest.raises(OptionError, match="no installed compressor offers a search space"):
         search_spaces()

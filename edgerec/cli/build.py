@@ -75,6 +75,7 @@ def build(
             "--trials, --storage: are of a search, for a device and without a chain; leave them out"
         )
     loaded, dataset = load_model(model), load(source)
+    left_out: dict[str, str] = {}
     with progress_bar("building", err) as progress:
         if chosen.device is not None and searches:
             found = plan(
@@ -92,9 +93,12 @@ def build(
             )
             built = list(found.built)
         else:
-            built = run_build(
+            made = run_build(
                 loaded, dataset, chosen, output, users=users or None, seed=seed, progress=progress
             )
+            built, left_out = list(made), made.left_out
+    for reason in left_out.values():
+        err.print(f"left out: {reason}")
     if as_json:
         out.print_json(json.dumps([{**b.figures, "path": str(b.path)} for b in built]))
         return

@@ -60,7 +60,7 @@ def explore(
         "dataset": digest_of(dataset.train.indptr, dataset.train.items),
         "device": asdict(device),
         "compressors": spaces,
-        "options": {"seed": seed, "users": users, "max_steps": max_steps, "targets": targets},
+        **{"seed": seed, "users": users, "max_steps": max_steps, "targets": targets},
     }
     url = storage or f"sqlite:///{folder.resolve() / 'study.db'}"
     with open_study(url, study or device.name, setting, spaces) as opened:

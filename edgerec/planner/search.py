@@ -13,14 +13,20 @@ from edgerec.compressor import Compressor, Context, compress
 from edgerec.data import Dataset
 from edgerec.device import Device
 from edgerec.device_model import DeviceModel
-from edgerec.errors import EdgerecError, OptionError, PluginError, TargetError
+from edgerec.errors import (
+    EdgerecError,
+    OptionError,
+    PluginError,
+    TargetError,
+    UnknownNameError,
+)
 from edgerec.host import host
 from edgerec.planner.pareto import Chain, Tried
 from edgerec.quality import evaluate, evaluation_users
 from edgerec.store import items_sections
 from edgerec.target import reasons_against
 
-__all__ = ["Search", "besides_tables", "key_of", "search_spaces", "try_chain"]
+__all__ = ["Search", "besides_tables", "check_targets", "key_of", "search_spaces", "try_chain"]
 
 KEPT_MODELS = 8  # compressed models held in memory, for chains that start alike
 
@@ -29,26 +35,26 @@ def search_spaces() -> dict[str, dict[str, tuple[Any, ...]]]:
     """Options that each installed compressor lets a planner try: ``search_space`` of its class.
 
     Raises:
-        PluginError: a compressor offers something that is not a tuple of plain values.
         OptionError: no compressor offers anything.
     """
-    found: dict[str, dict[str, tuple[Any, ...]]] = {}
-    for name, compressor in sorted(host().compressors.items()):
-        offer = getattr(compressor, "search_space", None)
-        space = None if offer is None else offer()
-        if space is None:
-            continue
-        for option, values in space.items():
-            plain = all(v is None or isinstance(v, (bool, int, float, str)) for v in values)
-            if not isinstance(values, tuple) or not values or not plain:
-                raise PluginError(
-                    f"{name}.search_space: {option}: expected a tuple of texts, numbers, "
-                    f"booleans or None, got {values!r}"
-                )
-        found[name] = dict(space)
+    spaces = {name: c.search_space() for name, c in sorted(host().compressors.items())}
+    found = {name: dict(space) for name, space in spaces.items() if space is not None}
     if not found:
         raise OptionError("plan: no installed compressor offers a search space")
     return found
+
+
+def check_targets(device: Device) -> None:
+    """See that a device's targets are installed.
+
+    Raises:
+        OptionError: one is not.
+    """
+    for name in device.targets:
+        try:
+            host().target(name)
+        except (UnknownNameError, PluginError) as error:
+            raise OptionError(f"device {device.name}: targets: {error}") from None
 
 
 class TooLargeError(Exception):
@@ -74,8 +80,9 @@ class Search:
         self.context = Context(dataclasses.replace(self.part, test=None), seed)
         self.users = evaluation_users(self.part, users, seed)
         self.model, self.device, self.targets, self.seed = model, device, targets, seed
-        for name in self.targets or device.targets:
+        for name in self.targets:
             host().target(name)
+        check_targets(device)
         self.before = evaluate(model, self.part, users=self.users)
         self.models: dict[str, tuple[DeviceModel, list[dict[str, Any]]]] = {}
 

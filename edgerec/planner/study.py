@@ -45,8 +45,8 @@ def open_study(
         theirs = study.user_attrs.get("edgerec", ours)
         if differ := [part for part in ours if ours[part] != theirs.get(part)]:
             raise OptionError(
-                f"plan: study {name!r} was made with another {', '.join(differ)}; choose another "
-                "folder or another name for the study"
+                f"plan: study {name!r} was made with another value of {', '.join(differ)}; use the "
+                "same, or another folder"
             )
         if "edgerec" not in study.user_attrs:
             study.set_user_attr("edgerec", ours)

@@ -19,6 +19,7 @@ from edgerec.device import Budget, Device
 from edgerec.device_model import DeviceModel
 from edgerec.errors import BudgetError, OptionError, TargetError
 from edgerec.planner import explore
+from edgerec.planner.search import check_targets
 from edgerec.planner.verify import Final
 from edgerec.recipe import Built
 
@@ -79,6 +80,8 @@ def sweep(
     names = [device.name for device in devices]
     if not devices or len(set(names)) < len(names):
         raise OptionError(f"sweep: expected devices of different names, got {names or 'none'}")
+    for device in devices:
+        check_targets(device)
     folder = Path(folder)
     search, tried = explore(
         model,

@@ -139,8 +139,8 @@ class Final:
             )
         else:
             binding = (
-                f"budget.max_bundle_bytes: the smallest chain, {sized[0].label}, takes at least "
-                f"{sized[0].bundle_bytes:,}, the limit is {limit or 0:,}"
+                f"budget.max_bundle_bytes: the smallest chain of those tried, {sized[0].label}, "
+                f"takes at least {sized[0].bundle_bytes:,}, the limit is {limit or 0:,}"
             )
         runs = 0
         for one in sized:
