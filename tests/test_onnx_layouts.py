@@ -75,3 +75,25 @@ def test_a_table_is_in_the_payload_once(codec: Codec, tmp_path: Path) -> None:
     # Rows that fill the last tile, chunk or group are few.
     size = sum(bundle.container.nbytes(f"payload/{file}") for file in files)
     assert size <= model.table_bytes * 1024 / 1000
+
+
+@pytest.mark.parametrize("kind", ["a column far from 0", "clusters"])
+def test_where_rounding_the_user_upsets_much(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many tiles as a plain margin would propose do not hold the best rows here."""
+    monkeypatch.undo()
+    rng, n, width = np.random.default_rng(0), 131_073, 64
+    matrix = rng.standard_normal((n, width), np.float32)
+    if kind == "clusters":
+        matrix = rng.standard_normal((200, width), np.float32)[rng.integers(0, 200, n)] + (
+            matrix * np.float32(0.01)
+        )
+    else:
+        matrix[:, 0] = 20 + 0.1 * matrix[:, 0]
+    model = example_models(n, width)["two-tables"]
+    table = Table.encode(matrix, Int8())
+    model = replace(model, tables={"past": table, "items": table})
+    bundle = export(model, "onnx", tmp_path / "x.edgerec", top_k=20)
+    parity = measure_parity(OnnxTarget().load(bundle), model, sample_histories(model, 200, 1))
+    assert parity.overlap >= 0.9995

@@ -89,13 +89,14 @@ def nodes(graph: GraphProto) -> Iterator[NodeProto]:
                 yield from nodes(attribute.g)
 
 
+@pytest.mark.parametrize("name", ["dense", "attention"])
 @every_codec
 def test_the_list_of_operators_is_one_that_a_reduced_build_takes(
-    codec: Codec, tmp_path: Path
+    codec: Codec, name: str, tmp_path: Path
 ) -> None:
     from onnxruntime.tools.reduced_build_config_parser import parse_config
 
-    model = example_models(600, 16)["attention"].with_codec(codec, ["items"])
+    model = example_models(600, 16)[name].with_codec(codec)
     bundle = export(model, "onnx", tmp_path / "x.edgerec", top_k=20)
     # --operators prints what the target's own method gives.
     command = [sys.executable, "-m", "edgerec", "inspect", str(bundle.path), "--operators"]
@@ -105,12 +106,12 @@ def test_the_list_of_operators_is_one_that_a_reduced_build_takes(
     config.write_text(text)
     operators, types = parse_config(str(config), True)
     listed = {name for opsets in operators.values() for names in opsets.values() for name in names}
-    written = {node.op_type for node in nodes(lowered("attention", codec, tmp_path).graph)}
+    written = {node.op_type for node in nodes(lowered(name, codec, tmp_path).graph)}
     assert written <= listed
-    # What onnxruntime makes of a Transpose and a MatMul.
-    assert listed - written <= {"FusedMatMul"}
+    # What onnxruntime makes of a Transpose and a MatMul, of a Gemm and a Relu.
+    assert listed - written <= {"FusedMatMul", "FusedGemm"}
     assert types is not None
-    assert all(re.search(rf"\b{name}\b", PAGE) for name in listed)
+    assert all(re.search(rf"\b{operator}\b", PAGE) for operator in listed)
     read = {"fp32": "float", "fp16": "MLFloat16", "int8": "int8_t", "int4": "uint8_t"}
     # A GatherND, as of tiles, takes any type.
     reader = "Cast" if codec.name == "int8" else "Gather"

@@ -37,7 +37,7 @@ from edgerec.plugin import (
 from edgerec_onnx.floats import Floats
 from edgerec_onnx.graph import Dims, Graph
 from edgerec_onnx.packed import Packed
-from edgerec_onnx.proposal import members, propose, rescore, top
+from edgerec_onnx.proposal import members, rescore, top
 from edgerec_onnx.tiles import Tiles
 
 __all__ = ["lower"]
@@ -66,7 +66,7 @@ def lower(model: DeviceModel, signature: Signature) -> Payload:
     if isinstance(table, Floats):
         scores, ids = _best(graph, table.scan(user), signature.items, signature.returned, returned)
     else:
-        groups = propose(graph, table, table.maxima(user), proposed)
+        groups = table.propose(user, returned, proposed)
         scores, ids = rescore(graph, table, user, groups, returned)
     if model.head.kind == "sigmoid":
         scores = graph.add("Sigmoid", scores)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgerec.plugin import F32, Table
 from edgerec_onnx.graph import MICROSOFT, Graph
-from edgerec_onnx.proposal import members, user_sum
+from edgerec_onnx.proposal import highest, members, user_sum
 
 __all__ = ["Packed"]
 
@@ -60,7 +60,11 @@ class Packed:
                 values = graph.add(kind, values, part)
         return str(values)
 
-    def maxima(self, user: str) -> str:
+    def propose(self, user: str, returned: str, proposed: str) -> str:
+        """The groups with the highest rough scores, int64[g]."""
+        return highest(self.graph, self, self._maxima(user), proposed)[1]
+
+    def _maxima(self, user: str) -> str:
         """The highest rough score of each group, float[groups]."""
         n, graph = self.groups * GROUP, self.graph
         total = user_sum(graph, user) if "offset" in self.arrays else ""

@@ -1,8 +1,8 @@
 """What an integer scan proposes, and how the best of it is found.
 
 An integer scan rounds the user vector, so it only proposes: of each group of neighbouring rows
-the highest rough score is kept, and all rows of the groups with the highest are scored again,
-in float. So the scores of a chunk never leave the cache, and no table is ever dequantized.
+the highest rough score is kept, and all rows of the groups that may hold the best are scored
+again, in float. So the scores of a chunk never leave the cache, and no table is ever dequantized.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from edgerec_onnx.graph import Graph
 
-__all__ = ["Grouped", "members", "propose", "rescore", "top", "user_sum"]
+__all__ = ["Grouped", "highest", "members", "rescore", "top", "user_sum"]
 
 #: Less than any score: that of the rows that fill a layout.
 LOWEST = -3.4e38
@@ -26,8 +26,14 @@ class Grouped(Protocol):
     height: int
     groups: int
 
-    def maxima(self, user: str) -> str:
-        """The highest rough score of each group, float[groups]."""
+    def propose(self, user: str, returned: str, proposed: str) -> str:
+        """Groups that may hold the best rows of float[1, d], int64[g].
+
+        Args:
+            user: float[1, d].
+            returned: int64[1], how many are wanted.
+            proposed: int64[1], how many rows to score again where nothing better is known.
+        """
         ...
 
     def score(self, user: str, groups: str) -> tuple[str, str]:
@@ -35,17 +41,17 @@ class Grouped(Protocol):
         ...
 
 
-def propose(graph: Graph, table: Grouped, maxima: str, most: str) -> str:
-    """The groups with the highest scores, int64[k].
+def highest(graph: Graph, table: Grouped, maxima: str, k: str) -> tuple[str, str]:
+    """The groups that hold the k highest rows, and their maxima: (float[g], int64[g]).
 
-    The best ``most`` rows of a rough scan are in as many groups; groups that hold none of the
-    table's rows may be among the highest, too.
+    These are in as many groups; groups that hold none of the table's rows may be among the
+    highest, too.
     """
     spare = table.groups - table.rows // table.height
-    k = graph.add("Add", most, graph.constant([spare])) if spare else most
-    k = graph.add("Min", k, graph.constant([table.groups]))
-    _, groups = graph.add("TopK", maxima, k, outputs=2, axis=0)
-    return str(groups)
+    most = graph.add("Add", k, graph.constant([spare])) if spare else k
+    most = graph.add("Min", most, graph.constant([table.groups]))
+    scores, groups = graph.add("TopK", maxima, most, outputs=2, axis=0)
+    return scores, groups
 
 
 def rescore(graph: Graph, table: Grouped, user: str, groups: str, k: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from edgerec.plugin import F32, Table
 from edgerec_onnx.graph import Graph
-from edgerec_onnx.proposal import members, user_sum
+from edgerec_onnx.proposal import highest, members, user_sum
 
 __all__ = ["Tiles"]
 
@@ -33,10 +33,18 @@ CHUNK = 2048
 ZERO = 64
 
 
+#: How many deviations of what rounding does to a score a tile may be below the best rows'.
+MARGIN = 6.0
+
+#: Rows whose columns' deviations stand for those of all.
+SAMPLE = 65536
+
+
 class Tiles:
     """An int8 table; a group is a tile."""
 
     def __init__(self, graph: Graph, name: str, table: Table, factor: F32 | None) -> None:
+        self.deviation = _deviation(table, factor)
         self.graph, (self.rows, self.width) = graph, table.shape
         self.height = min(TILE, self.rows)
         tiles = -(-self.rows // self.height)
@@ -68,10 +76,33 @@ class Tiles:
             values = graph.add("Add", values, graph.add("GatherND", self.offset, one))
         return str(values)
 
-    def maxima(self, user: str) -> str:
-        """The highest rough score of each tile, float[groups]."""
-        graph, body = self.graph, Graph("chunk/")
+    def propose(self, user: str, returned: str, proposed: str) -> str:
+        """Tiles that may hold the best rows, int64[g].
+
+        Rounding u to u - e has lowered a row's score by Σ_j e_j x_j. What all rows have in common
+        there upsets no order; the rest is about sqrt(Σ_j (e_j σ_j)²), σ_j a column's deviation.
+        All tiles are taken whose maximum is at most ``MARGIN`` times that below what the best
+        rows' tiles have: few more than these mostly, many where one component of u is far above
+        the others, and its step too coarse for them.
+        """
+        graph = self.graph
         codes, step = _round(graph, user)
+        maxima = self._maxima(user, codes, step)
+        zero = graph.constant(np.array(ZERO, np.uint8), "zero_point")
+        error = graph.add("Sub", user, graph.add("DequantizeLinear", codes, step, zero))
+        error = graph.add("Mul", error, graph.constant(self.deviation[None], "deviation"))
+        square = graph.add("ReduceSum", graph.add("Mul", error, error), keepdims=0)
+        noise = graph.add("Mul", graph.add("Sqrt", square), graph.constant(MARGIN))
+        if self.offset is None:
+            noise = graph.add("Div", noise, step)  # which the scores lack, too
+        best, _ = highest(graph, self, maxima, returned)
+        least = graph.add("Sub", graph.add("ReduceMin", best, keepdims=0), noise)
+        near = graph.add("Not", graph.add("Less", maxima, least))
+        return str(graph.add("Reshape", graph.add("NonZero", near), graph.constant([-1])))
+
+    def _maxima(self, user: str, codes: str, step: str) -> str:
+        """The highest rough score of each tile, float[groups], without the step but for offsets."""
+        graph, body = self.graph, Graph("chunk/")
         stored = {"chunk/codes": self.codes, "chunk/scale": self.scale, "chunk/zero": self._zeros()}
         products = body.add("MatMulInteger", codes, "chunk/codes")
         logits = body.add("Cast", body.add("Sub", products, "chunk/zero"), to=1)
@@ -158,3 +189,13 @@ def _round(graph: Graph, user: str) -> tuple[str, str]:
     step = graph.add("Div", safe, graph.constant(float(ZERO - 1)))
     zero = graph.constant(np.array(ZERO, np.uint8), "zero_point")
     return str(graph.add("QuantizeLinear", user, step, zero)), str(step)
+
+
+def _deviation(table: Table, factor: F32 | None) -> F32:
+    """Standard deviation of each column of what u is multiplied by, float32[d]."""
+    rows = np.unique(np.linspace(0, table.shape[0] - 1, SAMPLE).astype(np.int64))
+    values = table.arrays["codes"][rows].astype(np.float32) * table.arrays["scale"][rows, None]
+    if factor is not None:
+        values *= factor[rows, None]
+    deviation: F32 = values.std(axis=0)
+    return deviation
