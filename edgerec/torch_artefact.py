@@ -118,7 +118,7 @@ class TorchArtefact(nn.Module, abc.ABC):
         else:
             scores, ids = self.best(logits, self.signature.returned)
         if self.model.head.kind == "sigmoid":
-            scores = scores.sigmoid()
+            scores = 1 / (1 + torch.exp(-scores))  # exact also for small probabilities
         return ids.int(), scores
 
     def _encode(self, history: Tensor, weights: Tensor) -> Tensor:

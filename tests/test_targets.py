@@ -12,13 +12,14 @@ import pytest
 from edgerec.bundle import Bundle
 from edgerec.codecs import Codec, Fp16, Fp32, Int4, Int8
 from edgerec.data import Dataset
-from edgerec.device_model import DeviceModel
+from edgerec.device_model import DeviceModel, Head, Table
 from edgerec.errors import ModelError, RuntimeMissingError, TargetError
 from edgerec.host import host
 from edgerec.ops import Op
 from edgerec.parity import measure_parity
 from edgerec.quality import match_rows
 from edgerec.recipe import compress
+from edgerec.reference import sigmoid
 from edgerec.target import Signature, export
 from edgerec.testing import check_target, example_models
 from edgerec.training import train
@@ -176,6 +177,36 @@ def test_padding_that_counts(name: str, case: str, tmp_path: Path) -> None:
     model = base.replace(encoder=ops, constants={k: c for k, c in given.items() if k in used})
     assert model.takes_any_length == (case in DOES_NOT)
     export(model, name, tmp_path / "x.edgerec", top_k=20)  # proves it
+
+
+@pytest.mark.parametrize("shift", [-12, -20, -200])
+@pytest.mark.parametrize("name", TARGETS)
+def test_small_probabilities(name: str, shift: float, tmp_path: Path) -> None:
+    """A sigmoid head keeps its order and digits where probabilities are next to nothing."""
+    base = example_models(2000)["sum"]
+    rows = base.tables["items"].decode() * np.float32(0.2)
+    rows[:, 0] = 1
+    keep, bias = np.eye(base.width, dtype=np.float32), np.zeros((1, base.width), np.float32)
+    keep[0, 0], bias[0, 0] = 0, shift
+    ops = (
+        Op("Gather", ("items", "history"), "rows"),
+        Op("Mul", ("rows", "weights"), "weighted"),
+        Op("ReduceSum", ("weighted",), "summed"),
+        Op("Gemm", ("summed", "keep", "bias"), "user"),
+    )
+    model = base.replace(
+        tables={"items": Table.encode(rows, Fp32())},
+        encoder=ops,
+        constants={"keep": keep, "bias": bias},
+        head=Head("items", "sigmoid"),
+    )
+    export(model, name, tmp_path / "x.edgerec", top_k=20)  # proves it
+
+
+def test_sigmoid_is_exact() -> None:
+    x = np.linspace(-80, 80, 1601, dtype=np.float32)
+    exact = 1 / (1 + np.exp(-x.astype(np.float64)))
+    assert np.abs(sigmoid(x) / exact - 1).max() < 1e-6
 
 
 @pytest.mark.parametrize("name", TARGETS)

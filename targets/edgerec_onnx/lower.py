@@ -69,7 +69,10 @@ def lower(model: DeviceModel, signature: Signature) -> Payload:
         groups = table.propose(user, returned, proposed)
         scores, ids = rescore(graph, table, user, groups, returned)
     if model.head.kind == "sigmoid":
-        scores = graph.add("Sigmoid", scores)
+        # Not as Sigmoid, whose kernel is far off where a probability is small.
+        rest = graph.add("Exp", graph.add("Neg", scores))
+        one = graph.constant(1.0)
+        scores = graph.add("Div", one, graph.add("Add", one, rest))
     flat = graph.constant([-1])
     graph.rename(graph.add("Cast", graph.add("Reshape", ids, flat), to=6), "ids")
     graph.rename(graph.add("Reshape", scores, flat), "scores")

@@ -147,7 +147,11 @@ class Writer:
             scores, places = self._top(exact, returned)
             ids = graph.gather(ids, places)
         if self.model.head.kind == "sigmoid":
-            scores = graph.op("LOGISTIC", [scores], scores.shape)
+            # Not as LOGISTIC, whose kernel is far off where a probability is small.
+            rest = graph.op("EXP", [graph.op("NEG", [scores], scores.shape)], scores.shape)
+            one = graph.small(1.0)
+            whole = graph.op("ADD", [one, rest], scores.shape)
+            scores = graph.op("DIV", [one, whole], scores.shape)
         return ids, graph.reshape(scores, (returned,))
 
     def _best(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
