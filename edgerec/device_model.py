@@ -87,6 +87,11 @@ class Table:
         """Write another matrix with the same codec."""
         return Table.encode(matrix, self.codec)
 
+    def release(self) -> None:
+        """Give pages of a mapped file back, which are read again when they are needed."""
+        for array in self.arrays.values():
+            release(array)
+
     @property
     def nbytes(self) -> int:
         """Exact bytes of the encoded rows."""
@@ -257,8 +262,7 @@ class DeviceModel:
         for name, table in self.tables.items():
             if name in chosen:
                 written[name] = Table.encode(table.decode(), table.codec.holding(codec))
-                for array in table.arrays.values():
-                    release(array)
+                table.release()
         return self.replace(tables=written)
 
     def take(self, rows: NDArray[np.integer[Any]]) -> DeviceModel:

@@ -19,8 +19,8 @@ from edgerec.reference import Reference, pad_history
 
 __all__ = ["Quality", "evaluate", "evaluation_users", "quality_of", "rank"]
 
-#: Scores that are held at a time: those of 512 users, where the catalogue is not too large.
-SCORES = 2**25
+#: Scores that are held at a time: of 512 users, where the catalogue is not too large for that.
+SCORES = 2**22
 
 
 @dataclass(frozen=True)

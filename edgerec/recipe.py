@@ -208,6 +208,8 @@ def build(
     small, steps = run_chain(model, chain, context)
     progress(1, total, "evaluating")
     before = evaluate(model, dataset, users=chosen)
+    for table in model.tables.values():
+        table.release()
     folder.mkdir(parents=True, exist_ok=True)
     built: list[Built] = []
     takers, left_out = _takers(asked, small, recipe)
