@@ -56,8 +56,9 @@ def measure(
         bundle_bytes; import_ms, open_ms, first_ms, p50_ms and p95_ms; peak_rss_bytes and
         baseline_rss_bytes (before the bundle is opened, runtime imported); floor_ms, to read
         the candidate table's bytes from memory, and from_memory_ms, to recommend from memory,
-        both p50 by turns; fallbacks, how many of the histories hold no known item, which are
-        not timed; lists, the ids recommended for each history; and what was measured on.
+        both p50 by turns, and times_floor, how many times as long that takes; k; histories, and
+        fallbacks, how many of them hold no known item and are not timed; lists, the ids
+        recommended for each history; and what was measured on.
 
     Raises:
         OptionError: the number of threads is not positive.
@@ -170,6 +171,7 @@ def run(
     reads, scans = by_turns(
         bundle.table_bytes, lambda i: scorer.recommend(known[i % len(known)], k)
     )
+    floor, from_memory = (float(np.percentile(times, 50)) for times in (reads, scans))
     return {
         "bundle": Path(path).name,
         "target": bundle.target,
@@ -181,6 +183,7 @@ def run(
         "emulated": False,
         "bundle_bytes": bundle.nbytes,
         "items": len(bundle.items),
+        "k": k,
         "histories": len(histories),
         "fallbacks": len(histories) - len(known),
         "import_ms": import_ms,
@@ -190,8 +193,9 @@ def run(
         "p95_ms": float(np.percentile(times[1:], 95)),
         "baseline_rss_bytes": baseline,
         "peak_rss_bytes": peak,
-        "floor_ms": float(np.percentile(reads, 50)),
-        "from_memory_ms": float(np.percentile(scans, 50)),
+        "floor_ms": floor,
+        "from_memory_ms": from_memory,
+        "times_floor": from_memory / floor,
         "lists": lists,
     }
 
@@ -239,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runtime")
     parser.add_argument("--k", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--lists", help="write the recommended ids there, as JSON")
+    parser.add_argument("--lists", help="write the recommended ids there, as JSON; - for the line")
     given = parser.parse_args(arguments)
     try:
         histories = None
@@ -249,9 +253,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgerecError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    lists = figures.pop("lists")
-    if given.lists:
-        write_text(given.lists, json.dumps(lists))
+    if given.lists != "-":
+        lists = figures.pop("lists")
+        if given.lists:
+            write_text(given.lists, json.dumps(lists))
     print(json.dumps(figures))
     return 0
 

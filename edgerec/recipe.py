@@ -24,7 +24,18 @@ from edgerec.options import parse_spec
 from edgerec.quality import Quality, evaluate, evaluation_users, match_rows, quality_of
 from edgerec.target import Target, check_takes, export
 
-__all__ = ["Builds", "Built", "Recipe", "build", "compress", "find_device", "load_recipe", "verify"]
+__all__ = [
+    "Builds",
+    "Built",
+    "Recipe",
+    "build",
+    "compress",
+    "find_device",
+    "histories_of",
+    "load_recipe",
+    "verify",
+    "with_quality",
+]
 
 
 @dataclass(frozen=True)
@@ -350,17 +361,34 @@ def measure_quality(
 
     Lists of a bundle that recommends fewer than 20 are compared as far as they go.
     """
-    k = min(20, Bundle.open(path, verify=False).signature.top_k)
+    figures = measure(path, histories_of(dataset, users), runtime=runtime)
+    return with_quality(figures, before, dataset, users)
+
+
+def histories_of(dataset: Dataset, users: np.ndarray[Any, Any]) -> list[list[str]]:
+    """Ids of the items that users are trained on, oldest first."""
+    ids = dataset.items.ids
+    return [[ids[int(row)] for row in dataset.train.of(int(user))] for user in users]
+
+
+def with_quality(
+    figures: Mapping[str, Any], before: Quality, dataset: Dataset, users: np.ndarray[Any, Any]
+) -> dict[str, Any]:
+    """Bench figures with the quality of their lists in these' place.
+
+    Raises:
+        DataError: a list has an item that the dataset lacks.
+    """
+    figures = dict(figures)
+    k = int(figures["k"])
     if k < before.lists.shape[1]:
         before = quality_of(before.lists[:, :k], dataset, users, k)
-    ids = dataset.items.ids
-    histories = [[ids[int(row)] for row in dataset.train.of(int(user))] for user in users]
-    figures = measure(path, histories, runtime=runtime)
     lists, rows = np.full((len(users), k), -1, np.int32), dataset.items.rows
     for place, found in enumerate(figures.pop("lists")):
         if unknown := [item for item in found if item not in rows]:
             raise DataError(
-                f"{path}: recommends {unknown[0]!r}, which {dataset.name} does not have"
+                f"{figures['bundle']}: recommends {unknown[0]!r}, which {dataset.name} does not "
+                "have"
             )
         lists[place, : len(found)] = [rows[item] for item in found]
     quality = quality_of(lists, dataset, users, k)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -25,19 +26,12 @@ def print_built(built: Sequence[Built], table_bytes: int, console: Console) -> N
             f"{step.seconds:.1f} s",
             highlight=False,
         )
-    table = Table(title=f"uncompressed tables: {table_bytes:,} bytes", title_justify="left")
-    for name in (
-        "target",
-        "runtime",
-        "bytes",
-        "NDCG@20 kept",
-        "overlap",
-        "p50 ms",
-        "p95 ms",
-        "peak MB",
-    ):
-        is_name = name in ("target", "runtime")
-        table.add_column(name, justify="left" if is_name else "right", no_wrap=is_name)
+    table = _table(("target", "runtime"), ("bytes", "kept", "overlap", "p50 ms", "p95 ms", "MB"))
+    table.title = (
+        f"uncompressed tables: {table_bytes:,} bytes; kept: share of its NDCG@20; overlap with its "
+        "top 20; MB: peak memory"
+    )
+    table.title_justify = "left"
     for bundle in built:
         f = bundle.figures
         table.add_row(
@@ -57,20 +51,31 @@ def print_built(built: Sequence[Built], table_bytes: int, console: Console) -> N
 
 def print_devices(devices: Sequence[Device], console: Console) -> None:
     """Print a row a device profile."""
-    table = Table("name", "what", "targets", "file ≤", "memory ≤", "p95 ≤", "quality ≥")
+    limits = ("file ≤", "memory ≤", "p95 ≤", "quality ≥")
+    table = _table(("name", "what", "targets"), limits)
     for device in devices:
         budget = device.budget
-        limits = [
-            f"{limit:,}{unit}" if limit is not None else "–"
-            for limit, unit in (
-                (budget.max_bundle_bytes, " B"),
-                (budget.max_peak_rss_bytes, " B"),
-                (budget.max_p95_ms, " ms"),
-                (budget.min_quality, ""),
+        cells = [
+            f"{limit / unit:g}{name}" if limit is not None else "–"
+            for limit, unit, name in (
+                (budget.max_bundle_bytes, 1e6, " MB"),
+                (budget.max_peak_rss_bytes, 1e6, " MB"),
+                (budget.max_p95_ms, 1, " ms"),
+                (budget.min_quality, 1, ""),
             )
         ]
-        table.add_row(device.name, device.description, ", ".join(device.targets) or "any", *limits)
+        table.add_row(device.name, device.description, ", ".join(device.targets) or "any", *cells)
     console.print(table)
+
+
+def _table(names: Sequence[str], numbers: Sequence[str]) -> Table:
+    """A table that shows a row's name and its numbers whole on 80 columns; the rest is folded."""
+    table = Table(box=SIMPLE, pad_edge=False)
+    for place, name in enumerate(names):
+        table.add_column(name, overflow="fold", no_wrap=not place)
+    for number in numbers:
+        table.add_column(number, justify="right", no_wrap=True)
+    return table
 
 
 def print_figures(

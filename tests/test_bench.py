@@ -93,6 +93,7 @@ def test_results_side_by_side(folder: Path) -> None:
         ("expected one bundle, got 2 files; or --compare results", ("x.edgerec", "here.json")),
         ("--compare measures nothing; leave --on", ("--compare", "here.json", "--on", "ssh://x")),
         ("--compare measures nothing; leave", ("--compare", "here.json", "--users", "0")),
+        ("--model: is of --data", ("x.edgerec", "--model", "x.model")),
         ("threads: expected at least 1, got 0", ("x.edgerec", "--threads", "0")),
         ("on: expected local, ssh://", ("x.edgerec", "--on", "pi")),
         ("here.json: not an edgerec file", ("here.json",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,9 @@ from edgerec.errors import DataError, OptionError
 __all__ = ["bench"]
 
 TIMEOUT = 600.0
+
+#: Adds quality and overlap to figures.
+Judge = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def bench(
@@ -29,6 +33,9 @@ def bench(
         bool, typer.Option("--compare", help="print results that --out wrote side by side")
     ] = False,
     source: Annotated[str | None, typer.Option("--data", help="dataset for real histories")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="uncompressed model, to compare the lists of --data with")
+    ] = None,
     runtime: Annotated[str | None, typer.Option(help="which of the device's runtimes")] = None,
     threads: Annotated[int, typer.Option(help="for the runtime")] = 1,
     users: Annotated[
@@ -48,13 +55,13 @@ def bench(
     from edgerec.report import print_figures
 
     if output is not None:
-        check_output(output, source, *files)
+        check_output(output, source, model, *files)
     if compare:
-        others = (source, runtime, users)
-        if where != "local" or threads != 1 or timeout != TIMEOUT or others != (None, None, None):
+        others = {source, model, runtime, users}
+        if where != "local" or threads != 1 or timeout != TIMEOUT or others != {None}:
             raise OptionError(
-                "--compare measures nothing; leave --on, --data, --users, --runtime, --threads and "
-                "--timeout out"
+                "--compare measures nothing; leave --on, --data, --model, --users, --runtime, "
+                "--threads and --timeout out"
             )
         results = [_read(file) for file in files]
     elif len(files) > 1:
@@ -62,12 +69,22 @@ def bench(
     else:
         from edgerec.remote import bench_on
 
-        if users is not None and source is None:
-            raise OptionError("--users: is of --data, whose histories are run; give both")
-        histories = None if source is None else _histories(source, 1000 if users is None else users)
-        results = [
-            bench_on(where, files[0], histories, runtime=runtime, threads=threads, timeout=timeout)
-        ]
+        for name, value in (("users", users), ("model", model)):
+            if value is not None and source is None:
+                raise OptionError(f"--{name}: is of --data, whose histories are run; give both")
+        histories, judge = None, None
+        if source is not None:
+            histories, judge = _users(source, 1000 if users is None else users, model)
+        figures = bench_on(
+            where,
+            files[0],
+            histories,
+            runtime=runtime,
+            threads=threads,
+            timeout=timeout,
+            lists=judge is not None,
+        )
+        results = [figures if judge is None else judge(figures)]
     text = json.dumps(results if compare else results[0], indent=2)
     if output is not None:
         write_text(output, text + "\n")
@@ -89,10 +106,16 @@ def _read(file: Path) -> dict[str, Any]:
     return figures
 
 
-def _histories(source: str, users: int) -> list[list[str]]:
-    from edgerec.quality import evaluation_users
+def _users(source: str, users: int, model: Path | None) -> tuple[list[list[str]], Judge | None]:
+    """Histories of a dataset's users, and what compares their lists with a model's."""
+    from edgerec.quality import evaluate, evaluation_users
+    from edgerec.recipe import histories_of, with_quality
     from edgerec.sources import load
+    from edgerec.store import load_model
 
     dataset = load(source)
     chosen = evaluation_users(dataset, users or None)
-    return [[dataset.items.ids[int(r)] for r in dataset.train.of(int(u))] for u in chosen]
+    if model is None:
+        return histories_of(dataset, chosen), None
+    before = evaluate(load_model(model), dataset, users=chosen)
+    return histories_of(dataset, chosen), lambda f: with_quality(f, before, dataset, chosen)

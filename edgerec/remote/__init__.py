@@ -50,6 +50,7 @@ def bench_on(
     runtime: str | None = None,
     threads: int = 1,
     timeout: float = 600,
+    lists: bool = False,
 ) -> dict[str, Any]:
     """Measure a bundle on a device.
 
@@ -61,9 +62,10 @@ def bench_on(
         runtime: which runtime; the best that the device has by default.
         threads: for the runtime, and for the libraries that it computes with.
         timeout: seconds after which to give up.
+        lists: whether to bring the lists back, too.
 
     Returns:
-        What ``edgerec.bench.measure`` returns, less the lists, and ``on``, the address.
+        What ``edgerec.bench.measure`` returns, and ``on``, the address.
         Where ``emulated`` is true, times and memory mean nothing.
 
     Raises:
@@ -74,11 +76,14 @@ def bench_on(
     path, variables = Path(bundle), thread_variables(threads)
     if where == "local":
         figures = measure(path, histories, runtime=runtime, threads=threads, timeout=timeout)
-        del figures["lists"]
+        if not lists:
+            del figures["lists"]
         return {"on": where, **figures}
     place = find_place(where)
     arguments = [f"{FILES}/{path.name}", "--threads", str(threads)]
     files = {}
+    if lists:
+        arguments += ["--lists", "-"]
     if runtime is not None:
         arguments += ["--runtime", runtime]
     if histories is not None:
