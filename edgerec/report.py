@@ -51,8 +51,10 @@ def print_built(built: Sequence[Built], table_bytes: int, console: Console) -> N
 
 def print_devices(devices: Sequence[Device], console: Console) -> None:
     """Print a row a device profile."""
-    limits = ("file ≤", "memory ≤", "p95 ≤", "quality ≥")
-    table = _table(("name", "what", "targets"), limits)
+    limits = ("file ≤", "memory ≤", "p95 ≤", "kept ≥")
+    table = _table(("name", "targets"), limits)
+    table.columns[0].no_wrap = False  # a description may be longer than all names
+    table.columns[0].min_width = max((len(device.name) for device in devices), default=0)
     for device in devices:
         budget = device.budget
         cells = [
@@ -64,7 +66,8 @@ def print_devices(devices: Sequence[Device], console: Console) -> None:
                 (budget.min_quality, 1, ""),
             )
         ]
-        table.add_row(device.name, device.description, ", ".join(device.targets) or "any", *cells)
+        name = "\n".join(filter(None, (device.name, device.description)))
+        table.add_row(Text(name), ", ".join(device.targets) or "any", *cells)
     console.print(table)
 
 
