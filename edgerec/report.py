@@ -55,6 +55,7 @@ def print_devices(devices: Sequence[Device], console: Console) -> None:
     table = _table(("name", "targets"), limits)
     table.columns[0].no_wrap = False  # a description may be longer than all names
     table.columns[0].min_width = max((len(device.name) for device in devices), default=0)
+    table.columns[1].max_width = 16
     for device in devices:
         budget = device.budget
         cells = [
