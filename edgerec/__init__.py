@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgerec.data import Dataset
     from edgerec.device import Budget, Device, load_device
     from edgerec.device_model import DeviceModel
+    from edgerec.errors import EdgerecError
     from edgerec.planner import plan
     from edgerec.quality import evaluate
     from edgerec.recipe import Recipe, build, compress
@@ -37,6 +38,7 @@ __all__ = [
     "Dataset",
     "Device",
     "DeviceModel",
+    "EdgerecError",
     "Recipe",
     "Scorer",
     "build",
@@ -59,6 +61,7 @@ _HOMES = {
     "Dataset": "data",
     "Device": "device",
     "DeviceModel": "device_model",
+    "EdgerecError": "errors",
     "Recipe": "recipe",
     "Scorer": "score",
     "build": "recipe",

@@ -163,8 +163,10 @@ class Dataset:
         """Keep users and items with at least k interactions, repeatedly until all have.
 
         Raises:
-            DataError: nothing is left, or the data is split already.
+            DataError: nothing is left, k is not positive, or the data is split already.
         """
+        if k < 1:
+            raise DataError(f"k_core: expected at least 1, got {k}")
         if self.test is not None:
             raise DataError("k_core: filter before splitting")
         keep = np.ones(len(self.train), bool)

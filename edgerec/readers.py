@@ -80,7 +80,9 @@ def read_dataset(
     ids = both["item"].unique().sort().to_list()
     items = Items.of(ids)
     if titles is not None:
-        known = read_titles(titles)
+        known = read_titles(titles, (columns or {}).get("item"))
+        if known.keys().isdisjoint(ids):
+            raise DataError(f"{titles}: none of its items is among those of {path}")
         items = Items.of(ids, [known.get(i, i) for i in ids])
     user_row = {user: row for row, user in enumerate(users)}
 
@@ -101,17 +103,25 @@ def read_dataset(
     return dataclasses.replace(dataset, test=interactions(test_frame), merged=merged + merged_test)
 
 
-def read_titles(path: str | Path) -> dict[str, str]:
-    """Read item titles: the id column, and the column whose name holds ``title`` or ``name``.
+def read_titles(path: str | Path, item: str | None = None) -> dict[str, str]:
+    """Read item titles.
+
+    Args:
+        path: a csv, tsv or RecBole ``.item`` file. Titles are in the column ``title`` or ``name``,
+            or else in the first whose name holds one of these words.
+        item: the id column, if it is there; a usual name's by default.
 
     Raises:
         DataError: the file cannot be read or lacks one of the columns.
     """
     path = Path(path)
-    kind = "inter" if path.suffix == ".item" else FORMATS.get(path.suffix, "tsv")
-    frame = _frame(path, kind)
-    item = _find(path, frame.columns, "item", {})
-    title = next((c for c in frame.columns if "title" in c.lower() or "name" in c.lower()), None)
+    suffix = path.suffix.lower()
+    frame = _frame(path, "inter" if suffix == ".item" else FORMATS.get(suffix, "tsv"))
+    item = item if item in frame.columns else _find(path, frame.columns, "item", {})
+    lower = {column.lower(): column for column in reversed(frame.columns)}
+    title = lower.get("title") or lower.get("name")
+    title = title or next((c for c in frame.columns if "title" in c.lower()), None)
+    title = title or next((c for c in frame.columns if "name" in c.lower()), None)
     if title is None:
         raise DataError(
             f"{path}: no column named like 'title'; columns: {', '.join(frame.columns)}"

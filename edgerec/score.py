@@ -97,10 +97,12 @@ class Scorer:
             strict: make an unknown id an error instead of skipping and counting it.
 
         Raises:
-            OptionError: k or the weights are out of range.
+            OptionError: k or the weights are out of range, or the history is a text.
             DataError: ``strict``, and the catalogue lacks an id.
         """
-        if not 1 <= k <= self.signature.top_k:
+        if isinstance(history, str | bytes):
+            raise OptionError(f"history: expected a list of ids, got the text {history!r}")
+        if not isinstance(k, int | np.integer) or not 1 <= k <= self.signature.top_k:
             raise OptionError(
                 f"k: this bundle recommends 1 to {self.signature.top_k} items, got {k}; "
                 "build with a larger top_k"

@@ -268,3 +268,21 @@ def test_an_empty_title_is_none(tmp_path: Path) -> None:
     titles = tmp_path / "titles.csv"
     titles.write_text("item,title\napple,Apple\npear,\n")
     assert read_titles(titles) == {"apple": "Apple"}
+
+
+def test_titles_of_other_files(csv: Path, tmp_path: Path) -> None:
+    titles = tmp_path / "titles.CSV"
+    titles.write_text("sku,brand_name,title\napple,ACME,Apple\npear,ACME,Pear\n")
+    shop = tmp_path / "shop.csv"
+    shop.write_text("customer,sku\nann,apple\nann,pear\nbob,apple\nbob,pear\n")
+    named = {"user": "customer", "item": "sku"}
+    data = read_dataset(shop, columns=named, titles=titles)
+    assert [data.items.title(row) for row in range(2)] == ["Apple", "Pear"]
+    titles.write_text("sku,title\nplum,Plum\n")
+    with pytest.raises(DataError, match=r"titles\.CSV: none of its items is among those of"):
+        read_dataset(shop, columns=named, titles=titles)
+
+
+def test_a_core_of_no_interactions(dataset: Dataset) -> None:
+    with pytest.raises(DataError, match="k_core: expected at least 1, got -3"):
+        dataset.k_core(-3)

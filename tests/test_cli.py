@@ -184,6 +184,10 @@ BUILD = ("build", "m.model", "--data", "d.dataset", "-o", "x")
             ("score", "dist/numpy.edgerec", "--history", "i001\ri002"),
         ),
         (
+            "--history: expected ids as a row of CSV: unexpected end of data",
+            ("score", "dist/numpy.edgerec", "--history", '"i001'),
+        ),
+        (
             "k: this bundle recommends 1 to 50 items, got 51",
             ("score", "dist/numpy.edgerec", "--history", "i001", "-k", "51"),
         ),

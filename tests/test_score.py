@@ -158,6 +158,14 @@ def test_bench_measures_in_a_fresh_process(path: Path) -> None:
         measure(path.with_name("none"))
 
 
+def test_a_text_is_no_history(path: Path) -> None:
+    scorer = Scorer.open(path)
+    with pytest.raises(OptionError, match="history: expected a list of ids, got the text 'i00001'"):
+        scorer.recommend("i00001")
+    with pytest.raises(OptionError, match=r"recommends 1 to 20 items, got 2\.5"):
+        scorer.recommend(["i00001"], k=2.5)  # type: ignore[arg-type]  # the mistake
+
+
 def test_what_runs_no_model_is_not_timed(path: Path) -> None:
     figures = measure(path, [["nope"], ["i00001"], ["nor this"]], k=5)
     assert (figures["histories"], figures["fallbacks"], len(figures["lists"])) == (3, 2, 3)

@@ -69,11 +69,14 @@ def score(
     from edgerec.score import Scorer
 
     try:
-        row = next(csv.reader([history], skipinitialspace=True), [])
+        row = next(csv.reader([history], skipinitialspace=True, strict=True), [])
     except csv.Error as error:
         raise OptionError(f"--history: expected ids as a row of CSV: {error}") from None
-    items = [item.strip() for item in row if item.strip()]
-    found = Scorer.open(bundle, runtime).recommend(items, k, strict=strict)
+    scorer = Scorer.open(bundle, runtime)
+    # An id may end in a space; else spaces around the commas are for the eye.
+    known = scorer.bundle.items
+    items = [item if known.find(item) is not None else item.strip() for item in row if item.strip()]
+    found = scorer.recommend(items, k, strict=strict)
     if found.unknown:
         err.print(
             f"{len(found.unknown)} unknown items were skipped: {', '.join(found.unknown[:10])}"

@@ -73,6 +73,11 @@ def data(
     named = {role: name for role, name in columns.items() if name is not None}
     options: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
     dataset = load(source, **(options | ({"columns": named} if named else {})))
+    if split in ("recent", "last") and dataset.train.timestamps is None:
+        err.print(
+            "no time column: the order of lines is taken for that of time; --timestamp-column "
+            "names one"
+        )
     if k_core is not None:
         dataset = dataset.k_core(k_core)
     if split == "random":
