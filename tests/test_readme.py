@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from edgerec.cli import app
+from edgerec.device import load_device
+from edgerec.readers import FORMATS, USUAL
 from edgerec.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +47,21 @@ def test_the_recipe_loads(tmp_path: Path) -> None:
     assert recipe.compress == (("quantize", {"codec": "int8"}),)
 
 
+def test_the_device_loads(tmp_path: Path) -> None:
+    (tmp_path / "kiosk.toml").write_text(
+        blocks("toml", (ROOT / "docs" / "devices.md").read_text("utf-8"))[0]
+    )
+    device = load_device(tmp_path / "kiosk.toml")
+    assert device.name == "kiosk"
+    assert all(limit is not None for limit in dataclasses.astuple(device.budget))
+
+
+def test_the_columns_that_are_guessed_are_listed() -> None:
+    page = (ROOT / "docs" / "data.md").read_text("utf-8").lower()
+    for names in (*USUAL.values(), FORMATS, FORMATS.values()):
+        assert [name for name in names if f"`{name}`" not in page] == []
+
+
 def test_every_command_is_there() -> None:
     named = set(re.findall(r"^edgerec (\w+)", "\n".join(blocks("sh")), re.MULTILINE))
     commands = {c.callback.__name__ for c in app.registered_commands if c.callback}
@@ -53,7 +71,14 @@ def test_every_command_is_there() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "CONTRIBUTING.md", "docs/plugins.md", "docs/devices.md", "docs/targets.md"],
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/plugins.md",
+        "docs/data.md",
+        "docs/devices.md",
+        "docs/targets.md",
+    ],
 )
 def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
@@ -63,8 +88,9 @@ def test_links_lead_somewhere(page: str) -> None:
 
 def test_the_plugin_guide_works(tmp_path: Path) -> None:
     guide = (ROOT / "docs" / "plugins.md").read_text("utf-8")
-    module, test = blocks("python", guide)
-    code = f"{module}\n{test}\ntest_halve()\nprint('ok')"
+    *modules, test = blocks("python", guide)
+    calls = "test_halve()\ntest_signs()\ntest_oracle(Path('targets'))\nprint('ok')"
+    code = "\n".join([*modules, test, "from pathlib import Path", calls])
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
     )
