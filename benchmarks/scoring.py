@@ -4,7 +4,9 @@
 
 One thread, d = 64, random tables, 100 histories of 1 to 50 items; everything is measured in a
 process of its own. It writes ``benchmarks/results/scoring.json`` and ``scoring.md``. executorch
-lives in an environment of its own: there, ``--targets executorch --peers --add``.
+lives in an environment of its own: there, ``--targets executorch --peers --add``. Ten million
+items: ``--items 10000000 --targets numpy onnx tflite --codecs int8 pq --peers "faiss SQ8"
+"faiss PQ16x4fs" --add``.
 """
 
 from __future__ import annotations
@@ -66,7 +68,10 @@ LEGEND = """Made by `python -m benchmarks.scoring`; one thread, d = 64, random t
   that a codec could use: see quality.md for trained ones.
 - *export*: seconds, from a saved float32 model to a proven bundle (without the learning of pq's
   codebooks), and peak memory in MB.
-- Rows at the end of a table, after the peers, are of a later run (`--add`).
+- Rows at the end of a table, after the peers, are of a later run (`--add`): executorch's in its
+  own environment, `--targets executorch --peers --add`; those of ten million items,
+  `--items 10000000 --targets numpy onnx tflite --codecs int8 pq --peers "faiss SQ8"
+  "faiss PQ16x4fs" --add`.
 """
 
 #: Name and format of each column.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -109,10 +109,10 @@ class Dataset:
     """
 
     name: str
-    users: Sequence[str]
-    items: Items
-    train: Interactions
-    test: Interactions | None = None
+    users: Sequence[str] = field(repr=False)
+    items: Items = field(repr=False)
+    train: Interactions = field(repr=False)
+    test: Interactions | None = field(default=None, repr=False)
     merged: int = 0
 
     def __post_init__(self) -> None:
