@@ -65,7 +65,14 @@ class Table:
         n, d = matrix.shape
         codec = codec.fit(matrix)
         with np.errstate(over="ignore", invalid="ignore"):  # looked for below
-            table = cls(codec, (n, d), codec.encode(matrix))
+            arrays: Any = codec.encode(matrix)
+        if not isinstance(arrays, Mapping) or not all(
+            isinstance(array, np.ndarray) for array in arrays.values()
+        ):
+            raise CodecError(
+                f"codec {codec.name}: encode returned {type(arrays).__name__}, not arrays by name"
+            )
+        table = cls(codec, (n, d), arrays)
         for name, array in table.arrays.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise CodecError(
@@ -266,7 +273,17 @@ class DeviceModel:
         return self.replace(tables=written)
 
     def take(self, rows: NDArray[np.integer[Any]]) -> DeviceModel:
-        """Keep the given rows of the catalogue, in the given order."""
+        """Keep the given rows of the catalogue, in the given order.
+
+        Raises:
+            ModelError: they are not rows of it, or one is given twice.
+        """
+        rows = np.asarray(rows)
+        if rows.dtype.kind not in "iu" or rows.ndim != 1:
+            raise ModelError(f"take: expected rows, integers; got {rows.dtype}{list(rows.shape)}")
+        inside = not rows.size or (rows.min() >= 0 and rows.max() < len(self.items))
+        if not inside or len(np.unique(rows)) < len(rows):
+            raise ModelError(f"take: expected different rows from 0 to {len(self.items) - 1}")
         new_row = np.full(len(self.items), -1, np.int32)
         new_row[rows] = np.arange(len(rows), dtype=np.int32)
         popular = new_row[self.popular]

@@ -142,6 +142,8 @@ def _read(
         raise DataError(f"{path}: unknown format; give one of {', '.join(FORMATS.values())}")
     if unknown := set(columns) - set(USUAL):
         raise DataError(f"columns: unknown {', '.join(sorted(unknown))}; known: {', '.join(USUAL)}")
+    if twice := sorted(name for name in columns.values() if [*columns.values()].count(name) > 1):
+        raise DataError(f"columns: {twice[0]!r} is given for two roles")
     if kind == "train.txt":
         if columns or min_rating is not None:
             raise DataError(f"{path}: train.txt has neither named columns nor ratings")

@@ -225,6 +225,12 @@ def export(
             f"target {chosen.name}: lower returned {type(payload).__name__}, not a Payload: parts "
             "by their names"
         )
+    for part, content in payload.items():
+        if not isinstance(content, bytes | np.ndarray):
+            raise TargetError(
+                f"target {chosen.name}: lower returned {type(content).__name__} for {part!r}, not "
+                "bytes or an array"
+            )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:

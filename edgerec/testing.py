@@ -234,7 +234,7 @@ def check_compressor(
 
 def check_target(
     target: Target,
-    folder: Path,
+    folder: str | Path,
     models: Mapping[str, DeviceModel] | None = None,
     codecs: tuple[Codec, ...] = CORE_CODECS,
     histories: int = 100,
@@ -245,6 +245,7 @@ def check_target(
     neither refused nor right is an AssertionError.
     """
     found: dict[tuple[str, str], str] = {}
+    folder = Path(folder)
     for name, model in (models or example_models()).items():
         for codec in codecs:
             # Vectors of one number an item (LightGCN's degree weights) keep their codec.

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import pytest
@@ -286,3 +286,65 @@ def test_titles_of_other_files(csv: Path, tmp_path: Path) -> None:
 def test_a_core_of_no_interactions(dataset: Dataset) -> None:
     with pytest.raises(DataError, match="k_core: expected at least 1, got -3"):
         dataset.k_core(-3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.array([0, 600]), "take: expected different rows from 0 to 599"),
+        (np.array([-1, 2]), "take: expected different rows"),
+        (np.array([3, 3]), "take: expected different rows"),
+        (np.ones(600, bool), r"take: expected rows, integers; got bool\[600\]"),
+    ],
+)
+def test_rows_that_a_catalogue_does_not_have(
+    rows: NDArray[Any], message: str, models: dict[str, DeviceModel]
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        models["sum"].take(rows)
+
+
+@dataclass(frozen=True)
+class _Listed(_OneScale):
+    name: ClassVar[str] = "listed"
+
+    def encode(self, matrix: F32) -> dict[str, NDArray[Any]]:
+        return [matrix]  # type: ignore[return-value]  # the mistake
+
+
+def test_a_codec_that_returns_no_arrays(
+    models: dict[str, DeviceModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CodecError, match="codec listed: encode returned list, not arrays by name"):
+        models["sum"].with_codec(_Listed())
+    target = host().target("numpy")
+    monkeypatch.setattr(type(target), "lower", lambda *_: {"x": "text"})
+    with pytest.raises(TargetError, match="lower returned str for 'x', not bytes or an array"):
+        export(models["sum"], target, tmp_path / "x.edgerec")
+
+
+def test_a_plugin_that_raises_is_named(
+    models: dict[str, DeviceModel],
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise KeyError("lost")
+
+    monkeypatch.setattr(_Forgot, "compress", fail)
+    with pytest.raises(CompressError, match=r"step 1 \(forgot\): KeyError: 'lost'"):
+        edgerec.compress(models["sum"], _Forgot())
+    model = train(dataset, epochs=1, dim=8).to_device_model()
+    monkeypatch.setattr(type(host().target("onnx")), "lower", fail)
+    with pytest.raises(TargetError, match="target onnx: KeyError: 'lost'"):
+        export(model, "onnx", tmp_path / "x.edgerec")
+    # One that nobody asked for by name is left out, and told.
+    built = build(model, dataset, Recipe(), tmp_path / "all", users=20)
+    assert {"numpy", "tflite"} <= {one.target for one in built}
+    assert "target onnx: KeyError: 'lost'" in built.left_out["onnx"]
+    with pytest.raises(OptionError, match="targets: numpy is given twice"):
+        Recipe((), ("numpy", "numpy"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OptionError, match="file: is a file; name a folder"):
+        build(model, dataset, Recipe(), tmp_path / "file")
