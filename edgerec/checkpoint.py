@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -28,7 +29,8 @@ def save_state(
     sections = {f"parameter/{n}": p.detach().numpy() for n, p in module.named_parameters()}
     for index, entry in optimizer.state_dict()["state"].items():
         sections |= {f"optimizer/{index}/{k}": v.numpy() for k, v in entry.items()}
-    meta = {"options": dict(options), "epochs_done": epochs_done, "loss": loss}
+    sections["loss"] = np.array([loss])  # not among the JSON, which has no NaN
+    meta = {"options": dict(options), "epochs_done": epochs_done}
     write_container(path, "training", meta, sections)
 
 
@@ -67,4 +69,4 @@ def load_state(
             _, index, key = name.split("/")
             state.setdefault(int(index), {})[key] = torch.from_numpy(container.array(name).copy())
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    return int(container.meta["epochs_done"]), float(container.meta["loss"])
+    return int(container.meta["epochs_done"]), float(container.array("loss")[0])

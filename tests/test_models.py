@@ -178,6 +178,13 @@ def test_training_resumes_where_it_was_interrupted(dataset: Dataset, tmp_path: P
     assert torch.equal(again.gnn.items, whole.gnn.items)
 
 
+def test_a_training_that_diverges_is_told(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="holds NaN or infinity; the training diverged"):
+        train(
+            dataset, epochs=2, dim=8, learning_rate=1e30, checkpoint=tmp_path / "c"
+        ).to_device_model()
+
+
 def test_spectral_start_spans_the_leading_singular_vectors(dataset: Dataset) -> None:
     graph = Graph(dataset.train, len(dataset.items))
     matrix = np.zeros((graph.n_users, graph.n_items))
