@@ -168,6 +168,25 @@ def reasons_against(target: Target, model: DeviceModel, device: Device | None) -
         return [str(error)]
 
 
+def _check_payload(payload: object, target: str) -> None:
+    """See that what ``lower`` returned is a Payload.
+
+    Raises:
+        TargetError: it is not.
+    """
+    if not isinstance(payload, Mapping):
+        raise TargetError(
+            f"target {target}: lower returned {type(payload).__name__}, not a Payload: parts by "
+            "their names"
+        )
+    for part, content in payload.items():
+        if not isinstance(content, bytes | np.ndarray):
+            raise TargetError(
+                f"target {target}: lower returned {type(content).__name__} for {part!r}, not bytes "
+                "or an array"
+            )
+
+
 def check_takes(target: Target, model: DeviceModel, device: Device | None) -> None:
     """See that a target can be exported to here.
 
@@ -220,17 +239,7 @@ def export(
     signature = Signature(len(model.items), model.history_length, top_k)
     with blame(f"target {chosen.name}", TargetError):
         payload: Any = chosen.lower(model, signature)
-    if not isinstance(payload, Mapping):
-        raise TargetError(
-            f"target {chosen.name}: lower returned {type(payload).__name__}, not a Payload: parts "
-            "by their names"
-        )
-    for part, content in payload.items():
-        if not isinstance(content, bytes | np.ndarray):
-            raise TargetError(
-                f"target {chosen.name}: lower returned {type(content).__name__} for {part!r}, not "
-                "bytes or an array"
-            )
+    _check_payload(payload, chosen.name)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
