@@ -3,10 +3,10 @@
     python -m benchmarks.scoring [--items 40000 1000000] [--targets onnx] [--codecs int8]
 
 One thread, d = 64, random tables, 100 histories of 1 to 50 items; everything is measured in a
-process of its own. It writes ``benchmarks/results/scoring.json`` and ``scoring.md``. executorch
-lives in an environment of its own: there, ``--targets executorch --peers --add``. Ten million
-items: ``--items 10000000 --targets numpy onnx tflite --codecs int8 pq --peers "faiss SQ8"
-"faiss PQ16x4fs" --add``.
+process of its own. It writes ``benchmarks/results/scoring.json``, ``scoring.md`` and, for the docs,
+``floor.md``. executorch lives in an environment of its own: there, ``--targets executorch --peers
+--add``. Ten million items: ``--items 10000000 --targets numpy onnx tflite --codecs int8 pq --peers
+"faiss SQ8" "faiss PQ16x4fs" --add``.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ PEERS = (
     *("numpy fp32", "onnxruntime fp32", "faiss Flat", "faiss SQ8", "faiss SQ4"),
     *("faiss PQ16x4fs", "usearch i8", "litert full int8"),
 )
+#: Codecs of a byte a number or less, peers' too.
+SMALL = ("int8", "int4", "pq", "SQ8", "SQ4", "PQ16x4fs", "i8", "full int8")
 WIDTH = 64
 TOP = 20
 #: Seconds after which to give up on a process.
@@ -272,26 +274,33 @@ def peers(model: DeviceModel, names: list[str]) -> Iterator[dict[str, Any]]:
             yield row | in_a_process("benchmarks.peers", name, str(path))
 
 
-def table_of(rows: list[dict[str, Any]]) -> str:
-    """Markdown, a table for each size."""
-    lines = [LEGEND]
-    for items in dict.fromkeys(r["items"] for r in rows):
-        lines += [
-            f"### {items:,} items",
-            "",
-            "| | codec | runtime | " + " | ".join(COLUMNS) + " |",
-            "|---|---|---|" + "--:|" * len(COLUMNS),
-        ]
-        for r in (r for r in rows if r["items"] == items):
-            why = r.get("refused") or r.get("failed")
-            cells = [f"{r[c]:{form}}" if c in r else "" for c, form in COLUMNS.items()]
-            if why:
-                cells[0] = f"{'refused' if 'refused' in r else 'failed'}: {why}".replace("|", "/")
-            lines.append(
-                f"| {r['name']} | {r['codec']} | {r.get('runtime', '')} | {' | '.join(cells)} |"
-            )
-        lines.append("")
-    return "\n".join(lines)
+def pages_of(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Markdown: all there is, a table for each size, and what of it the docs quote."""
+    sizes = dict.fromkeys(r["items"] for r in rows)
+    tables = [
+        f"### {n:,} items\n\n{table_of([r for r in rows if r['items'] == n], COLUMNS)}"
+        for n in sizes
+    ]
+    scans = [r for r in rows if r["items"] == 1_000_000 and "p50" in r and r["codec"] in SMALL]
+    quoted = {name: COLUMNS[name] for name in ("p50", "÷ floor", "RSS ÷ file", "overlap")}
+    return {"scoring.md": "\n".join([LEGEND, *tables]), "floor.md": table_of(scans, quoted)}
+
+
+def table_of(rows: list[dict[str, Any]], columns: dict[str, str]) -> str:
+    """Markdown, a row a target, codec and runtime."""
+    lines = [
+        "| | codec | runtime | " + " | ".join(columns) + " |",
+        "|---|---|---|" + "--:|" * len(columns),
+    ]
+    for r in rows:
+        why = r.get("refused") or r.get("failed")
+        cells = [f"{r[c]:{form}}" if c in r else "" for c, form in columns.items()]
+        if why:
+            cells[0] = f"{'refused' if 'refused' in r else 'failed'}: {why}".replace("|", "/")
+        lines.append(
+            f"| {r['name']} | {r['codec']} | {r.get('runtime', '')} | {' | '.join(cells)} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def key(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -327,7 +336,8 @@ def main() -> None:
             fresh.append(new)
             console.print(new)
             write_text(written, json.dumps(rows, indent=1) + "\n")
-            write_text(RESULTS / "scoring.md", table_of(rows))
+            for name, page in pages_of(rows).items():
+                write_text(RESULTS / name, page)
 
 
 if __name__ == "__main__":
