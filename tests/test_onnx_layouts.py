@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from edgerec.codecs import Codec, Int4, Int8
@@ -97,3 +98,28 @@ def test_where_rounding_the_user_upsets_much(
     bundle = export(model, "onnx", tmp_path / "x.edgerec", top_k=20)
     parity = measure_parity(OnnxTarget().load(bundle), model, sample_histories(model, 200, 1))
     assert parity.overlap >= 0.9995
+
+
+@pytest.mark.parametrize("kind", ["u is 0", "few rows share a column with u"])
+def test_ties_are_not_all_scored_again(kind: str, tmp_path: Path) -> None:
+    rng, n, width = np.random.default_rng(0), 20_000, 16
+    matrix = rng.standard_normal((n, width), np.float32)
+    matrix[10:, :8] = 0  # what few rows have, the history among them
+    matrix[:10, 8:] = 0
+    model = example_models(n, width)["two-tables"]
+    table = Table.encode(matrix, Int8())
+    model = replace(model, tables={"past": table, "items": table})
+    bundle = export(model, "onnx", tmp_path / "x.edgerec", top_k=20)
+    # The graph again, with how many rows it scores in float as an output.
+    graph = onnx.load_from_string(bundle.read("model.onnx"))
+    (scored,) = [node.input[0] for node in graph.graph.node if node.op_type == "TopK"][1:]
+    graph.graph.output.append(onnx.helper.make_empty_tensor_value_info(scored))
+    for part in bundle.payload:
+        if part != "model.onnx":
+            bundle.extract(part, tmp_path / part)
+    (tmp_path / "y.onnx").write_bytes(graph.SerializeToString())
+    session = onnxruntime.InferenceSession(str(tmp_path / "y.onnx"))
+    history = np.arange(5, dtype=np.int32)
+    weights = np.full(5, 0 if kind == "u is 0" else 1, np.float32)
+    scores = session.run([scored], {"history": history, "weights": weights})[0]
+    assert scores.size < 3000

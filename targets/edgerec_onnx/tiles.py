@@ -32,7 +32,6 @@ CHUNK = 2048
 #: 2 · 255 · 127 does not fit.
 ZERO = 64
 
-
 #: How many deviations of what rounding does to a score a tile may be below the best rows'.
 MARGIN = 6.0
 
@@ -81,9 +80,9 @@ class Tiles:
 
         Rounding u to u - e has lowered a row's score by Σ_j e_j x_j. What all rows have in common
         there upsets no order; the rest is about sqrt(Σ_j (e_j σ_j)²), σ_j a column's deviation.
-        All tiles are taken whose maximum is at most ``MARGIN`` times that below what the best
-        rows' tiles have: few more than these mostly, many where one component of u is far above
-        the others, and its step too coarse for them.
+        As many tiles hold the best rows as these are; besides, all are taken whose maximum is
+        less than ``MARGIN`` times that below theirs: few mostly, many where one component of u
+        is far above the others, and its step too coarse for them.
         """
         graph = self.graph
         codes, step = _round(graph, user)
@@ -95,10 +94,15 @@ class Tiles:
         noise = graph.add("Mul", graph.add("Sqrt", square), graph.constant(MARGIN))
         if self.offset is None:
             noise = graph.add("Div", noise, step)  # which the scores lack, too
-        best, _ = highest(graph, self, maxima, returned)
-        least = graph.add("Sub", graph.add("ReduceMin", best, keepdims=0), noise)
-        near = graph.add("Not", graph.add("Less", maxima, least))
-        return str(graph.add("Reshape", graph.add("NonZero", near), graph.constant([-1])))
+        best, tiles = highest(graph, self, maxima, returned)
+        last = graph.add("ReduceMin", best, keepdims=0)
+        # Not what equals the last of them: where u has nothing in common with most rows, or is
+        # zero, that is most of the table.
+        below = graph.add("Less", maxima, last)
+        near = graph.add("Less", graph.add("Sub", last, noise), maxima)
+        others = graph.add("NonZero", graph.add("And", below, near))
+        others = graph.add("Reshape", others, graph.constant([-1]))
+        return str(graph.add("Concat", tiles, others, axis=0))
 
     def _maxima(self, user: str, codes: str, step: str) -> str:
         """The highest rough score of each tile, float[groups], without the step but for offsets."""
