@@ -43,7 +43,7 @@ class Tiles:
     """An int8 table; a group is a tile."""
 
     def __init__(self, graph: Graph, name: str, table: Table, factor: F32 | None) -> None:
-        self.deviation = _deviation(table, factor)
+        self._scored = table, factor
         self.graph, (self.rows, self.width) = graph, table.shape
         self.height = min(TILE, self.rows)
         tiles = -(-self.rows // self.height)
@@ -89,7 +89,8 @@ class Tiles:
         maxima = self._maxima(user, codes, step)
         zero = graph.constant(np.array(ZERO, np.uint8), "zero_point")
         error = graph.add("Sub", user, graph.add("DequantizeLinear", codes, step, zero))
-        error = graph.add("Mul", error, graph.constant(self.deviation[None], "deviation"))
+        deviation = graph.constant(_deviation(*self._scored)[None], "deviation")
+        error = graph.add("Mul", error, deviation)
         square = graph.add("ReduceSum", graph.add("Mul", error, error), keepdims=0)
         noise = graph.add("Mul", graph.add("Sqrt", square), graph.constant(MARGIN))
         if self.offset is None:
