@@ -8,8 +8,8 @@
     edgerec.export(small, "tflite", "films.edgerec")
     edgerec.Scorer.open("films.edgerec").recommend(["50", "172", "181"])
 
-Names are imported when they are first used: a device, which has numpy and one runtime,
-never loads what only a workstation has.
+Names are imported on first use, so a device, which has numpy and one runtime, never loads what
+only a workstation has.
 """
 
 from __future__ import annotations
@@ -18,19 +18,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgerec.bundle import Bundle
-    from edgerec.data import Dataset
-    from edgerec.device import Budget, Device, load_device
-    from edgerec.device_model import DeviceModel
+    from edgerec.building.build import build
+    from edgerec.building.quality import evaluate
+    from edgerec.building.recipe import Recipe
+    from edgerec.building.search.plan import plan
+    from edgerec.building.verify import verify
+    from edgerec.compression.chain import compress
+    from edgerec.contracts.bundle import Bundle
+    from edgerec.contracts.device import Budget, Device, load_device
+    from edgerec.contracts.host import Host, load_model
+    from edgerec.data.dataset import Dataset
+    from edgerec.data.sources import load
+    from edgerec.device.scorer import Scorer
     from edgerec.errors import EdgerecError
-    from edgerec.planner import plan
-    from edgerec.quality import evaluate
-    from edgerec.recipe import Recipe, build, compress
-    from edgerec.score import Scorer
-    from edgerec.sources import load
-    from edgerec.store import load_model, save_model
-    from edgerec.target import export
-    from edgerec.training import train
+    from edgerec.exporting.export import export
+    from edgerec.model.device_model import DeviceModel
+    from edgerec.model.model_file import save_model
+    from edgerec.training.loop import train
 
 __all__ = [
     "Budget",
@@ -39,6 +43,7 @@ __all__ = [
     "Device",
     "DeviceModel",
     "EdgerecError",
+    "Host",
     "Recipe",
     "Scorer",
     "build",
@@ -51,29 +56,32 @@ __all__ = [
     "plan",
     "save_model",
     "train",
+    "verify",
 ]
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Budget": "device",
-    "Bundle": "bundle",
-    "Dataset": "data",
-    "Device": "device",
-    "DeviceModel": "device_model",
+    "Budget": "contracts.device",
+    "Bundle": "contracts.bundle",
+    "Dataset": "data.dataset",
+    "Device": "contracts.device",
+    "DeviceModel": "model.device_model",
     "EdgerecError": "errors",
-    "Recipe": "recipe",
-    "Scorer": "score",
-    "build": "recipe",
-    "compress": "recipe",
-    "evaluate": "quality",
-    "export": "target",
-    "load": "sources",
-    "load_device": "device",
-    "load_model": "store",
-    "plan": "planner",
-    "save_model": "store",
-    "train": "training",
+    "Host": "contracts.host",
+    "Recipe": "building.recipe",
+    "Scorer": "device.scorer",
+    "build": "building.build",
+    "compress": "compression.chain",
+    "evaluate": "building.quality",
+    "export": "exporting.export",
+    "load": "data.sources",
+    "load_device": "contracts.device",
+    "load_model": "contracts.host",
+    "plan": "building.search.plan",
+    "save_model": "model.model_file",
+    "train": "training.loop",
+    "verify": "building.verify",
 }
 
 

@@ -1,4 +1,4 @@
-"""The command line's door: a device without the ``cli`` extra gets a message, no traceback."""
+"""The entry point of the command line, which needs the ``cli`` extra."""
 
 import sys
 
@@ -6,12 +6,12 @@ import sys
 def main() -> None:
     """Run the command line."""
     try:
-        import rich  # noqa: F401  # asked for only to see whether it is there
+        import rich  # noqa: F401  # imported only to check that it is installed
         import typer  # noqa: F401  # as above
     except ImportError as error:
         sys.exit(
             f"error: the command line needs {error.name}; pip install 'edgerec[cli]'. On a device, "
-            "python -m edgerec.bench BUNDLE and edgerec.Scorer need neither."
+            "python -m edgerec.device.bench BUNDLE and edgerec.Scorer do without it."
         )
     from edgerec.cli import run
 

@@ -4,18 +4,18 @@
     ├── DataError            interactions that cannot be read or are not usable
     ├── ModelError           a DeviceModel, table or op that is not well formed
     │   └── CodecError       a matrix that a codec cannot hold, or damaged codes
-    ├── OptionError          an option, recipe or profile value that is wrong
-    │   └── UnknownNameError a name that no installed plugin answers to
-    ├── PluginError          a plugin that is broken or clashes with another
+    ├── OptionError          a wrong value of an option, recipe or profile
+    │   └── UnknownNameError a name that no installed plugin provides
+    ├── PluginError          a plugin that is broken, or clashes with another
     ├── CompressError        a compressor that failed or had no effect
     ├── TargetError          a model that a target refuses, or a failed export
     │   └── RuntimeMissingError  the runtime that a bundle needs is not installed
     ├── BudgetError          a bundle over its device's budget
     ├── RemoteError          a device that cannot be reached, or cannot run a bundle
-    └── BundleError          a file that is not a whole, unharmed bundle
+    └── BundleError          a file that is not a complete, undamaged edgerec file
 
-Each message says what was wrong, where, and what to do about it. All of them are
-the user's to mend, so the command line prints the message alone and exits with 2.
+Each message says what was wrong, where, and what to do about it. Users can fix the cause of all of
+them, so the command line prints the message without a traceback and exits with 2.
 """
 
 __all__ = [
@@ -52,14 +52,13 @@ class CodecError(ModelError):
 
 
 class OptionError(EdgerecError):
-    """An option, recipe or profile value that is wrong."""
+    """A wrong value of an option, recipe or profile."""
 
 
 class UnknownNameError(OptionError):
-    """A name that no installed plugin answers to.
+    """A name that no installed plugin provides.
 
-    The message lists what there is, and which plugins are broken: one of them may be
-    the one that was meant.
+    The message lists the known names and the broken plugins, one of which may be the one meant.
     """
 
     def __init__(self, kind: str, name: str, known: list[str], broken: str = "") -> None:
@@ -91,8 +90,8 @@ class BudgetError(EdgerecError):
 
 
 class RemoteError(EdgerecError):
-    """A device that cannot be reached, or that cannot run what it is sent."""
+    """A device that cannot be reached, or that cannot run a bundle."""
 
 
 class BundleError(EdgerecError):
-    """A file that is not a whole, unharmed bundle."""
+    """A file that is not a complete, undamaged edgerec file."""

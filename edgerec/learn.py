@@ -1,27 +1,28 @@
-"""The torch side of the door: what plugins that use torch import besides edgerec.plugin.
+"""The torch side of the door: what plugins that use torch import besides ``edgerec.plugin``.
 
-A compressor imports this inside ``compress``, a target inside ``lower``, never at module
+A compressor imports this inside ``compress`` and a target inside ``lower``, never at module
 level, so that listing plugins does not load torch.
 """
 
-from edgerec.finetune import fine_tune, tune
-from edgerec.quality import rank
-from edgerec.ranking import Batch, batches, ranking_loss, scale_of
-from edgerec.store import load_model
-from edgerec.torch_artefact import TorchArtefact
-from edgerec.twin import CodecTwin, Twin, apply_op
+from edgerec.building.quality import rank
+from edgerec.compression.fine_tuning import fine_tune, fine_tune_result
+from edgerec.contracts.host import load_model
+from edgerec.exporting.torch_artefact import TorchArtefact
+from edgerec.training.examples import Batch, batches
+from edgerec.training.losses import ranking_loss, scale_of
+from edgerec.training.torch_model import EncodedTorchModel, TorchModel, torch_rule
 
 __all__ = [
     "Batch",
-    "CodecTwin",
+    "EncodedTorchModel",
     "TorchArtefact",
-    "Twin",
-    "apply_op",
+    "TorchModel",
     "batches",
     "fine_tune",
+    "fine_tune_result",
     "load_model",
     "rank",
     "ranking_loss",
     "scale_of",
-    "tune",
+    "torch_rule",
 ]

@@ -1,26 +1,20 @@
-"""The door: all that a plugin imports.
+"""The door for plugins: everything that a plugin imports from edgerec.
 
-from edgerec.plugin import Compressor, Context, DeviceModel, hookimpl
+    from edgerec.plugin import Compressor, Context, DeviceModel, hookimpl
+
+Plugins that use torch also import ``edgerec.learn``, inside their functions.
 """
 
-from edgerec.basis import leading_basis, stack
-from edgerec.bundle import Bundle
-from edgerec.codecs import (
-    F32,
-    Above,
-    Arrays,
-    Codec,
-    Fp16,
-    Fp32,
-    Int4,
-    Int8,
-    above,
-    pack4,
-    unpack4,
-)
-from edgerec.compressor import Compressor, Context
-from edgerec.device import Budget, Device, device_from
-from edgerec.device_model import DeviceModel, Head, Table
+from edgerec.building.metrics import long_tail_share
+from edgerec.compression.singular_vectors import leading_basis, stack
+from edgerec.compression.trainable import FineTuningCompressor
+from edgerec.contracts.bundle import Bundle
+from edgerec.contracts.compressor import Compressor, Context
+from edgerec.contracts.device import Budget, Device, device_from
+from edgerec.contracts.hookspecs import API_VERSION, hookimpl
+from edgerec.contracts.runner import Artefact, Runner
+from edgerec.contracts.signature import Signature
+from edgerec.contracts.target import Payload, Target
 from edgerec.errors import (
     CodecError,
     CompressError,
@@ -30,28 +24,25 @@ from edgerec.errors import (
     RuntimeMissingError,
     TargetError,
 )
-from edgerec.hookspecs import hookimpl
-from edgerec.items import Items
-from edgerec.lowering import candidate_factor, check_size, group_size
-from edgerec.metrics import long_tail_share
-from edgerec.ops import MASKED, Op
-from edgerec.reference import (
-    Reference,
-    normalize,
-    run_encoder,
-    sigmoid,
-    top_k,
-    without_padding,
-)
-from edgerec.store import model_payload
-from edgerec.target import Payload, Runner, Signature, Target
-from edgerec.tuned import TunedCompressor
+from edgerec.exporting.lowering import candidate_factor, check_size, group_size
+from edgerec.model.codecs import Codec, Fp16, Fp32, Int4, Int8
+from edgerec.model.device_model import DeviceModel, Head
+from edgerec.model.history import without_padding
+from edgerec.model.integers import F32, Arrays, pack4, unpack4
+from edgerec.model.items import Items
+from edgerec.model.model_file import model_payload
+from edgerec.model.ops import MASKED, Op
+from edgerec.model.oracle import Oracle, normalize, run_encoder, sigmoid, top_k
+from edgerec.model.structure import Affine, Lookup, RunLines, Structure
+from edgerec.model.table import Table
 
 __all__ = [
+    "API_VERSION",
     "F32",
     "MASKED",
-    "Above",
+    "Affine",
     "Arrays",
+    "Artefact",
     "Budget",
     "Bundle",
     "Codec",
@@ -62,25 +53,27 @@ __all__ = [
     "Device",
     "DeviceModel",
     "EdgerecError",
+    "FineTuningCompressor",
     "Fp16",
     "Fp32",
     "Head",
     "Int4",
     "Int8",
     "Items",
+    "Lookup",
     "ModelError",
     "Op",
     "OptionError",
+    "Oracle",
     "Payload",
-    "Reference",
+    "RunLines",
     "Runner",
     "RuntimeMissingError",
     "Signature",
+    "Structure",
     "Table",
     "Target",
     "TargetError",
-    "TunedCompressor",
-    "above",
     "candidate_factor",
     "check_size",
     "device_from",

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgerec.data import Dataset, Interactions
-from edgerec.device_model import DeviceModel
-from edgerec.items import Items
+from edgerec.data.dataset import Dataset, Interactions
+from edgerec.data.sources import load
+from edgerec.errors import DataError
+from edgerec.model.device_model import DeviceModel
+from edgerec.model.items import Items
 from edgerec.testing import example_models
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs the network where there is none."""
+    if item.get_closest_marker("network") and (reason := unreachable()):
+        pytest.skip(reason)
+
+
+@functools.cache
+def unreachable() -> str:
+    """Why public data can neither be fetched nor found in the cache; empty if it can."""
+    try:
+        load("ml-100k")
+    except DataError as error:
+        if "cannot be reached" in str(error):
+            return str(error)
+    return ""
 
 
 def make_dataset(users: int = 120, items: int = 80, seed: int = 0) -> Dataset:

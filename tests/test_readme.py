@@ -12,19 +12,22 @@ from pathlib import Path
 
 import pytest
 
+from edgerec.building.recipe import load_recipe
 from edgerec.cli import app
-from edgerec.device import load_device
-from edgerec.readers import FORMATS, USUAL
-from edgerec.recipe import load_recipe
+from edgerec.contracts.device import load_device
+from edgerec.data.readers import _FORMATS, _USUAL
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+GUIDE = (ROOT / "docs" / "guide.md").read_text("utf-8")
 
 
 def blocks(language: str, text: str = README) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
+@pytest.mark.network
+@pytest.mark.slow
 def test_the_first_code_block_runs(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", blocks("python")[0]],
@@ -41,7 +44,7 @@ def test_the_first_code_block_runs(tmp_path: Path) -> None:
 
 
 def test_the_recipe_loads(tmp_path: Path) -> None:
-    (tmp_path / "r.toml").write_text(blocks("toml")[0])
+    (tmp_path / "r.toml").write_text(blocks("toml", GUIDE)[0])
     recipe = load_recipe(tmp_path / "r.toml")
     assert recipe.targets == ("tflite", "onnx")
     assert recipe.compress == (("quantize", {"codec": "int8"}),)
@@ -58,12 +61,12 @@ def test_the_device_loads(tmp_path: Path) -> None:
 
 def test_the_columns_that_are_guessed_are_listed() -> None:
     page = (ROOT / "docs" / "data.md").read_text("utf-8").lower()
-    for names in (*USUAL.values(), FORMATS, FORMATS.values()):
+    for names in (*_USUAL.values(), _FORMATS, _FORMATS.values()):
         assert [name for name in names if f"`{name}`" not in page] == []
 
 
 def test_every_command_is_there() -> None:
-    named = set(re.findall(r"^edgerec (\w+)", "\n".join(blocks("sh")), re.MULTILINE))
+    named = set(re.findall(r"^edgerec (\w+)", "\n".join(blocks("sh", GUIDE)), re.MULTILINE))
     commands = {c.callback.__name__ for c in app.registered_commands if c.callback}
     assert named <= commands
     assert commands - named == {"demo"}
@@ -89,7 +92,7 @@ def test_links_lead_somewhere(page: str) -> None:
 def test_the_plugin_guide_works(tmp_path: Path) -> None:
     guide = (ROOT / "docs" / "plugins.md").read_text("utf-8")
     *modules, test = blocks("python", guide)
-    calls = "test_halve()\ntest_signs()\ntest_oracle(Path('targets'))\nprint('ok')"
+    calls = "test_halve()\ntest_signs()\ntest_interpreted(Path('targets'))\nprint('ok')"
     code = "\n".join([*modules, test, "from pathlib import Path", calls])
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path

@@ -14,6 +14,7 @@ from edgerec.errors import EdgerecError
 
 __all__ = ["app", "run"]
 
+#: The command line, with one command per function.
 app = typer.Typer(
     help="Compress a trained GNN recommender to a device's budget, and run it there.",
     no_args_is_help=True,
@@ -24,7 +25,7 @@ app = typer.Typer(
 
 
 def run() -> None:
-    """Run the command line; a user's mistake is one message and exit code 2."""
+    """Run the command line. A user's mistake prints one message and exits with 2."""
     debug = "--debug" in (arguments := sys.argv[1:])
     try:
         app([a for a in arguments if a != "--debug"], prog_name="edgerec")
@@ -45,7 +46,10 @@ def run() -> None:
 def main(
     version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
 ) -> None:
-    """Print the version, or nothing. ``--debug`` anywhere shows tracebacks."""
+    """Compress a trained GNN recommender to a device's budget, and run it there.
+
+    ``--debug`` shows tracebacks, in any place.
+    """
     if version:
         out.print(__version__, highlight=False)
         raise typer.Exit

@@ -1,4 +1,4 @@
-"""``edgerec bench``: measure a bundle, here or elsewhere, and set results side by side."""
+"""``edgerec bench``: measure a bundle on this machine or a device, and compare results."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import Annotated, Any
 
 import typer
 
-from edgerec.atomic import write_text
 from edgerec.cli.shared import check_output, out
+from edgerec.device.figures import Figures
 from edgerec.errors import DataError, OptionError
+from edgerec.files.atomic import write_text
 
 __all__ = ["bench"]
 
-TIMEOUT = 600.0
+_TIMEOUT = 600.0
 
-#: Adds quality and overlap to figures.
-Judge = Callable[[dict[str, Any]], dict[str, Any]]
+#: Adds what the lists keep of a model's quality.
+_Judge = Callable[[Figures], Figures]
 
 
 def bench(
-    files: Annotated[list[Path], typer.Argument(help="an .edgerec file; results, to compare")],
+    files: Annotated[list[Path], typer.Argument(help="an .edgerec file, or results to compare")],
     where: Annotated[
         str,
         typer.Option(
@@ -30,21 +31,26 @@ def bench(
         ),
     ] = "local",
     compare: Annotated[
-        bool, typer.Option("--compare", help="print results that --out wrote side by side")
+        bool, typer.Option("--compare", help="print results that --out wrote, side by side")
     ] = False,
-    source: Annotated[str | None, typer.Option("--data", help="dataset for real histories")] = None,
+    source: Annotated[
+        str | None, typer.Option("--data", help="dataset whose histories to run")
+    ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="uncompressed model, to compare the lists of --data with")
+        Path | None, typer.Option(help="uncompressed model whose lists to compare with")
     ] = None,
-    runtime: Annotated[str | None, typer.Option(help="which of the device's runtimes")] = None,
-    threads: Annotated[int, typer.Option(help="for the runtime")] = 1,
+    runtime: Annotated[
+        str | None, typer.Option(help="runtime of the device; the best one by default")
+    ] = None,
+    threads: Annotated[int, typer.Option(help="threads of the runtime")] = 1,
     users: Annotated[
-        int | None, typer.Option(help="histories of --data to run, 1000; 0 for all", min=0)
+        int | None,
+        typer.Option(
+            help="number of histories of --data to run, 1000 by default; 0 means all", min=0
+        ),
     ] = None,
-    timeout: Annotated[float, typer.Option(help="seconds after which to give up")] = TIMEOUT,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--out", help="a .json file to write")
-    ] = None,
+    timeout: Annotated[float, typer.Option(help="seconds after which to give up")] = _TIMEOUT,
+    output: Annotated[Path | None, typer.Option("-o", "--out", help=".json file to write")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Measure a bundle in a fresh process, on this machine or a device: latency, memory.
@@ -52,26 +58,28 @@ def bench(
     Example: `edgerec bench dist/tflite.edgerec --on ssh://pi@raspberrypi --out pi.json`, then
     `edgerec bench --compare pi.json laptop.json`
     """
-    from edgerec.report import print_figures
+    from edgerec.cli.report import print_figures
 
     if output is not None:
         check_output(output, source, model, *files)
     if compare:
         others = {source, model, runtime, users}
-        if where != "local" or threads != 1 or timeout != TIMEOUT or others != {None}:
+        if where != "local" or threads != 1 or timeout != _TIMEOUT or others != {None}:
             raise OptionError(
-                "--compare measures nothing; leave --on, --data, --model, --users, --runtime, "
-                "--threads and --timeout out"
+                "--compare measures nothing, so it takes no --on, --data, --model, --users, "
+                "--runtime, --threads or --timeout"
             )
         results = [_read(file) for file in files]
     elif len(files) > 1:
-        raise OptionError(f"expected one bundle, got {len(files)} files; or --compare results")
+        raise OptionError(
+            f"expected one bundle, got {len(files)} files; --compare takes several results"
+        )
     else:
-        from edgerec.remote import bench_on
+        from edgerec.remote.bench import bench_on
 
         for name, value in (("users", users), ("model", model)):
             if value is not None and source is None:
-                raise OptionError(f"--{name}: is of --data, whose histories are run; give both")
+                raise OptionError(f"--{name}: applies to the histories of --data; set both")
         histories, judge = None, None
         if source is not None:
             histories, judge = _users(source, 1000 if users is None else users, model)
@@ -84,7 +92,7 @@ def bench(
             timeout=timeout,
             lists=judge is not None,
         )
-        results = [figures if judge is None else judge(figures)]
+        results = [(figures if judge is None else judge(figures)).to_json()]
     text = json.dumps(results if compare else results[0], indent=2)
     if output is not None:
         write_text(output, text + "\n")
@@ -100,22 +108,20 @@ def _read(file: Path) -> dict[str, Any]:
     except ValueError:
         figures = None
     if not isinstance(figures, dict) or not {"bundle", "p50_ms", "emulated"} <= figures.keys():
-        raise DataError(
-            f"{file}: expected results that `edgerec bench --out` wrote; write it again"
-        )
+        raise DataError(f"{file}: expected results that `edgerec bench --out` wrote; run it again")
     return figures
 
 
-def _users(source: str, users: int, model: Path | None) -> tuple[list[list[str]], Judge | None]:
-    """Histories of a dataset's users, and what compares their lists with a model's."""
-    from edgerec.quality import evaluate, evaluation_users
-    from edgerec.recipe import histories_of, with_quality
-    from edgerec.sources import load
-    from edgerec.store import load_model
+def _users(source: str, users: int, model: Path | None) -> tuple[list[list[str]], _Judge | None]:
+    """Histories of a dataset's users, and a function that compares their lists with a model's."""
+    from edgerec.building.measured import histories_of, with_retention
+    from edgerec.building.quality import evaluate, evaluation_users
+    from edgerec.contracts.host import load_model
+    from edgerec.data.sources import load
 
     dataset = load(source)
     chosen = evaluation_users(dataset, users or None)
     if model is None:
         return histories_of(dataset, chosen), None
     before = evaluate(load_model(model), dataset, users=chosen)
-    return histories_of(dataset, chosen), lambda f: with_quality(f, before, dataset, chosen)
+    return histories_of(dataset, chosen), lambda f: with_retention(f, before, dataset, chosen)

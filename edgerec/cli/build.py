@@ -1,4 +1,4 @@
-"""The commands that build for a device, and check what was built."""
+"""The commands that build for a device and verify what was built."""
 
 from __future__ import annotations
 
@@ -8,56 +8,63 @@ from typing import Annotated
 
 import typer
 
+from edgerec.cli.progress import progress_bar
 from edgerec.cli.shared import AsJson, BundleFile, ModelFile, err, out
 from edgerec.errors import OptionError
-from edgerec.progress import progress_bar
 
 __all__ = ["build", "sweep", "verify"]
 
-DataFile = Annotated[str, typer.Option("--data", help="dataset with held-out interactions")]
-Folder = Annotated[Path, typer.Option("-o", "--out", help="folder for the bundles")]
+_DataFile = Annotated[str, typer.Option("--data", help="dataset with held-out interactions")]
+_Folder = Annotated[Path, typer.Option("-o", "--out", help="folder for the bundles")]
 
 
 def build(
     model: ModelFile,
-    source: DataFile,
-    output: Folder,
+    source: _DataFile,
+    output: _Folder,
     recipe: Annotated[Path | None, typer.Option(help="a TOML recipe, instead of the flags")] = None,
     compress: Annotated[
-        list[str] | None, typer.Option(help="name:option=value,...; repeat for a chain")
+        list[str] | None,
+        typer.Option(help="compressor, name:option=value,...; repeat it for a chain"),
     ] = None,
     target: Annotated[
-        list[str] | None, typer.Option(help="repeat for more; all by default")
+        list[str] | None, typer.Option(help="target; repeat it for more; all by default")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="a profile's name, or its .toml")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="device profile: a name or a .toml file")
+    ] = None,
     top_k: Annotated[
-        int | None, typer.Option(help="most recommendations that can be asked for; 50")
+        int | None, typer.Option(help="most recommendations that can be requested, 50 by default")
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(help="chains to try, where none is given; 30")
+        int | None, typer.Option(help="number of chains that a search tries, 30 by default")
     ] = None,
-    storage: Annotated[str | None, typer.Option(help="study's URL, for many machines")] = None,
-    seed: Annotated[int, typer.Option(help="of every random choice", min=0)] = 0,
-    users: Annotated[int, typer.Option(help="test users to measure on; 0 for all", min=0)] = 1000,
+    storage: Annotated[
+        str | None, typer.Option(help="URL of a study shared by several machines")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="seed of every random choice", min=0)] = 0,
+    users: Annotated[
+        int, typer.Option(help="number of test users to measure on; 0 means all", min=0)
+    ] = 1000,
     as_json: AsJson = False,
 ) -> None:
     """Compress a model, export it, and measure each bundle against the device's budget.
 
-    With a device and no chain it searches for the best chain inside the budget.
+    With a device and no --compress, it searches for the best chain inside the budget.
 
     Example: `edgerec build shop.model --data shop.dataset --device pixel-6a
     --compress quantize:codec=int8 -o dist`
     """
-    from edgerec.options import parse_spec
-    from edgerec.planner import plan
-    from edgerec.recipe import Recipe, find_device, load_recipe
-    from edgerec.recipe import build as run_build
-    from edgerec.sources import load
-    from edgerec.store import load_model
+    from edgerec.building.build import build as run_build
+    from edgerec.building.recipe import Recipe, load_recipe
+    from edgerec.building.search.plan import plan
+    from edgerec.contracts.host import Host, load_model
+    from edgerec.contracts.options import parse_spec
+    from edgerec.data.sources import load
 
     if recipe is not None and (compress or target or device or top_k is not None):
         raise OptionError(
-            "--recipe: give a recipe or --compress, --target, --device, --top-k, not both"
+            "--recipe: replaces --compress, --target, --device and --top-k; use one or the other"
         )
     chosen = (
         load_recipe(recipe)
@@ -65,14 +72,14 @@ def build(
         else Recipe(
             tuple(parse_spec(c) for c in compress or []),
             tuple(target or []),
-            None if device is None else find_device(device),
+            None if device is None else Host.installed().device(device),
             50 if top_k is None else top_k,
         )
     )
     searches = chosen.device is not None and not chosen.compress
     if not searches and (trials is not None or storage is not None):
         raise OptionError(
-            "--trials, --storage: are of a search, for a device and without a chain; leave them out"
+            "--trials, --storage: apply to a search, which needs --device and no --compress"
         )
     loaded, dataset = load_model(model), load(source)
     left_out: dict[str, str] = {}
@@ -100,45 +107,49 @@ def build(
     for reason in left_out.values():
         err.print(f"left out: {reason}")
     if as_json:
-        out.print_json(json.dumps([{**b.figures, "path": str(b.path)} for b in built]))
+        out.print_json(json.dumps([{**b.figures.to_json(), "path": str(b.path)} for b in built]))
         return
-    from edgerec.report import print_built
+    from edgerec.cli.report import print_built
 
     print_built(built, loaded.table_bytes, out)
 
 
 def sweep(
     model: ModelFile,
-    source: DataFile,
-    output: Folder,
+    source: _DataFile,
+    output: _Folder,
     device: Annotated[
-        list[str] | None, typer.Option(help="name or .toml; repeat for more; all by default")
+        list[str] | None,
+        typer.Option(
+            help="device profile: a name or a .toml file; repeat it for more; all by default"
+        ),
     ] = None,
-    trials: Annotated[int, typer.Option(help="chains to try")] = 30,
-    storage: Annotated[str | None, typer.Option(help="study's URL, for many machines")] = None,
-    seed: Annotated[int, typer.Option(help="of every random choice", min=0)] = 0,
+    trials: Annotated[int, typer.Option(help="number of chains to try")] = 30,
+    storage: Annotated[
+        str | None, typer.Option(help="URL of a study shared by several machines")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="seed of every random choice", min=0)] = 0,
     users: Annotated[
-        int, typer.Option(help="validation users of the search; 0 for all", min=0)
+        int, typer.Option(help="number of validation users of the search; 0 means all", min=0)
     ] = 1000,
 ) -> None:
-    """Build for many devices out of one search, each bundle inside its device's budget.
+    """Build for many devices with one search, each bundle inside its device's budget.
 
-    Interrupted, the same command goes on. The exit code is 2 if a device got no bundle.
+    After an interruption, the same command resumes. The exit code is 2 if a device got no bundle.
 
     Example: `edgerec sweep shop.model --data shop.dataset -o dist`
     """
-    from edgerec.host import host
-    from edgerec.planner.sweep import sweep as run_sweep
-    from edgerec.recipe import find_device
-    from edgerec.sources import load
-    from edgerec.store import load_model
+    from edgerec.building.search.sweep import sweep as run_sweep
+    from edgerec.contracts.host import Host, load_model
+    from edgerec.data.sources import load
 
-    names = device or sorted(host().devices)
+    host = Host.installed()
+    names = device or sorted(host.devices)
     with progress_bar("sweeping", err) as progress:
         found = run_sweep(
             load_model(model),
             load(source),
-            [find_device(name) for name in names],
+            [host.device(name) for name in names],
             folder=output,
             trials=trials,
             storage=storage,
@@ -146,22 +157,26 @@ def sweep(
             users=users or None,
             progress=progress,
         )
-    print((output / "sweep.md").read_text("utf-8"))  # as it is: rich would wrap a row
+    print((output / "sweep.md").read_text("utf-8"))  # rich would wrap its rows
     if any(swept.error for swept in found):
         raise typer.Exit(2)
 
 
 def verify(
     bundle: BundleFile,
-    device: Annotated[str, typer.Option(help="a profile's name, or its .toml")],
+    device: Annotated[str, typer.Option(help="device profile: a name or a .toml file")],
     source: Annotated[
-        str | None, typer.Option("--data", help="dataset, for the budget's min_quality")
+        str | None, typer.Option("--data", help="dataset, needed if the budget has min_quality")
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="uncompressed model, for the budget's min_quality")
+        Path | None, typer.Option(help="uncompressed model, needed if the budget has min_quality")
     ] = None,
-    runtime: Annotated[str | None, typer.Option(help="which installed runtime")] = None,
-    users: Annotated[int, typer.Option(help="test users to measure on; 0 for all", min=0)] = 0,
+    runtime: Annotated[
+        str | None, typer.Option(help="installed runtime; the best one by default")
+    ] = None,
+    users: Annotated[
+        int, typer.Option(help="number of test users to measure on; 0 means all", min=0)
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Check a bundle against a device's budget; the exit code is 2 if it breaks a limit.
@@ -169,17 +184,16 @@ def verify(
     Example: `edgerec verify dist/tflite.edgerec --device pixel-6a --data shop.dataset
     --model shop.model`
     """
-    from edgerec.recipe import find_device
-    from edgerec.recipe import verify as run_verify
-    from edgerec.report import print_figures
-    from edgerec.sources import load
-    from edgerec.store import load_model
+    from edgerec.building.verify import verify as run_verify
+    from edgerec.cli.report import print_figures
+    from edgerec.contracts.host import Host, load_model
+    from edgerec.data.sources import load
 
     if (source is None) != (model is None) or (users and source is None):
         raise OptionError(
-            "--data, --model: measure quality together, of --users; give both or none"
+            "--data, --model: quality needs both, and --users applies to it; set both or neither"
         )
-    chosen = find_device(device)
+    chosen = Host.installed().device(device)
     figures, broken = run_verify(
         bundle,
         chosen,
@@ -189,9 +203,9 @@ def verify(
         runtime=runtime,
     )
     if as_json:
-        out.print_json(json.dumps({"figures": figures, "broken": broken}))
+        out.print_json(json.dumps({"figures": figures.to_json(), "broken": broken}))
     else:
-        print_figures([chosen.name], [figures], out)
+        print_figures([chosen.name], [figures.to_json()], out)
         out.print("\n".join(broken) or f"inside the budget of {chosen.name}", markup=False)
     if broken:
         raise typer.Exit(2)

@@ -1,4 +1,4 @@
-"""The commands for a file that is there: inspect, score."""
+"""The commands for an existing file: inspect, score."""
 
 from __future__ import annotations
 
@@ -18,23 +18,26 @@ __all__ = ["inspect", "score"]
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="a bundle, model or dataset")],
+    file: Annotated[Path, typer.Argument(help="bundle, model or dataset")],
     operators: Annotated[
-        bool, typer.Option(help="print what a bundle needs of a reduced build of its runtime")
+        bool,
+        typer.Option(
+            help="print the operators that a bundle needs in a reduced build of its runtime"
+        ),
     ] = False,
 ) -> None:
     """Check a file's digests and print what it holds, as JSON.
 
     Example: `edgerec inspect dist/onnx.edgerec --operators > required_operators.config`
     """
-    from edgerec.container import Container
+    from edgerec.files.container import Container
 
     if operators:
-        from edgerec.bundle import Bundle
-        from edgerec.host import host
+        from edgerec.contracts.bundle import Bundle
+        from edgerec.contracts.host import Host
 
         bundle = Bundle.open(file)
-        print(host().target(bundle.target).operators(bundle))  # as it is: rich would wrap it
+        print(Host.installed().target(bundle.target).operators(bundle))  # rich would wrap it
         return
 
     container = Container(file)
@@ -54,26 +57,28 @@ def score(
     history: Annotated[
         str,
         typer.Option(
-            help='ids of past items, newest last, as a row of CSV: 50,172,"an id, quoted"'
+            help='ids of past items, most recent last, as a row of CSV: 50,172,"an id, quoted"'
         ),
     ],
-    k: Annotated[int, typer.Option("-k", help="how many")] = 10,
-    runtime: Annotated[str | None, typer.Option(help="which installed runtime")] = None,
-    strict: Annotated[bool, typer.Option(help="make an unknown item an error")] = False,
+    k: Annotated[int, typer.Option("-k", help="number of recommendations")] = 10,
+    runtime: Annotated[
+        str | None, typer.Option(help="installed runtime; the best one by default")
+    ] = None,
+    strict: Annotated[bool, typer.Option(help="treat an unknown item as an error")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Recommend from a bundle.
 
     Example: `edgerec score dist/tflite.edgerec --history 50,172,181 -k 10`
     """
-    from edgerec.score import Scorer
+    from edgerec.device.scorer import Scorer
 
     try:
         row = next(csv.reader([history], skipinitialspace=True, strict=True), [])
     except csv.Error as error:
-        raise OptionError(f"--history: expected ids as a row of CSV: {error}") from None
+        raise OptionError(f"--history: expected ids as a row of CSV; {error}") from None
     scorer = Scorer.open(bundle, runtime)
-    # An id may end in a space; else spaces around the commas are for the eye.
+    # An id may end in a space; any other space around a comma is there for readability.
     known = scorer.bundle.items
     items = [item if known.find(item) is not None else item.strip() for item in row if item.strip()]
     found = scorer.recommend(items, k, strict=strict)
@@ -82,11 +87,14 @@ def score(
             f"{len(found.unknown)} unknown items were skipped: {', '.join(found.unknown[:10])}"
         )
     if found.truncated:
-        err.print(f"the oldest {found.truncated} items are past the model's history length")
+        err.print(
+            f"the oldest {found.truncated} items exceed the model's history length "
+            "and were not read"
+        )
     if found.fallback:
-        err.print("no usable history: these are the most popular items")
+        err.print("the history has no known item; these are the most popular items")
     if as_json:
-        # NaN, the score of a popular item, is no JSON.
+        # The score of a popular item is NaN, which JSON does not have.
         rows = [
             {**dataclasses.asdict(r), "score": None if math.isnan(r.score) else r.score}
             for r in found

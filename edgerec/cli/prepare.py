@@ -1,4 +1,4 @@
-"""The commands that come before a device: demo, data, train."""
+"""The commands that come before a device profile: demo, data, train."""
 
 from __future__ import annotations
 
@@ -7,62 +7,70 @@ from typing import Annotated, Any
 
 import typer
 
+from edgerec.cli.progress import progress_bar
 from edgerec.cli.shared import Source, check_output, err, out
 from edgerec.errors import OptionError
-from edgerec.progress import progress_bar
 
 __all__ = ["data", "demo", "train"]
 
-#: What is held out where nothing is said.
-SHARE = 0.2
+#: The share that is held out by default.
+_SHARE = 0.2
 
 
 def demo(
-    folder: Annotated[Path, typer.Option("--out", help="where the files go")] = Path(
+    folder: Annotated[Path, typer.Option("--out", help="folder for the files")] = Path(
         "edgerec-demo"
     ),
-    device: Annotated[str, typer.Option(help="device profile")] = "pixel-6a",
-    epochs: Annotated[int, typer.Option(help="training epochs")] = 10,
+    device: Annotated[str, typer.Option(help="name of a device profile")] = "pixel-6a",
+    epochs: Annotated[int, typer.Option(help="number of training epochs")] = 10,
 ) -> None:
-    """Do the whole job on MovieLens-100K: train, compress, export, recommend, measure.
+    """Run the whole job on MovieLens-100K: train, compress, export, recommend, measure.
 
     Example: `edgerec demo --out /tmp/demo`
     """
-    from edgerec.demo import run_demo
+    from edgerec.cli.demo import run_demo
 
     run_demo(folder, device, epochs, out)
 
 
 def data(
     source: Source,
-    output: Annotated[Path, typer.Option("-o", "--out", help="a .dataset file to write")],
-    test: Annotated[Path | None, typer.Option(help="held-out interactions: a given split")] = None,
-    split: Annotated[str | None, typer.Option(help="random, recent, last, or none")] = None,
-    share: Annotated[float, typer.Option(help="held-out share, random or most recent")] = SHARE,
-    k_core: Annotated[
-        int | None, typer.Option(help="least interactions of a user, an item")
+    output: Annotated[Path, typer.Option("-o", "--out", help=".dataset file to write")],
+    test: Annotated[
+        Path | None, typer.Option(help="file of held-out interactions, for a given split")
     ] = None,
-    min_rating: Annotated[float | None, typer.Option(help="keep ratings from here on")] = None,
-    titles: Annotated[Path | None, typer.Option(help="item titles: csv, tsv or .item")] = None,
-    format: Annotated[str | None, typer.Option(help="csv, tsv, parquet, inter, train.txt")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="what to hold out: random, recent, last or none")
+    ] = None,
+    share: Annotated[float, typer.Option(help="share to hold out, for random and recent")] = _SHARE,
+    k_core: Annotated[
+        int | None, typer.Option(help="minimum number of interactions of each user and item")
+    ] = None,
+    min_rating: Annotated[float | None, typer.Option(help="minimum rating to keep")] = None,
+    titles: Annotated[
+        Path | None, typer.Option(help="file of item titles: csv, tsv or .item")
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option(help="format: csv, tsv, parquet, inter or train.txt")
+    ] = None,
     user_column: Annotated[str | None, typer.Option(help="name of the user column")] = None,
     item_column: Annotated[str | None, typer.Option(help="name of the item column")] = None,
     rating_column: Annotated[str | None, typer.Option(help="name of the rating column")] = None,
     timestamp_column: Annotated[str | None, typer.Option(help="name of the time column")] = None,
-    seed: Annotated[int, typer.Option(help="of a random split", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="seed of a random split", min=0)] = 0,
 ) -> None:
     """Read interactions, filter and split them, and save a dataset.
 
     Example: `edgerec data ratings.csv --split last --k-core 5 -o shop.dataset`
     """
-    from edgerec.dataset_store import save_dataset
-    from edgerec.sources import load
+    from edgerec.data.dataset_file import save_dataset
+    from edgerec.data.sources import load
 
     check_output(output, source, test, titles, suffix=".dataset")
-    if split not in ("random", "recent") and share != SHARE:
-        raise OptionError("--share: is of --split random or recent; leave it out")
+    if split not in ("random", "recent") and share != _SHARE:
+        raise OptionError("--share: applies to --split random or recent only")
     if split != "random" and seed:
-        raise OptionError("--seed: is of --split random; leave it out")
+        raise OptionError("--seed: applies to --split random only")
     columns = {
         "user": user_column,
         "item": item_column,
@@ -75,8 +83,8 @@ def data(
     dataset = load(source, **(options | ({"columns": named} if named else {})))
     if split in ("recent", "last") and dataset.train.timestamps is None:
         err.print(
-            "no time column: the order of lines is taken for that of time; --timestamp-column "
-            "names one"
+            "no time column, so lines are assumed to be in order of time; name one with "
+            "--timestamp-column"
         )
     if k_core is not None:
         dataset = dataset.k_core(k_core)
@@ -100,35 +108,41 @@ def data(
 
 def train(
     source: Source,
-    output: Annotated[Path, typer.Option("-o", "--out", help="a .model file to write")],
+    output: Annotated[Path, typer.Option("-o", "--out", help=".model file to write")],
     model: Annotated[
         str, typer.Option(help="GNN family: historygcn, lightgcn, graphsage")
     ] = "historygcn",
     dim: Annotated[int, typer.Option(help="width of the item vectors")] = 64,
     layers: Annotated[int | None, typer.Option(help="rounds of message passing")] = None,
-    epochs: Annotated[int, typer.Option(help="passes over the users")] = 8,
-    history_length: Annotated[int, typer.Option(help="past items that a device reads")] = 200,
+    epochs: Annotated[int, typer.Option(help="number of passes over the users")] = 8,
+    history_length: Annotated[
+        int, typer.Option(help="maximum number of past items that a device reads")
+    ] = 200,
     recency: Annotated[
-        float, typer.Option(help="how much the latest items weigh more; about 1 if order is time")
+        float,
+        typer.Option(
+            help="how much more the latest items weigh; about 1 if histories are in order of time"
+        ),
     ] = 0.0,
     tilt: Annotated[
-        float, typer.Option(help="how much higher popular items rank than training made them")
+        float, typer.Option(help="how much to raise popular items after training")
     ] = 0.0,
     teacher: Annotated[
         list[Path] | None,
-        typer.Option(help="a wider .model of the same data to learn from; repeat for more"),
+        typer.Option(help="wider .model of the same data to learn from; repeat it for more"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="of every random choice", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="seed of every random choice", min=0)] = 0,
 ) -> None:
-    """Train a GNN. Interrupted, the same command resumes after the last whole epoch.
+    """Train a GNN. After an interruption, the same command resumes from the last whole epoch.
 
     Example: `edgerec train shop.dataset --teacher wide.model -o shop.model`
     """
-    from edgerec.quality import evaluate
-    from edgerec.sources import load
-    from edgerec.store import load_model, save_model
-    from edgerec.training import TrainOptions
-    from edgerec.training import train as run_training
+    from edgerec.building.quality import evaluate
+    from edgerec.contracts.host import load_model
+    from edgerec.data.sources import load
+    from edgerec.model.model_file import save_model
+    from edgerec.training.loop import train as run_training
+    from edgerec.training.options import TrainOptions
 
     check_output(output, source, *(teacher or []))
     dataset = load(source)

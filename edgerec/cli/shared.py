@@ -1,4 +1,4 @@
-"""What commands share: the consoles, and arguments that several of them take."""
+"""The consoles and arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -12,25 +12,34 @@ from edgerec.errors import OptionError
 
 __all__ = ["AsJson", "BundleFile", "ModelFile", "Source", "check_output", "err", "out"]
 
-# Ids, paths and names may look like markup.
+#: Standard output. Ids, paths and names may look like markup.
 out = Console(markup=False)
+
+#: Standard error, likewise.
 err = Console(stderr=True, markup=False)
 
-Source = Annotated[str, typer.Argument(help="ml-100k, a .dataset file, or an interactions file")]
-ModelFile = Annotated[Path, typer.Argument(help="a .model file that `edgerec train` wrote")]
-BundleFile = Annotated[Path, typer.Argument(help="an .edgerec file")]
+#: A dataset by name or path.
+Source = Annotated[str, typer.Argument(help="ml-100k, a .dataset file, or a file of interactions")]
+
+#: A saved model.
+ModelFile = Annotated[Path, typer.Argument(help=".model file that `edgerec train` wrote")]
+
+#: A bundle.
+BundleFile = Annotated[Path, typer.Argument(help=".edgerec file")]
+
+#: Whether to print JSON instead of a table.
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
 def check_output(path: Path, *inputs: str | Path | None, suffix: str = "") -> None:
-    """Refuse a file to write before any work is done: a folder, or a file that is read.
+    """Check an output path before any work is done.
 
     Raises:
-        OptionError: it is one, or does not end as such files do.
+        OptionError: it is a folder, is also an input, or has the wrong suffix.
     """
     if path.is_dir():
         raise OptionError(f"--out: {path} is a folder; name a file")
     if path.exists() and any(path.samefile(i) for i in inputs if i and Path(i).exists()):
-        raise OptionError(f"--out: {path} is read, too; name another file")
+        raise OptionError(f"--out: {path} is also an input; name another file")
     if not path.name.endswith(suffix):
-        raise OptionError(f"--out: expected a file that ends in {suffix}, got {path}")
+        raise OptionError(f"--out: expected a file name that ends in {suffix}, got {path}")

@@ -1,4 +1,4 @@
-"""The commands that list what is installed: plugins, devices."""
+"""The commands that list what is installed: plugins and devices."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Annotated
 
 import typer
 
+from edgerec.cli.progress import progress_bar
 from edgerec.cli.shared import AsJson, err, out
-from edgerec.progress import progress_bar
 
 __all__ = ["devices", "plugins"]
 
 
 def plugins(
     as_json: AsJson = False,
-    strict: Annotated[bool, typer.Option(help="exit with 2 if one is broken")] = False,
+    strict: Annotated[bool, typer.Option(help="exit with 2 if a plugin is broken")] = False,
     matrix: Annotated[
-        bool, typer.Option(help="what each target can do, tried: target, op and codec")
+        bool, typer.Option(help="try what each target can do, by op and codec")
     ] = False,
 ) -> None:
-    """List plugins: what each provides, its distribution, version and state.
+    """List plugins with what each provides, its distribution, version and state.
 
     Example: `edgerec plugins --matrix`
     """
-    from edgerec.host import Host, host
-    from edgerec.report import plugin_rows, print_rows
+    from edgerec.cli.report import plugin_rows, print_rows
+    from edgerec.contracts.host import Host
 
-    installed = Host(strict=True) if strict else host()
+    installed = Host(strict=True) if strict else Host.installed()
     if matrix:
-        from edgerec.matrix import capabilities, markdown
+        from edgerec.exporting.capabilities import capabilities, markdown
 
         with progress_bar("trying", err) as progress:
             found = capabilities(installed, progress=progress)
         text = json.dumps([dataclasses.asdict(c) for c in found]) if as_json else markdown(found)
-        print(text)  # as it is: rich would wrap a table that goes into a file
+        print(text)  # rich would wrap a table that goes into a file
         return
     rows = plugin_rows(installed)
     if as_json:
@@ -49,10 +49,11 @@ def devices(as_json: AsJson = False) -> None:
 
     Example: `edgerec devices`
     """
-    from edgerec.host import host
-    from edgerec.report import print_devices
+    from edgerec.cli.report import print_devices
+    from edgerec.contracts.host import Host
 
-    known = [host().devices[name] for name in sorted(host().devices)]
+    devices = Host.installed().devices
+    known = [devices[name] for name in sorted(devices)]
     if as_json:
         out.print_json(json.dumps([dataclasses.asdict(d) for d in known]))
         return

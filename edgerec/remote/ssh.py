@@ -1,4 +1,4 @@
-"""ssh://[user@]host[:port]: any machine that the system's ``ssh`` gets to without a password."""
+"""ssh://[user@]host[:port]: any machine that the system's ``ssh`` reaches without a password."""
 
 from __future__ import annotations
 
@@ -7,43 +7,45 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgerec.errors import OptionError, RemoteError
-from edgerec.remote.place import Place
+from edgerec.remote.connection import Connection
 
 __all__ = ["Ssh"]
 
-#: ssh's own failures; anything else is the remote command's exit code.
-FAILED = 255
+#: The exit code of ssh's own failures; any other is that of the remote command.
+_FAILED = 255
 
 
-class Ssh(Place):
-    """A machine behind ssh; ``~/.ssh/config`` applies.
+class Ssh(Connection):
+    """A machine reached through ssh; ``~/.ssh/config`` applies.
 
-    Options: ``python`` (there; python3 by default), ``identity`` (a private key's file),
-    ``config`` (a configuration file in place of ``~/.ssh/config``).
+    Options are ``python`` (on that machine; python3 by default), ``identity`` (the file of a
+    private key) and ``config`` (a configuration file instead of ``~/.ssh/config``).
     """
 
     options = ("python", "identity", "config")
 
-    def __init__(self, where: str) -> None:
-        super().__init__(where)
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
         try:
             self.port = self.url.port
         except ValueError:
-            raise OptionError(f"{where}: expected a port from 1 to 65535") from None
+            raise OptionError(f"{address}: expected a port from 1 to 65535") from None
         host = self.url.hostname
         if not host or self.url.path.strip("/"):
-            raise OptionError(f"{where}: expected ssh://[user@]host[:port][?option=value]")
+            raise OptionError(f"{address}: expected ssh://[user@]host[:port][?option=value]")
         if self.url.password:
-            raise OptionError(f"{where}: an address has no password; use a key (ssh-copy-id)")
-        # urlsplit makes a host small; aliases of ~/.ssh/config tell capitals apart.
+            raise OptionError(
+                f"{address}: an address cannot contain a password; use a key (ssh-copy-id)"
+            )
+        # urlsplit converts hosts to lower case, but aliases in ~/.ssh/config are case-sensitive.
         named = self.url.netloc.rpartition("@")[2]
         host = named[named.lower().index(host) :][: len(host)]
         self.destination = f"{self.url.username}@{host}" if self.url.username else host
 
-    def command(self, boot: Sequence[str]) -> list[str]:
-        """One ssh call: archive in, standard output back."""
+    def command(self, script: Sequence[str]) -> list[str]:
+        """A single ssh call, which reads the archive and returns standard output."""
         if shutil.which("ssh") is None:
-            raise RemoteError(f"{self.where}: no ssh here; install an OpenSSH client")
+            raise RemoteError(f"{self.address}: no ssh on this machine; install an OpenSSH client")
         command = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
         command += ["-o", "ServerAliveInterval=15"]
         if "config" in self.given:
@@ -53,14 +55,14 @@ class Ssh(Place):
             command += ["-i", str(identity), "-o", "IdentitiesOnly=yes"]
         if self.port is not None:
             command += ["-p", str(self.port)]
-        return [*command, "--", self.destination, self.python(boot)]
+        return [*command, "--", self.destination, self.python(script)]
 
     def explain(self, code: int, said: str) -> str:
-        """Say that ssh did not get there."""
-        if code != FAILED:
+        """Explain that ssh could not connect."""
+        if code != _FAILED:
             return ""
         port = f"-p {self.port} " if self.port else ""
         return (
-            f"ssh did not get there: {said or 'no reason given'}; "
-            f"`ssh {port}{self.destination} true` has to work without a password"
+            f"ssh could not connect: {said or 'no reason given'}; "
+            f"`ssh {port}{self.destination} true` must work without a password"
         )

@@ -1,15 +1,15 @@
-"""Make what qemu:aarch64 runs: Debian's arm64 Python, arm64 wheels and qemu, in one folder.
+"""Make the sysroot of qemu:aarch64: Debian's arm64 Python, arm64 wheels and qemu, in one folder.
 
     python -m edgerec.remote.sysroot [FOLDER] [REQUIREMENT ...] [--alone REQUIREMENT ...]
 
-It needs a Debian machine's ``apt-get`` and pip, as they are set up, but neither root nor
-binfmt: apt works on a root of its own and packages are unpacked, not installed. apt checks
-what it fetches against Debian's signatures, pip against its index's SHA-256. The folder
-takes its place when it is whole and has run; one that is there and is the same is kept.
+It needs ``apt-get`` and pip as configured on a Debian machine, but neither root nor binfmt: apt
+works on a separate root, and packages are unpacked instead of installed. apt checks downloads
+against Debian's signatures, and pip against the SHA-256 of its index. The folder takes its place
+once it is complete and has been run; an existing one with the same contents is kept.
 
-A requirement without a version takes the version that is installed here, so that both
-machines run the same; ``--alone`` ones come without what they depend on (pip would choose
-that for this machine's processor where the two differ, as torch's do).
+A requirement without a version gets the version that is installed here, so that both machines run
+the same. Requirements after ``--alone`` come without dependencies, which pip would choose for this
+machine's processor if the two differ, as those of torch do.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgerec.atomic import write_text
 from edgerec.errors import EdgerecError, RemoteError
+from edgerec.files.atomic import write_text
 
 __all__ = ["default_folder", "launcher", "make", "read_manifest"]
 
-#: What a whole sysroot has; written last.
-MANIFEST = "sysroot.json"
+#: The file that marks a complete sysroot; it is written last.
+_MANIFEST = "sysroot.json"
 
-#: Debian 12 for tflite-runtime, whose wheels end at its Python 3.11; its backports have the
-#: qemu 10 that onnxruntime and LiteRT need (bookworm's own 7.2 lacks instructions).
-SUITE = "bookworm"
-DEBS = ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6", "libgomp1")
-QEMU = "qemu-user"
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+#: Debian 12 for tflite-runtime, whose last wheels are for Python 3.11. Its backports have qemu 10,
+#: which onnxruntime and LiteRT need, because bookworm's own 7.2 lacks instructions.
+_SUITE = "bookworm"
+_DEBS = ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6", "libgomp1")
+_QEMU = "qemu-user"
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
-#: glibc 2.36 runs wheels up to manylinux_2_36.
-PLATFORMS = [
+#: glibc 2.36 supports wheels up to manylinux_2_36.
+_PLATFORMS = [
     *(f"manylinux_2_{minor}_aarch64" for minor in range(36, 16, -1)),
     "manylinux2014_aarch64",
 ]
 
-#: What edgerec itself needs.
-BASE = ("numpy", "pluggy")
+#: The requirements of edgerec itself.
+_BASE = ("numpy", "pluggy")
 
 
 def default_folder() -> Path:
@@ -65,20 +65,20 @@ def default_folder() -> Path:
 def make(
     folder: str | Path, requirements: Sequence[str] = (), alone: Sequence[str] = ()
 ) -> Mapping[str, Any]:
-    """Make a sysroot, unless the same one is there; see the module.
+    """Make a sysroot, unless the same one exists; see the module.
 
     Returns:
-        The manifest: what was asked for, and versions of what was got.
+        The manifest, with what was requested and the installed versions.
 
     Raises:
-        RemoteError: a tool is missing, a step failed, or the folder is something else;
-            nothing half-made takes its place.
+        RemoteError: a tool is missing, a step failed, or the folder is something else; an
+            incomplete sysroot never takes its place.
     """
     folder = Path(folder).expanduser().absolute()
     asked = {
-        "debian": [SUITE, *DEBS],
-        "requirements": sorted(map(as_here, {*requirements, *_missing(BASE, requirements)})),
-        "alone": sorted(map(as_here, alone)),
+        "debian": [_SUITE, *_DEBS],
+        "requirements": sorted(map(_as_here, {*requirements, *_missing(_BASE, requirements)})),
+        "alone": sorted(map(_as_here, alone)),
     }
     there = read_manifest(folder)
     if all(there.get(name) == value for name, value in asked.items()):
@@ -94,15 +94,15 @@ def make(
         packages = {d.name: d.version for d in sorted(found, key=lambda d: d.name.lower())}
         _prove(draft)
         manifest = {**asked, "qemu": qemu, "packages": packages}
-        write_text(draft / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+        write_text(draft / _MANIFEST, json.dumps(manifest, indent=2) + "\n")
         if folder.exists():
             folder.rename(Path(name) / "old")
         draft.rename(folder)
     return manifest
 
 
-def as_here(requirement: str) -> str:
-    """A bare name with the version that is installed here; anything else as it is."""
+def _as_here(requirement: str) -> str:
+    """Add the version that is installed here to a bare name; return anything else unchanged."""
     if not re.fullmatch(r"[A-Za-z0-9._-]+", requirement):
         return requirement
     try:
@@ -117,18 +117,18 @@ def _missing(names: Sequence[str], requirements: Sequence[str]) -> set[str]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read a sysroot's manifest; it is empty for a folder that is not there, or is empty.
+    """Read a sysroot's manifest, which is empty if the folder is missing or empty.
 
     Raises:
-        RemoteError: the folder holds something else.
+        RemoteError: the folder contains something else.
     """
     try:
         if not folder.exists() or not any(folder.iterdir()):
             return {}
-        return dict(json.loads((folder / MANIFEST).read_text("utf-8")))
+        return dict(json.loads((folder / _MANIFEST).read_text("utf-8")))
     except (OSError, TypeError, ValueError):
         raise RemoteError(
-            f"{folder}: is no sysroot (it has no readable {MANIFEST}) and is left as it is; "
+            f"{folder}: is not a sysroot (it has no readable {_MANIFEST}) and was not changed; "
             "name another folder"
         ) from None
 
@@ -138,11 +138,11 @@ def _unpack_debian(draft: Path, apt: Path) -> str:
     here = _run(["dpkg", "--print-architecture"]).strip()
     options = _apt_root(apt, here)
     _run(["apt-get", *options, "update"])
-    _run(["apt-get", *options, "install", "--download-only", "--no-install-recommends", *DEBS])
+    _run(["apt-get", *options, "install", "--download-only", "--no-install-recommends", *_DEBS])
     for deb in sorted((apt / "cache" / "archives").glob("*.deb")):
         _run(["dpkg-deb", "--extract", str(deb), str(draft / "root")])
-    _run(["apt-get", *options, "download", f"{QEMU}:{here}"], cwd=apt)
-    (deb,) = apt.glob(f"{QEMU}_*.deb")
+    _run(["apt-get", *options, "download", f"{_QEMU}:{here}"], cwd=apt)
+    (deb,) = apt.glob(f"{_QEMU}_*.deb")
     with tempfile.TemporaryFile() as unpacked:
         _run(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=unpacked)
         unpacked.seek(0)
@@ -158,15 +158,15 @@ def _unpack_debian(draft: Path, apt: Path) -> str:
 
 
 def _apt_root(apt: Path, here: str) -> list[str]:
-    """Lay out apt's own root with an arm64 Debian 12; return the options that use it."""
+    """Create a separate apt root for arm64 Debian 12; return the options that use it."""
     for name in ("lists/partial", "cache/archives/partial", "parts"):
         (apt / name).mkdir(parents=True)
     (apt / "status").touch()
     uri = _debian_uri()
-    signed = f" signed-by={KEYRING}" if KEYRING.exists() else ""
+    signed = f" signed-by={_KEYRING}" if _KEYRING.exists() else ""
     (apt / "sources.list").write_text(
-        f"deb [arch=arm64{signed}] {uri} {SUITE} main\n"
-        f"deb [arch={here}{signed}] {uri} {SUITE}-backports main\n"
+        f"deb [arch=arm64{signed}] {uri} {_SUITE} main\n"
+        f"deb [arch={here}{signed}] {uri} {_SUITE}-backports main\n"
     )
     settings = {
         "Dir::State": apt,
@@ -186,7 +186,7 @@ def _apt_root(apt: Path, here: str) -> list[str]:
 
 
 def _debian_uri() -> str:
-    """Where this machine gets Debian from."""
+    """The URI from which this machine gets Debian."""
     try:
         system = platform.freedesktop_os_release()
     except OSError:
@@ -201,8 +201,8 @@ def _debian_uri() -> str:
         if component == "main" and release in (system.get("VERSION_CODENAME"), "stable"):
             return uri
     raise RemoteError(
-        f"{system.get('PRETTY_NAME', platform.system())}: a sysroot is made from packages of "
-        "Debian, which this machine's apt has no source of; make it on a Debian machine"
+        f"{system.get('PRETTY_NAME', platform.system())}: a sysroot is made from Debian packages, "
+        "for which this machine's apt has no source; make it on a Debian machine"
     )
 
 
@@ -214,13 +214,13 @@ def _install_wheels(site: Path, requirements: Sequence[str], options: Sequence[s
         raise RemoteError(f"{sys.executable} has no pip, which fetches the wheels; install pip")
     target = ["--target", str(site), "--python-version", "3.11", "--implementation", "cp"]
     abis = ["--abi=cp311", "--abi=abi3", "--abi=none", "--only-binary=:all:"]
-    platforms = [f"--platform={name}" for name in PLATFORMS]
+    platforms = [f"--platform={name}" for name in _PLATFORMS]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _run([*pip, *target, *abis, *platforms, *options, *requirements])
 
 
 def _prove(draft: Path) -> None:
-    """Run what was made: Python starts, and numpy computes."""
+    """Check that the sysroot works: Python starts, and numpy computes."""
     code = "import numpy, pluggy, platform; print(platform.machine(), int(numpy.arange(4).sum()))"
     said = _run([*launcher(draft), "-c", code], env={"PYTHONPATH": str(draft / "site")}).strip()
     if said != "aarch64 6":
@@ -228,21 +228,21 @@ def _prove(draft: Path) -> None:
 
 
 def launcher(folder: Path, cpu: str = "max") -> list[str]:
-    """The sysroot's Python; -S, since site would look into this machine's own packages."""
+    """The command of the sysroot's Python, with -S so that it ignores this machine's packages."""
     root = folder / "root"
     qemu = [str(folder / "bin" / "qemu-aarch64"), "-cpu", cpu, "-L", str(root)]
     return [*qemu, str(root / "usr" / "bin" / "python3.11"), "-S"]
 
 
 def _run(command: Sequence[str], stdout: Any = subprocess.PIPE, **options: Any) -> str:
-    """Run a command and return what it printed; its failure is an error that quotes it."""
+    """Run a command and return its output; a failure is an error that quotes it."""
     try:
         done = subprocess.run(
             command, stdout=stdout, stderr=subprocess.PIPE, check=False, **options
         )
     except FileNotFoundError:
         raise RemoteError(
-            f"no command {command[0]} here; a sysroot is made on a Debian machine"
+            f"no command {command[0]} on this machine; make the sysroot on a Debian machine"
         ) from None
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()

@@ -1,4 +1,4 @@
-"""A catalogue of device profiles. ``catalogue.toml`` holds them, each with its source."""
+"""A catalogue of device profiles, stored in ``catalogue.toml`` with the source of each."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from pathlib import Path
 
 from edgerec.plugin import Device, device_from, hookimpl
 
+#: The plugin API version that this plugin was written for.
+edgerec_api = 2
+
 
 @hookimpl
 def edgerec_devices() -> list[Device]:
-    """Provide the catalogue."""
+    """Provide the profiles of the catalogue."""
     path = Path(__file__).with_name("catalogue.toml")
     profiles = tomllib.loads(path.read_text("utf-8"))["device"]
     return [device_from(profile, f"{path.name}: {profile.get('name')}") for profile in profiles]

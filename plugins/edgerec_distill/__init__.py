@@ -1,13 +1,13 @@
 r"""distill: teach a narrower student the lists of its teacher.
 
-The student's loss is that of the items which users have, one left out at a time, and of the
-soft labels that the teacher gives to a sample of those that they have not:
+The student's loss has two parts: the items that users have, leaving out one at a time, and the soft
+labels that the teacher assigns to a sample of the items that they do not have:
 
     L_rank + soft · H(softmax(t / T), softmax(s / T)),    softmax(z / T)_i = exp(z_i / T) / Σ_j …
 
-(Hinton, Vinyals & Dean, 2015; for rankings Tang & Wang, KDD 2018; ``edgerec.ranking`` has
-the losses). T² does not stand before the second, as T is the same throughout; a low T is about
-the top of the list, which is what is shown.
+(Hinton, Vinyals & Dean, 2015; for rankings Tang & Wang, KDD 2018). The usual factor T² is left out
+of the second part, because T does not change. A low T emphasizes the top of the list, which is all
+that is shown.
 """
 
 from __future__ import annotations
@@ -18,30 +18,33 @@ from typing import Any, ClassVar
 
 from edgerec.plugin import CompressError, Compressor, Context, DeviceModel, OptionError, hookimpl
 
+#: The plugin API version that this plugin was written for.
+edgerec_api = 2
+
 
 @dataclass(frozen=True)
 class Distill(Compressor):
     """Train a student with narrow fp32 tables on soft labels; quantize it afterwards.
 
-    The teacher is the model itself, or other models of the same catalogue, wider ones or
-    an ensemble. As distillation tends to favour what is popular, the share of long-tail
-    items before and after is noted in ``metadata["distill"]``.
+    The teacher is the model itself, or other models of the same catalogue, such as wider ones or an
+    ensemble. Because distillation tends to favor popular items, the share of long-tail items before
+    and after is recorded in ``metadata["distill"]``.
     """
 
     name: ClassVar[str] = "distill"
 
-    width: int = field(default=16, metadata={"help": "columns of the student's tables"})
+    width: int = field(default=16, metadata={"help": "width of the student's tables"})
     teacher: tuple[str, ...] = field(
         default=(),
-        metadata={"help": "saved models to learn from, joined by +; the model itself if none"},
+        metadata={"help": "saved models to learn from, joined by +; by default, the model itself"},
     )
     temperature: float = field(default=0.1, metadata={"help": "T of the soft labels, on cosines"})
     soft: float = field(
-        default=20.0, metadata={"help": "weight of soft labels beside that of left-out items"}
+        default=20.0, metadata={"help": "weight of the soft labels relative to left-out items"}
     )
-    epochs: int = field(default=12, metadata={"help": "passes over the users"})
-    candidates: int = field(default=4096, metadata={"help": "items a list, sampled at each step"})
-    learning_rate: float = field(default=0.01, metadata={"help": "Adam's step at the start"})
+    epochs: int = field(default=12, metadata={"help": "number of passes over the users"})
+    candidates: int = field(default=4096, metadata={"help": "items per list, sampled in each step"})
+    learning_rate: float = field(default=0.01, metadata={"help": "initial step size of Adam"})
 
     def __post_init__(self) -> None:
         for name, least in (("width", 2), ("epochs", 1), ("candidates", 2)):
@@ -56,7 +59,7 @@ class Distill(Compressor):
                 )
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
-        """Make a student, train it on the context's dataset and compare the long tail."""
+        """Make a student, train it on the context's dataset, and compare the long tail."""
         context.require_dataset("distill")
         if self.width >= model.width:
             raise CompressError(
@@ -64,10 +67,10 @@ class Distill(Compressor):
             )
         if model.needs_user_vector:
             raise CompressError(
-                "distill: the encoder reads a user_vector, which the student could not; "
-                "train without user embeddings"
+                "distill: the encoder reads a user_vector, which the student cannot; train "
+                "without user embeddings"
             )
-        from edgerec.learn import Twin, fine_tune
+        from edgerec.learn import TorchModel, fine_tune
         from edgerec_distill.student import student_of
         from edgerec_distill.tail import HEAD_SHARE, long_tail
         from edgerec_distill.teacher import read_teachers
@@ -79,9 +82,9 @@ class Distill(Compressor):
                 f"has {model.table_bytes:,}; distill first, then quantize"
             )
         before = long_tail(model, context)
-        twin = Twin(student)
+        torch_model = TorchModel(student)
         fine_tune(
-            twin,
+            torch_model,
             context,
             who="distill",
             epochs=self.epochs,
@@ -91,18 +94,18 @@ class Distill(Compressor):
             sample=self.candidates,
             teacher=read_teachers(self.teacher) if self.teacher else model,
         )
-        taught = twin.to_device_model()
+        taught = torch_model.to_device_model()
         after = long_tail(taught, context)
         tail = {"long_tail_before": before, "long_tail_after": after, "head_share": HEAD_SHARE}
         return taught.replace(metadata={**model.metadata, "distill": tail})
 
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
-        """Widths of the student."""
+        """Offer widths of the student."""
         return {"width": (16, 24, 32, 48)}
 
     def outline(self, model: DeviceModel) -> DeviceModel | None:
-        """The student before it is taught."""
+        """Return the student before training."""
         from edgerec_distill.student import student_of
 
         if self.width >= model.width or model.needs_user_vector:

@@ -1,9 +1,9 @@
-r"""The student: the same recommender, ``width`` columns wide.
+r"""The student: the same recommender with tables of ``width`` columns.
 
-Where the teacher only adds up rows, the student has its encoder and its tables projected
-on their leading right singular vectors, the best start of that rank (Eckart & Young,
-1936). A deeper teacher f gets a linear student with one past table, its impulse response
-p_j = f({j}) projected the same way: user = Σ w_j p_j.
+If the teacher only adds up rows, the student has the same encoder, and its tables are the teacher's
+projected on their leading right singular vectors, the best start of that rank (Eckart & Young,
+1936). A deeper teacher f gets a linear student, user = Σ w_j p_j, with one past table: the
+teacher's impulse response p_j = f({j}), projected in the same way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edgerec.plugin import (
     DeviceModel,
     Fp32,
     Op,
-    Reference,
+    Oracle,
     Table,
     leading_basis,
     normalize,
@@ -40,7 +40,7 @@ def student_of(model: DeviceModel, width: int) -> DeviceModel:
         if head == "past":
             tables = {"past": tables["past"], "candidates": tables[head]}
     wide = {name: matrix for name, matrix in tables.items() if matrix.shape[1] > 1}
-    # A cosine head sees nothing but directions.
+    # A cosine head depends on directions only.
     seen = map(normalize, wide.values()) if model.head.kind == "cosine" else wide.values()
     basis = np.ascontiguousarray(leading_basis(stack(seen))[0][:width].T)
     tables |= {name: matrix @ basis for name, matrix in wide.items()}
@@ -52,9 +52,9 @@ def student_of(model: DeviceModel, width: int) -> DeviceModel:
 
 
 def impulse_response(model: DeviceModel, step: int = 4096) -> F32:
-    """User vector of each item alone in a history, float32[n, d]."""
+    """The user vector of each item alone in a history, float32[n, d]."""
     rows = np.arange(len(model.items), dtype=np.int32)[:, None]
-    oracle = Reference(model)
+    oracle = Oracle(model)
     parts = [
         oracle.encode(rows[start : start + step], np.ones_like(rows[start : start + step], "f4"))
         for start in range(0, len(rows), step)

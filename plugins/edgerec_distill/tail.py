@@ -1,4 +1,4 @@
-"""Popularity before and after: distillation is known to favour what is popular already."""
+"""The long tail before and after, because distillation is known to favor popular items."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEAD_SHARE = 0.2
 
 
 def long_tail(model: DeviceModel, context: Context, users: int = 1000) -> float:
-    """Share of a model's top 20 that is outside the popular part, over training histories."""
+    """The share of a model's top 20 outside the popular items, over training histories."""
     dataset = context.require_dataset("distill")
     chosen = np.flatnonzero(np.diff(dataset.train.indptr))
     if len(chosen) > users:

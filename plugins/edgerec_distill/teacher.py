@@ -1,4 +1,4 @@
-"""Teachers from files."""
+"""Read teachers from files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def read_teachers(paths: Sequence[str]) -> list[DeviceModel]:
     """Read models that ``save_model`` wrote.
 
     Raises:
-        CompressError: one cannot be read.
+        CompressError: a file cannot be read as a model.
     """
     from edgerec.learn import load_model
 

@@ -1,12 +1,12 @@
-r"""lowrank: factorise the item tables and keep only the narrow factor.
+r"""lowrank: factorize the item tables and keep only the narrow factor.
 
-By truncated SVD X ≈ A B, with A float[n, r] and B float[r, d], B Bᵀ = I. For a model that
-adds up item rows and scores by a dot product, past rows P and candidates X share B, and
+By truncated SVD, X ≈ A B with A float[n, r], B float[r, d] and B Bᵀ = I. For a model that adds up
+item rows and scores by a dot product, past rows P and candidates X share B, and
 
     score = (Σ w_j p_j) · x_i ≈ (Σ w_j P_j Bᵀ) B Bᵀ (X_i Bᵀ)ᵀ = (Σ w_j a_j) · a'_i
 
-so B vanishes: what is left is the same model with narrower tables. A dense layer after
-the history takes B into its weights, x W ≈ a (B W), and so does the one before the score.
+so B cancels, leaving the same model with narrower tables. A dense layer after the history absorbs B
+in its weights, x W ≈ a (B W), and so does the layer before the score.
 """
 
 from __future__ import annotations
@@ -21,41 +21,46 @@ from edgerec.plugin import (
     Compressor,
     Context,
     DeviceModel,
+    FineTuningCompressor,
     OptionError,
-    TunedCompressor,
     hookimpl,
     leading_basis,
     normalize,
     stack,
 )
-from edgerec_lowrank.basis import rank_for_energy
+from edgerec_lowrank.rank import rank_for_energy
 from edgerec_lowrank.rewrite import groups_of, narrow
+
+#: The plugin API version that this plugin was written for.
+edgerec_api = 2
 
 
 @dataclass(frozen=True)
-class LowRank(TunedCompressor):
+class LowRank(FineTuningCompressor):
     """Narrow every wide table to r columns, the best r for the table (Eckart & Young, 1936).
 
-    Tables that meet in a sum or in the score share one basis, that of the tables stacked.
-    Codecs are kept, so the step may come before or after quantize. That best r is the best for
-    the numbers in the table; with ``epochs`` they are trained to be so for the ranking.
+    Tables that are summed or scored together share one basis, that of the stacked tables. Codecs
+    are kept, so the step may come before or after quantize. The r columns are the best ones for the
+    numbers in the table; with ``epochs``, they are fine-tuned for the ranking.
     """
 
     name: ClassVar[str] = "lowrank"
 
     rank: int | None = field(
-        default=None, metadata={"help": "columns to keep; by default as many as energy needs"}
+        default=None, metadata={"help": "columns to keep; by default, as many as energy requires"}
     )
     energy: float | None = field(
-        default=None, metadata={"help": "share of Σσ² to keep instead, 0.9 by default"}
+        default=None, metadata={"help": "share of Σσ² to keep, 0.9 by default; alternative to rank"}
     )
 
-    learning_rate: float = field(default=0.01, kw_only=True, metadata={"help": "of that training"})
+    learning_rate: float = field(
+        default=0.01, kw_only=True, metadata={"help": "learning rate of fine-tuning"}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.rank is not None and self.energy is not None:
-            raise OptionError("lowrank.energy: give rank or energy, not both")
+            raise OptionError("lowrank.energy: set rank or energy, not both")
         if self.rank is not None and self.rank < 2:
             raise OptionError(f"lowrank.rank: expected at least 2, got {self.rank}")
         if self.energy is not None and not 0 < self.energy < 1:
@@ -64,19 +69,21 @@ class LowRank(TunedCompressor):
             )
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
-        """Find a basis for each group of tables, rewrite the encoder around it, and train."""
+        """Find a basis for each group of tables, rewrite the encoder for it, and fine-tune."""
         if not self.epochs:
             return self._narrowed(model, context)
         context.require_dataset("lowrank")
-        from edgerec.learn import CodecTwin, tune
+        from edgerec.learn import EncodedTorchModel, fine_tune_result
 
-        return tune(self, CodecTwin(self._narrowed(model, context)), context, model)
+        return fine_tune_result(
+            self, EncodedTorchModel(self._narrowed(model, context)), context, model
+        )
 
     def _narrowed(self, model: DeviceModel, context: Context) -> DeviceModel:
         if model.needs_user_vector:
             raise CompressError(
-                "lowrank: the encoder reads a user_vector, which would have to be narrowed "
-                "with the tables; train without user embeddings"
+                "lowrank: the encoder reads a user_vector, which would have to be narrowed with "
+                "the tables; train without user embeddings"
             )
         groups = groups_of(model)
         bases = {}
@@ -98,21 +105,21 @@ class LowRank(TunedCompressor):
 
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
-        """Ranks, trained or not."""
+        """Offer ranks, with and without fine-tuning."""
         return {"rank": (16, 32, 48), "epochs": (0, 4)}
 
     def outline(self, model: DeviceModel) -> DeviceModel | None:
-        """Factorising is quick enough to be its own outline; none where it does not work."""
+        """Factorize, which is quick enough to serve as the outline; None if that fails."""
         try:
             return self._narrowed(model, Context())
         except CompressError:
             return None
 
     def _basis(self, model: DeviceModel, tables: list[str]) -> F32:
-        """Right singular vectors of the stacked tables, float32[r, d]."""
+        """The right singular vectors of the stacked tables, float32[r, d]."""
         matrices = {name: model.tables[name].decode() for name in tables}
         if model.head.kind == "cosine" and model.head.table in matrices:
-            # The head only sees directions, so each candidate counts the same.
+            # The head depends on directions only, so all candidates count the same.
             matrices[model.head.table] = normalize(matrices[model.head.table])
         vectors, values = leading_basis(stack(matrices.values()))
         rank = self.rank or rank_for_energy(values, self.energy or 0.9)
@@ -120,7 +127,7 @@ class LowRank(TunedCompressor):
 
 
 def _bytes(model: DeviceModel) -> int:
-    """Tables and dense layers: a basis may end up in either."""
+    """The size of tables and dense layers, since a basis may end up in either."""
     return model.table_bytes + sum(c.nbytes for c in model.constants.values())
 
 

@@ -1,7 +1,7 @@
-"""Carry narrow tables through an encoder: x ≈ x' B for every value that comes of them.
+"""Carry narrow tables through an encoder: x ≈ x' B for every value computed from them.
 
-An op passes B on (a sum, a weight times a row), takes it into its weights (a dense layer),
-or needs the full width, and then x' B is spelled out before it.
+An op passes B on (a sum, a weight times a row), absorbs it in its weights (a dense layer), or needs
+the full width, in which case x' B is computed before it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["groups_of", "narrow"]
 
 
 def groups_of(model: DeviceModel) -> dict[str, str]:
-    """The group of each wide table: those that are added up or scored share a basis."""
+    """The group of each wide table; tables that are summed or scored together share a basis."""
     wide = [name for name, table in model.tables.items() if table.shape[1] > 1]
     group = {name: name for name in wide}
 
@@ -39,7 +39,7 @@ def groups_of(model: DeviceModel) -> dict[str, str]:
 
 
 def narrow(model: DeviceModel, groups: Mapping[str, str], bases: Mapping[str, F32]) -> DeviceModel:
-    """Project each group's tables on its basis, float32[r, d], and rewrite the encoder."""
+    """Project the tables of each group on its basis, float32[r, d], and rewrite the encoder."""
     constants, ops = dict(model.constants), []
     carried: dict[str, str] = {}
     full: dict[str, str] = {}
@@ -94,7 +94,7 @@ def _is_dense(op: Op, constants: Container[str]) -> bool:
 
 
 def _project_user(ops: list[Op], constants: dict[str, F32], projection: F32) -> list[Op]:
-    """Make the user vector u Bᵀ: in the weights of the layer that gives it, or after it."""
+    """Project the user vector to u Bᵀ, in the weights of the last layer or in a new layer."""
     last = ops[-1]
     if last.output == "user" and _is_dense(last, constants):
         folded = tuple(f"{name}_to_user" for name in last.inputs[1:])

@@ -1,14 +1,14 @@
-r"""pq: rows as sums of codewords, rotated, ordered and trained for the ranking.
+r"""pq: rows as sums of codewords, rotated, ordered and fine-tuned for the ranking.
 
-For a model that adds up item rows and scores by a dot product, every wide table may be
-turned by the same orthogonal R and no score changes,
+For a model that adds up item rows and scores by a dot product, rotating every wide table by the
+same orthogonal R changes no score,
 
     (Σ w_j p_j R) · x_i R = (Σ w_j p_j) · x_i,
 
-so R is chosen to suit the codebooks (Ge et al., "Optimized Product Quantization") and not
-stored. Nor does a row's place matter: rows are put in the order of their lengths, which then
-lie on a few lines and cost next to nothing. Then codewords and lengths are trained through the
-codec.
+so R is chosen to suit the codebooks (Ge et al., "Optimized Product Quantization") and is not
+stored. The position of a row does not matter either: rows are sorted by length, and the lengths
+then lie on a few lines and cost almost nothing. Finally, codewords and lengths are trained through
+the codec.
 """
 
 from __future__ import annotations
@@ -28,68 +28,80 @@ from edgerec.plugin import (
     Compressor,
     Context,
     DeviceModel,
+    FineTuningCompressor,
     Fp32,
     OptionError,
     Table,
-    TunedCompressor,
     hookimpl,
     normalize,
 )
 from edgerec_pq.codec import PQ
 from edgerec_pq.runs import Runs, runs_for
 
-#: Stages are refined together by a system of this many equations at most.
+#: The plugin API version that this plugin was written for.
+edgerec_api = 2
+
+#: The largest number of equations in the system that refines stages together.
 MOST_WORDS = 4096
 
 
 @dataclass(frozen=True)
-class ProductQuantize(TunedCompressor):
-    """Write wide tables as codewords, a few bytes an item, and one-column tables as runs.
+class ProductQuantize(FineTuningCompressor):
+    """Encode wide tables as codewords, a few bytes per item, and one-column tables as runs.
 
-    The catalogue comes out in another order: items of like lengths side by side.
+    The catalogue is reordered so that items with similar lengths are next to each other.
     """
 
     name: ClassVar[str] = "pq"
 
     bytes: float | None = field(
-        default=None, metadata={"help": "bytes an item of all tables together, 16 by default"}
+        default=None, metadata={"help": "bytes per item of all tables together, 16 by default"}
     )
     subspaces: int | None = field(
-        default=None, metadata={"help": "parts of a row, each with codewords of its own, instead"}
+        default=None,
+        metadata={"help": "parts of a row with separate codewords; alternative to bytes"},
     )
     stages: int | None = field(
-        default=None, metadata={"help": "codewords that are added up in each; 1 by default"}
+        default=None,
+        metadata={"help": "codewords summed per subspace, 1 by default; alternative to bytes"},
     )
     bits: Literal[4, 8] | None = field(
-        default=None, metadata={"help": "bits a codeword; by default what suits the bytes"}
+        default=None, metadata={"help": "bits per code; by default, chosen to suit the bytes"}
     )
-    rotate: bool = field(default=True, metadata={"help": "turn linear models to suit"})
+    rotate: bool = field(
+        default=True, metadata={"help": "rotate linear models to suit the codebooks"}
+    )
     epochs: int = field(
-        default=24, kw_only=True, metadata={"help": "training through the codec; 0: none"}
+        default=24,
+        kw_only=True,
+        metadata={"help": "epochs of training through the codec; 0 trains nothing"},
     )
     distill: float = field(
-        default=20.0, kw_only=True, metadata={"help": "weight of the given model's order"}
+        default=20.0, kw_only=True, metadata={"help": "weight of preserving the original ranking"}
     )
     temperature: float = field(
-        default=0.07, metadata={"help": "of that order; lower is about the top of the list"}
+        default=0.07,
+        metadata={"help": "temperature of distill; a lower one emphasizes the top of the list"},
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.bytes is not None and (self.subspaces or self.stages):
-            raise OptionError("pq.subspaces: give bytes, or subspaces and stages, not both")
+            raise OptionError("pq.subspaces: set bytes, or subspaces and stages, not both")
         if self.bytes is not None and not self.bytes > 0:
             raise OptionError(f"pq.bytes: expected more than 0, got {self.bytes:g}")
         for name in ("subspaces", "stages"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise OptionError(f"pq.{name}: expected at least 1, got {getattr(self, name)}")
         if not self.epochs and self.temperature != type(self).temperature:
-            raise OptionError("pq.temperature: is of training; leave it out, or epochs=0")
+            raise OptionError(
+                "pq.temperature: applies to training; leave out this option or epochs=0"
+            )
         if not self.temperature > 0:
             raise OptionError(f"pq.temperature: expected more than 0, got {self.temperature:g}")
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
-        """Order, rotate, learn codewords, train."""
+        """Sort, rotate, learn codewords, and train."""
         codecs = self._codecs(model)
         if self.epochs:
             context.require_dataset("pq")
@@ -101,15 +113,15 @@ class ProductQuantize(TunedCompressor):
         wide = next(codec for codec in codecs.values() if isinstance(codec, PQ))
         if self.rotate and model.is_linear and wide.subspaces > 1:
             model = _turned(model, wide, weight)
-        return coded(model, codecs, weight, self, context)
+        return coded(model, codecs, weight, self, self.temperature, context)
 
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
-        """Bytes an item; half the epochs tell as well which are enough."""
+        """Offer bytes per item, and half of the default epochs, which is enough to compare."""
         return {"bytes": (8, 12, 16, 24, 32), "epochs": (12,)}
 
     def outline(self, model: DeviceModel) -> DeviceModel | None:
-        """Tables of the same codecs, all zeros."""
+        """Return tables with the same codecs and all zeros."""
         try:
             codecs = self._codecs(model)
         except CompressError:
@@ -124,10 +136,10 @@ class ProductQuantize(TunedCompressor):
         return model.replace(tables=tables)
 
     def _codecs(self, model: DeviceModel) -> dict[str, PQ | Runs]:
-        """The codec of each table: as is asked for, or the best that fits the bytes.
+        """The codec of each table: the requested one, or the best that fits the bytes.
 
         Raises:
-            CompressError: none fits, or the tables would not shrink.
+            CompressError: no codec fits, or the tables would not shrink.
         """
         widths = [t.shape[1] for t in model.tables.values() if t.shape[1] > 1]
         if not widths:
@@ -151,12 +163,12 @@ class ProductQuantize(TunedCompressor):
                 return codecs
             least = min(least, after)
         raise CompressError(
-            f"pq: does not fit: at least {least / n:.1f} bytes an item with codebooks, of "
-            f"{room / n:.1f}; ask for more bytes, or fewer subspaces"
+            f"pq: needs at least {least / n:.1f} bytes per item, codebooks included, but only "
+            f"{room / n:.1f} are allowed; allow more bytes, or use fewer subspaces"
         )
 
     def _shapes(self, widths: list[int], most: float) -> Iterator[PQ]:
-        """Codecs to choose from, best first, of at most that many bytes a row."""
+        """Codecs of at most ``most`` bytes per row to choose from, best first."""
         if self.subspaces is not None or self.stages is not None:
             yield PQ(self.subspaces or 1, self.stages or 1, self.bits or 8)
             return
@@ -175,11 +187,10 @@ class ProductQuantize(TunedCompressor):
 
 
 def _worth(codec: PQ) -> float:
-    """How many codewords of plain product quantization, of 8 bits, come to the same error.
+    """The number of 8-bit codes of plain product quantization with about the same error.
 
-    About, as measured on trained item tables of 12,000 and 41,000 rows: adding codewords up is
-    worth more than laying them side by side, by up to five; int4 in later stages costs half of
-    one.
+    This was fitted to trained item tables of 12,000 and 41,000 rows. Summing codewords is worth up
+    to five codes more than putting them side by side, and int4 in later stages costs half a code.
     """
     share = 1 - 1 / codec.stages
     added, codes = share / math.sqrt(codec.subspaces), codec.subspaces * codec.stages
@@ -188,7 +199,7 @@ def _worth(codec: PQ) -> float:
 
 
 def _turned(model: DeviceModel, codec: PQ, weight: Any) -> DeviceModel:
-    """The model in the basis that suits the codebooks."""
+    """Return the model in the basis that suits the codebooks."""
     from edgerec_pq.kmeans import rotation
 
     wide = {name: t.decode() for name, t in model.tables.items() if t.shape[1] > 1}

@@ -1,14 +1,15 @@
 r"""Codewords by k-means, stage by stage, and the rotation that suits them.
 
-Codewords lie in one array float32[S, k, d]: stage s of subspace g has the g-th of G near-equal
-runs of columns of ``words[s]``. Later stages are learned on what the earlier ones leave; then
-by turns all words at once by least squares for the codes, and each code for the words and the
-other codes of its row (Martinez et al., "Revisiting Additive Quantization", ECCV 2016).
+Codewords are stored in one array float32[S, k, d]: stage s of subspace g is the g-th of G
+near-equal groups of columns of ``words[s]``. Later stages are learned on the residuals of earlier
+ones. After that, all words are refitted at once by least squares for the codes, alternating with
+each code being chosen again for the words and the other codes of its row (Martinez et al.,
+"Revisiting Additive Quantization", ECCV 2016).
 
-``rotation`` is optimized product quantization (Ge, He, Ke & Sun, "Optimized Product
-Quantization", TPAMI 2014): the orthogonal R that minimises Σ w |x R - C[q]|², by turns: k-means
-in the rotated space, then R by Procrustes, R = U Vᵀ of Xᵀ W C[q] = U Σ Vᵀ. It starts from
-principal axes dealt out so that every subspace has the same product of variances.
+``rotation`` is optimized product quantization (Ge, He, Ke & Sun, "Optimized Product Quantization",
+TPAMI 2014): the orthogonal R that minimizes Σ w |x R - C[q]|². k-means in the rotated space
+alternates with Procrustes, R = U Vᵀ for Xᵀ W C[q] = U Σ Vᵀ. It starts from principal axes,
+distributed so that every subspace has the same product of variances.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from edgerec.plugin import F32
 
 __all__ = ["Shape", "assign", "cluster", "columns", "learn", "lookup", "rotation"]
 
-#: Rounds of k-means and of rotating, and of refining stages together.
+#: Rounds of k-means and of rotation, and rounds of refining stages together.
 ROUNDS, REFINE = 15, 3
 
-#: Rows that are compared with all words at a time.
+#: Rows compared with all words at a time.
 BLOCK = 8192
 
 
@@ -55,7 +56,7 @@ def lookup(codes: NDArray[np.integer[Any]], words: F32) -> F32:
 
 
 def learn(matrix: F32, shape: Shape, weight: F32 | None = None) -> tuple[NDArray[np.int64], F32]:
-    """Codes int64[n, S G] and codewords float32[S, k, d]; ``weight`` is of rows, all 1 or more."""
+    """Learn codes int64[n, S G] and codewords float32[S, k, d]; rows have ``weight``, or 1."""
     weight = np.ones(len(matrix), np.float32) if weight is None else weight
     n, d = matrix.shape
     place = columns(d, shape.subspaces)
@@ -78,7 +79,7 @@ def learn(matrix: F32, shape: Shape, weight: F32 | None = None) -> tuple[NDArray
 def cluster(
     matrix: F32, size: int, weight: F32, seed: int = 0, rounds: int = ROUNDS
 ) -> tuple[F32, NDArray[np.int64]]:
-    """Weighted k-means from random rows: centroids float32[size, d] and int64[n] the nearest."""
+    """Weighted k-means from random rows: centroids float32[size, d], and the nearest, int64[n]."""
     order = np.random.default_rng(seed).permutation(len(matrix))
     words = matrix[np.resize(order, size)].astype(np.float32)
     for _ in range(rounds):
@@ -87,7 +88,7 @@ def cluster(
 
 
 def assign(matrix: F32, codes: NDArray[np.int64], words: F32) -> NDArray[np.int64]:
-    """Choose every code anew, each for the others of its row: int64[n, S G]."""
+    """Choose every code again, given the other codes of its row: int64[n, S G]."""
     stages, _, d = words.shape
     subspaces = codes.shape[1] // stages
     place = columns(d, subspaces)
@@ -103,7 +104,7 @@ def assign(matrix: F32, codes: NDArray[np.int64], words: F32) -> NDArray[np.int6
 
 
 def rotation(matrix: F32, subspaces: int, size: int, weight: F32) -> F32:
-    """Orthogonal float32[d, d] by which rows lie best for a product of codebooks."""
+    """The orthogonal float32[d, d] that best suits rows to a product of codebooks."""
     weighted = matrix * weight[:, None]
     turn = _balanced_axes(matrix * np.sqrt(weight)[:, None], subspaces)
     place = columns(matrix.shape[1], subspaces)
@@ -134,7 +135,7 @@ def _nearest(matrix: F32, words: F32) -> NDArray[np.int64]:
 
 
 def _means(matrix: F32, nearest: NDArray[np.int64], words: F32, weight: F32) -> F32:
-    """The weighted mean of what each word stands for; an unused one stays."""
+    """The weighted mean of the rows assigned to each word; unused words do not change."""
     counts = np.bincount(nearest, weight, len(words))
     means = words.copy()
     for column in range(matrix.shape[1]):
@@ -144,7 +145,7 @@ def _means(matrix: F32, nearest: NDArray[np.int64], words: F32, weight: F32) -> 
 
 
 def _refit(matrix: F32, codes: NDArray[np.int64], words: F32, weight: F32) -> F32:
-    """All codewords at once by ridge regression around where they are: float32[S, k, d]."""
+    """Refit all codewords at once by ridge regression around their values: float32[S, k, d]."""
     stages, size, d = words.shape
     subspaces = codes.shape[1] // stages
     place = columns(d, subspaces)
@@ -172,12 +173,12 @@ def _refit(matrix: F32, codes: NDArray[np.int64], words: F32, weight: F32) -> F3
 
 
 def _balanced_axes(matrix: F32, subspaces: int) -> F32:
-    """Principal axes, largest first, each to the subspace with room and least variance so far."""
+    """Principal axes, largest first, each assigned to the subspace with the least variance yet."""
     variances, axes = np.linalg.eigh(matrix.T.astype(np.float64) @ matrix)
     room = np.bincount(columns(matrix.shape[1], subspaces))
     dealt: list[list[int]] = [[] for _ in room]
     product = np.zeros(subspaces)
-    # Logs are measured from the smallest variance, so that each axis dealt adds to a product.
+    # Logs are relative to the smallest variance, so that each axis increases a product.
     gains = np.log(np.maximum(variances / max(variances[0], 1e-9 * variances[-1], 1e-30), 1))
     for axis in np.argsort(-variances, kind="stable"):
         full = [len(d) == r for d, r in zip(dealt, room, strict=True)]

@@ -1,8 +1,9 @@
-"""The order of rows in which those of like lengths lie side by side.
+"""An order of rows in which rows of similar length are next to each other.
 
-A device does not care in what order a catalogue lies, so the order can carry what a byte a row
-would: rows are clustered by the numbers that scale them in all tables (candidate length and
-past weight, say), and each cluster becomes a run, within which they lie by the first number.
+The order of a catalogue does not matter to a device, so it can carry information that would
+otherwise take one byte per row. Rows are clustered by the numbers that scale them in all tables,
+such as candidate length and past weight. Each cluster becomes a run, within which rows are sorted
+by the first number.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ __all__ = ["in_runs", "popularity"]
 def in_runs(
     lengths: Sequence[F32], narrow: Sequence[bool], runs: int, weight: F32
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The order of rows, int64[n], and where runs end in it, int64[runs].
+    """The order of rows, int64[n], and the ends of runs in it, int64[runs].
 
     Args:
-        lengths: what each row of each table is multiplied by, float32[n] each; the one that
-            matters most comes first.
-        narrow: whether that table is of one column.
-        runs: how many runs; some may be empty.
-        weight: how much each row matters, float32[n].
+        lengths: the factor of each row in each table, float32[n] each; the most important table
+            comes first.
+        narrow: whether each table has a single column.
+        runs: the number of runs; some may be empty.
+        weight: the weight of each row, float32[n].
     """
     traits = np.stack([_trait(x, n) for x, n in zip(lengths, narrow, strict=True)], axis=1)
     centres, run = cluster(traits, runs, weight)
@@ -39,7 +40,7 @@ def in_runs(
 
 
 def popularity(model: DeviceModel, dataset: object) -> F32:
-    """float32[n], one more than the training users of each item, over the mean of that."""
+    """float32[n], one plus the number of training users of each item, divided by the mean."""
     counts = np.ones(len(model.items), np.float32)
     train, items = getattr(dataset, "train", None), getattr(dataset, "items", None)
     if train is not None and items is not None:
@@ -50,9 +51,10 @@ def popularity(model: DeviceModel, dataset: object) -> F32:
 
 
 def _trait(length: F32, narrow: bool) -> F32:
-    """The log of a length, half as much for a table of one column; a negative one as it is.
+    """The log of a length, halved for a table of one column; unchanged if lengths are negative.
 
-    A past item's weight is one of many in a sum, a candidate's length is all that its score has.
+    The weight of a past item is one of many in a sum, whereas a candidate's length scales its
+    score.
     """
     if float(length.min()) < 0:
         values: F32 = length / max(float(np.abs(length).mean()), 1e-12)

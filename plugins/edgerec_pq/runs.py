@@ -1,12 +1,13 @@
-r"""Runs: one number a row, told by where the row lies.
+r"""Runs: one number per row, which follows from the row's position.
 
-Rows lie in the order of a number that each has, cut into *runs*; of each run its last row and
-the numbers at its two ends are kept. Between them lies a line: row i of the run from s to e has
+Rows are sorted by a number that each row has, and split into *runs*. Of each run, its last row and
+the numbers at both ends are stored. In between, the numbers lie on a line: row i of the run from s
+to e has
 
     r_i = (1 - t) · levels[run, 0] + t · levels[run, 1],      t = (i - s) / (e - s - 1),
 
-so a few bytes a run tell what a byte or two a row would. ``ends[j]`` is one past the last row
-of run j; a run of one row has the first of its levels.
+so a few bytes per run replace one or two bytes per row. ``ends[j]`` is one past the last row of run
+j. A run of a single row has the first of its levels.
 """
 
 from __future__ import annotations
@@ -17,10 +18,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, Arrays, Codec, CodecError
+from edgerec.plugin import F32, Arrays, Codec, CodecError, RunLines
 
 __all__ = [
-    "Lines",
     "Runs",
     "check_ends",
     "even_ends",
@@ -35,21 +35,21 @@ __all__ = [
 
 Layout = dict[str, tuple[str, tuple[int, ...]]]
 
-#: Rows a run, how few and how many runs there are, and how many rows a run has at least.
+#: Rows per run, the fewest and the most runs, and the fewest rows per run.
 ROWS_A_RUN, FEWEST_RUNS, MOST_RUNS, FEWEST_ROWS = 160, 32, 2048, 16
 
 
 def runs_for(n: int) -> int:
-    """How many runs suit a table of n rows."""
+    """The number of runs for a table of n rows."""
     wanted = min(MOST_RUNS, max(FEWEST_RUNS, n // ROWS_A_RUN))
     return max(1, min(wanted, n // FEWEST_ROWS))
 
 
 @dataclass(frozen=True)
 class Runs(Codec):
-    """A line for each run of rows that lie side by side: 8 bytes a run.
+    """A line per run of consecutive rows: 8 bytes per run.
 
-    For tables of one column whose rows are in order of their numbers.
+    It is for tables of one column whose rows are sorted by their numbers.
     """
 
     name: ClassVar[str] = "runs"
@@ -62,7 +62,7 @@ class Runs(Codec):
         return self.write(ends, fit(matrix[:, 0], ends))
 
     def write(self, ends: NDArray[np.integer[Any]], levels: F32) -> dict[str, NDArray[Any]]:
-        """Arrays of the ends of runs and their levels, float32[runs, 2].
+        """The arrays for the ends of runs and their levels, float32[runs, 2].
 
         Raises:
             CodecError: a number does not fit float16.
@@ -70,15 +70,15 @@ class Runs(Codec):
         return runs_arrays(ends, levels)
 
     def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
-        """Find each row's place on the line of its run."""
+        """Read each row's number off the line of its run."""
         return levels_of(arrays, rows)[:, None]
 
     def take(self, arrays: Arrays, rows: NDArray[Any]) -> tuple[Codec, dict[str, NDArray[Any]]]:
-        """Shorten the runs and fit their lines anew."""
+        """Shorten the runs, and fit their lines again."""
         return self, taken_runs(arrays, rows)
 
     def check(self, arrays: Arrays, n: int, d: int) -> None:
-        """The layout, and that runs follow one another to the last row."""
+        """Check the layout, and that runs follow one another up to the last row."""
         super().check(arrays, n, d)
         check_ends(arrays, n)
 
@@ -86,7 +86,7 @@ class Runs(Codec):
         """Ends and levels."""
         if d != 1 or self.runs < 1:
             raise CodecError(
-                f"codec runs: expected one column and 1 run or more, got {d} and {self.runs}"
+                f"codec runs: expected one column and at least 1 run, got {d} and {self.runs}"
             )
         return runs_layout(self.runs)
 
@@ -97,14 +97,14 @@ def even_ends(n: int, runs: int) -> NDArray[np.int64]:
 
 
 def places(ends: NDArray[np.integer[Any]], rows: NDArray[Any]) -> tuple[NDArray[np.int64], F32]:
-    """Run of each row, int64[rows], and t, how far along it, float32[rows]."""
+    """The run of each row, int64[rows], and its position t along it, float32[rows]."""
     run = np.searchsorted(ends, rows, side="right")
     starts, span = _extents(ends)
     return run, ((rows - starts[run]) / span[run]).astype(np.float32)
 
 
 def check_ends(arrays: Arrays, n: int) -> None:
-    """Check that runs follow one another to the last of n rows.
+    """Check that runs follow one another up to the last of n rows.
 
     Raises:
         CodecError: they do not.
@@ -115,9 +115,9 @@ def check_ends(arrays: Arrays, n: int) -> None:
 
 
 def fit(values: F32, ends: NDArray[np.integer[Any]], weight: F32 | None = None) -> F32:
-    """Levels float32[runs, 2] of numbers float32[n]: weighted least squares, run by run.
+    """Levels float32[runs, 2] of numbers float32[n], by weighted least squares per run.
 
-    A line does not leave the range that the numbers of its run have, so their sign stays.
+    A line stays within the range of the numbers in its run, so their sign is preserved.
     """
     runs = len(ends)
     run, t = places(ends, np.arange(len(values)))
@@ -134,69 +134,26 @@ def fit(values: F32, ends: NDArray[np.integer[Any]], weight: F32 | None = None) 
     slope = np.where(solved, (w * wtv - wt * wv) / np.where(solved, determinant, 1), 0)
     start = np.where(w > 0, (wv - slope * wt) / np.where(w > 0, w, 1), 0)
     levels = np.stack([start, start + slope], axis=1)
-    levels[low > high] = 0  # of a run without rows
+    levels[low > high] = 0  # a run without rows
     inside = np.isfinite(low)
     levels[inside] = np.clip(levels[inside], low[inside, None], high[inside, None])
     return levels.astype(np.float32)
 
 
-class Lines:
-    """The lines of a table's runs, to read numbers off."""
-
-    def __init__(self, arrays: Arrays) -> None:
-        self.ends = arrays["ends"].astype(np.int64)
-        self.first, last = np.ascontiguousarray(arrays["levels"].astype(np.float32).T)
-        self.starts, span = _extents(self.ends)
-        self.slope = (last - self.first) / span.astype(np.float32)
-        self.low, self.high = np.minimum(self.first, last), np.maximum(self.first, last)
-
-    def at(self, rows: NDArray[Any]) -> F32:
-        """float32[len(rows)], the numbers of rows int[...]."""
-        run = np.searchsorted(self.ends, rows, side="right")
-        found: F32 = (rows - self.starts[run]).astype(np.float32) * self.slope[run]
-        return found + self.first[run]
-
-    def along(self, start: int, stop: int) -> F32:
-        """float32[stop - start], the numbers of rows side by side."""
-        cut = self._cut(start, stop)
-        counts = np.diff(np.clip(self.ends[cut], start, stop), prepend=start)
-        along = np.arange(stop - start, dtype=np.float32)
-        along -= np.repeat((self.starts[cut] - start).astype(np.float32), counts)
-        along *= np.repeat(self.slope[cut], counts)
-        along += np.repeat(self.first[cut], counts)
-        return along
-
-    def range(self, start: int, stop: int) -> tuple[float, float]:
-        """Bounds of the numbers of rows side by side: none is lower, none is higher."""
-        cut = self._cut(start, stop)
-        return float(self.low[cut].min()), float(self.high[cut].max())
-
-    def _cut(self, start: int, stop: int) -> slice:
-        """Runs that have rows there."""
-        one, other = np.searchsorted(self.ends, (start, stop - 1), side="right")
-        return slice(one, other + 1)
-
-
 def levels_of(arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
     """float32[len(rows)], the number of each row."""
-    lines = Lines(arrays)
-    if isinstance(rows, slice):
-        start, stop, step = rows.indices(int(lines.ends[-1]))
-        if step == 1 and start < stop:
-            return lines.along(start, stop)
-        rows = np.arange(start, stop, step)
-    return lines.at(rows)
+    return RunLines(arrays["ends"], arrays["levels"]).of(rows)
 
 
 def _extents(ends: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each run starts, and what lies between its first row and its last, at least 1."""
+    """The start of each run, and the distance from its first to its last row, at least 1."""
     wide = ends.astype(np.int64)
     starts = np.concatenate([[0], wide[:-1]])
     return starts, np.maximum(wide - starts - 1, 1)
 
 
 def runs_arrays(ends: NDArray[np.integer[Any]], levels: F32) -> dict[str, NDArray[Any]]:
-    """What of runs is stored.
+    """The stored arrays of runs.
 
     Raises:
         CodecError: a number does not fit float16.
@@ -207,7 +164,7 @@ def runs_arrays(ends: NDArray[np.integer[Any]], levels: F32) -> dict[str, NDArra
 
 
 def taken_runs(arrays: Arrays, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Runs of the rows that are left: the same ones, or even ones where the order is another."""
+    """Runs of the remaining rows: the same ones, or equal ones if the order has changed."""
     ends: NDArray[np.integer[Any]] = np.searchsorted(rows, arrays["ends"])
     if (np.diff(rows.astype(np.int64)) <= 0).any():
         ends = even_ends(len(rows), len(ends))

@@ -1,20 +1,19 @@
-r"""Training through the codec.
+r"""Fine-tuning through the codec.
 
-A row is what its codewords give, rounded as they will be written,
+A row is the sum of its codewords, rounded as they will be stored,
 
     row_i = r_i Σ_s [C̃_s1[q_is1], …],     C̃ = C + sg(round(C) - C),
 
-with r_i on the line of its run, whose two ends are trained, and sg the stop-gradient, so that
-words feel the gradient as if they were not rounded (straight-through; Bengio et al., 2013). What
-each row's codes are is settled before: letting rows move among words by their gradients was tried
-and lost more than it won.
+with r_i on the line of its run, whose two ends are trained, and sg the stop-gradient, so that words
+get the gradient as if they were not rounded (straight-through; Bengio et al., 2013). The codes of
+each row are fixed: letting rows move between words by their gradients was tried, and lost more than
+it gained.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,20 +21,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgerec.learn import Twin, fine_tune
-from edgerec.plugin import F32, Context, DeviceModel, Table, normalize
+from edgerec.learn import TorchModel, fine_tune
+from edgerec.plugin import F32, Context, DeviceModel, FineTuningCompressor, Table, normalize
 from edgerec_pq.codec import PQ, fitted, rounded
 from edgerec_pq.kmeans import columns, lookup
 from edgerec_pq.order import in_runs
 from edgerec_pq.runs import Runs, fit, places
 
-if TYPE_CHECKING:
-    from edgerec_pq import ProductQuantize
-
 __all__ = ["coded"]
 
 
-#: Items a step that users are scored against.
+#: Items that users are scored against, per step.
 SAMPLE = 4096
 
 
@@ -44,9 +40,9 @@ class Start:
     """A table before training.
 
     Args:
-        codes: int64[n, S G], or none for a table of one column.
-        words: float32[S, k, d], or none.
-        lengths: float32[n] of each row, or float32[runs, 2] once rows are in order.
+        codes: int64[n, S G], or None for a table of one column.
+        words: float32[S, k, d], or None for a table of one column.
+        lengths: float32[n], one per row; or float32[runs, 2] after sorting.
     """
 
     codes: NDArray[np.int64] | None
@@ -54,7 +50,7 @@ class Start:
     lengths: F32
 
     def ordered(self, order: NDArray[np.int64], ends: NDArray[np.int64], weight: F32) -> Start:
-        """Rows in another order, with lines through the lengths of each run."""
+        """Return the rows in another order, with lines fitted to the lengths of each run."""
         codes = None if self.codes is None else self.codes[order]
         return Start(codes, self.words, fit(self.lengths[order], ends, weight[order]))
 
@@ -63,50 +59,52 @@ def coded(
     model: DeviceModel,
     codecs: Mapping[str, PQ | Runs],
     weight: F32,
-    options: ProductQuantize,
+    options: FineTuningCompressor,
+    temperature: float,
     context: Context,
 ) -> DeviceModel:
-    """Learn codewords, put rows in runs, train, and write the model.
+    """Learn codewords, sort rows into runs, train, and encode the model.
 
     Args:
-        model: the model, with fp32 tables, rotated already.
-        codecs: the codec of each table; all have as many runs.
-        weight: how much each row matters, float32[n].
+        model: the model, with fp32 tables, already rotated.
+        codecs: the codec of each table, all with the same number of runs.
+        weight: the weight of each row, float32[n].
         options: how to train.
-        context: what to train on.
+        temperature: the temperature of the loss that preserves the original ranking.
+        context: the interactions to train on.
     """
-    # A candidate's length is all that its score has; a past item's is one of many in a sum.
+    # A candidate's length scales its score, whereas a past item's is one of many in a sum.
     names = sorted(codecs, key=lambda name: name != model.head.table)
     found = {name: _start(model.tables[name].decode(), codecs[name], weight) for name in names}
     narrow = [start.codes is None for start in found.values()]
     runs = next(iter(codecs.values())).runs
     order, ends = in_runs([start.lengths for start in found.values()], narrow, runs, weight)
     starts = {name: start.ordered(order, ends, weight) for name, start in found.items()}
-    twin = CodedTwin(model.take(order), codecs, starts, ends)
+    torch_model = CodewordModel(model.take(order), codecs, starts, ends)
     if options.epochs:
         fine_tune(
-            twin,
+            torch_model,
             context,
             who="pq",
             epochs=options.epochs,
             learning_rate=options.learning_rate,
             distill=options.distill,
-            temperature=options.temperature,
+            temperature=temperature,
             sample=SAMPLE,
-            parameters=twin.trained(),
-            after_step=lambda done: twin.forget(),
+            parameters=torch_model.trained(),
+            after_step=lambda done: torch_model.forget(),
             key=repr(codecs),
         )
-    return twin.written()
+    return torch_model.written()
 
 
-class CodedTwin(Twin):
-    """A model whose tables are seen through their codewords and runs.
+class CodewordModel(TorchModel):
+    """A torch model whose tables are computed from codewords and runs.
 
     Args:
-        model: the model, rotated and in runs already.
+        model: the model, already rotated and sorted into runs.
         codecs: the codec of each table.
-        starts: what they hold.
+        starts: the contents of each table.
         ends: int64[runs], one past the last row of each run.
     """
 
@@ -124,17 +122,17 @@ class CodedTwin(Twin):
         self.words, self.gains = nn.ParameterDict(), nn.ParameterDict()
         self._seen: dict[str, Tensor] = {}
         for name, start in starts.items():
-            # By a factor: one step size suits numbers of any size, and their sign stays.
+            # Lengths are trained by a factor: one step size suits all sizes, and signs are kept.
             self.gains["of " + name] = nn.Parameter(torch.zeros(start.lengths.shape))
             if start.words is not None:
                 self.words["of " + name] = nn.Parameter(torch.from_numpy(start.words))
 
     def trained(self) -> list[nn.Parameter]:
-        """Codewords, lengths and the encoder's constants, not the tables that they replace."""
+        """Codewords, lengths and the encoder's constants, but not the tables that they replace."""
         return [*self.words.values(), *self.gains.values(), *self.constants.values()]
 
     def table(self, name: str) -> Tensor:
-        """Rows as the codewords give them; made once a step."""
+        """Rows computed from the codewords, once per step."""
         if name not in self._seen:
             ends = F.embedding(self.run, self.levels(name))
             rows = (1 - self.along) * ends[:, :1] + self.along * ends[:, 1:]
@@ -145,7 +143,7 @@ class CodedTwin(Twin):
         return self._seen[name]
 
     def forget(self) -> None:
-        """Make rows anew: the parameters have changed."""
+        """Forget computed rows, because the parameters have changed."""
         self._seen.clear()
 
     def levels(self, name: str) -> Tensor:
@@ -154,13 +152,13 @@ class CodedTwin(Twin):
         return start * self.gains["of " + name].exp()
 
     def rounded(self, name: str) -> Tensor:
-        """Codewords as they are written, with the gradient of those that are not."""
+        """Codewords as they will be stored, with the gradient of unrounded ones."""
         words, codec = self.words["of " + name], self.codecs[name]
         bits = codec.word_bits if isinstance(codec, PQ) else 8
         return words + (torch.from_numpy(rounded(words.detach().numpy(), bits)[2]) - words.detach())
 
     def written(self) -> DeviceModel:
-        """The model with its codes, codewords and lengths as they are now."""
+        """Return the model with its current codes, codewords and lengths."""
         tables = {}
         for name, codec in self.codecs.items():
             levels, codes = self.levels(name).detach().numpy(), self.starts[name].codes
@@ -175,7 +173,7 @@ class CodedTwin(Twin):
 
 
 def summed(codes: Tensor, words: Tensor) -> Tensor:
-    """``kmeans.lookup`` with a gradient: float[n, d] of codes int64[n, S G], float[S, k, d]."""
+    """``kmeans.lookup`` with a gradient: float[n, d] of codes int64[n, S G] and words[S, k, d]."""
     stages, size, d = words.shape
     subspaces = codes.shape[1] // stages
     widths = np.bincount(columns(d, subspaces)).tolist()
@@ -188,7 +186,7 @@ def summed(codes: Tensor, words: Tensor) -> Tensor:
 
 
 def _start(matrix: F32, codec: PQ | Runs, weight: F32) -> Start:
-    """Codewords of directions by k-means, and the length of each row that fits best."""
+    """Codewords of directions by k-means, and the best-fitting length of each row."""
     if not isinstance(codec, PQ):
         return Start(None, None, matrix[:, 0])
     codes, words = codec.learn(normalize(matrix), weight)

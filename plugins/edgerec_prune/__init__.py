@@ -1,4 +1,4 @@
-"""prune: drop the weights, dimensions, items, units or layers that matter least."""
+"""prune: remove the weights, dimensions, items, units or layers that matter least."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ from edgerec.plugin import (
     Compressor,
     Context,
     DeviceModel,
+    FineTuningCompressor,
     OptionError,
     Table,
-    TunedCompressor,
     hookimpl,
 )
 from edgerec_prune.sparse import Sparse
+
+#: The plugin API version that this plugin was written for.
+edgerec_api = 2
 
 Importance = Literal["magnitude", "gradient", "abs_gradient", "taylor", "fisher"]
 
 
 @dataclass(frozen=True)
-class Prune(TunedCompressor):
-    """Remove the share of a model that matters least, and train what is left if asked to.
+class Prune(FineTuningCompressor):
+    """Remove the share of a model that matters least, and optionally fine-tune the rest.
 
-    ``weights`` sets single numbers of the wide tables to zero and writes the rest in the
-    ``sparse`` codec. The structured ways sum the importance over a substructure:
-    ``dimensions`` drops columns of all tables alike; ``items`` takes rows out of the
-    catalogue, so that those items can no longer be recommended; ``units`` drops columns of
-    an encoder's dense layers, and of the tables that feed them; ``layers`` drops whole past
-    tables with the layers that read them.
+    ``weights`` sets single numbers of the wide tables to zero and encodes the rest with the
+    ``sparse`` codec. The structured variants sum the importance over a substructure: ``dimensions``
+    removes the same columns from all tables; ``items`` removes rows from the catalogue, so that
+    those items can no longer be recommended; ``units`` removes columns of an encoder's dense layers
+    and of the tables that feed them; ``layers`` removes whole past tables with the layers that read
+    them.
     """
 
     name: ClassVar[str] = "prune"
@@ -42,11 +45,15 @@ class Prune(TunedCompressor):
     share: float = field(default=0.7, metadata={"help": "share to remove, between 0 and 1"})
     structure: Literal["weights", "dimensions", "items", "units", "layers"] = field(
         default="weights",
-        metadata={"help": "single numbers, columns, items, or an encoder's units or layers"},
+        metadata={
+            "help": "what to remove: numbers, columns, items, or an encoder's units or layers"
+        },
     )
     importance: Importance = field(
         default="magnitude",
-        metadata={"help": "what counts: |w|, Σg, Σ|g|, |Σ w·g| or Σg² over training histories"},
+        metadata={
+            "help": "measure of importance: |w|, Σg, Σ|g|, |Σ w·g| or Σg² over training histories"
+        },
     )
 
     def __post_init__(self) -> None:
@@ -55,23 +62,23 @@ class Prune(TunedCompressor):
             raise OptionError(f"prune.share: expected a number between 0 and 1, got {self.share}")
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
-        """Score every number, drop the lowest share, and train the rest for ``epochs``."""
+        """Score every number, remove the lowest share, and fine-tune the rest for ``epochs``."""
         if self.epochs:
             context.require_dataset("prune")
         pruned = self._pruned(model, context, self.importance)
         if not self.epochs:
             return pruned
-        from edgerec.learn import CodecTwin, tune
+        from edgerec.learn import EncodedTorchModel, fine_tune_result
 
-        # Zeros that the sparse codec leaves out stay zeros.
+        # Zeros that the sparse codec omits stay zero.
         teacher = pruned if self.structure == "items" else model
-        return tune(self, CodecTwin(pruned), context, teacher)
+        return fine_tune_result(self, EncodedTorchModel(pruned), context, teacher)
 
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
-        """Shares of each structure, by what needs no gradients and by what does, trained or not.
+        """Offer shares of each structure, with and without gradients and fine-tuning.
 
-        Units and layers are for encoders that few models have, and stay a person's choice.
+        Units and layers apply to encoders that few models have, so they are left to the user.
         """
         return {
             "share": (0.1, 0.2, 0.3, 0.5, 0.8),
@@ -81,10 +88,10 @@ class Prune(TunedCompressor):
         }
 
     def outline(self, model: DeviceModel) -> DeviceModel | None:
-        """What is left by magnitude: other parts of the same sizes; none where that may differ.
+        """Prune by magnitude for the sizes; return None if another importance may change them.
 
-        Which layer goes, and how many numbers of a table with zeros stay, is up to the
-        importance.
+        The importance decides which layer is removed, and how many numbers of a table that already
+        has zeros remain.
         """
         if self.importance != "magnitude":
             tables = [t.decode() for t in model.tables.values() if self.structure == "weights"]
@@ -107,7 +114,7 @@ class Prune(TunedCompressor):
             )
         if self.structure == "units" and model.is_linear:
             raise CompressError(
-                "prune: the encoder has no dense layers to take units from; prune dimensions"
+                "prune: the encoder has no dense layers to remove units from; prune dimensions"
             )
         scores = importance_of(model, importance, context)
         if self.structure == "items":

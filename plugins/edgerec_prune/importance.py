@@ -1,4 +1,4 @@
-r"""How much each number of a model matters.
+r"""Importance: how much each number of a model matters.
 
 With g the gradient of the ranking loss on a batch of training histories,
 
@@ -19,32 +19,32 @@ from numpy.typing import NDArray
 
 from edgerec.plugin import F32, Context, DeviceModel
 
-__all__ = ["Scores", "above_threshold", "importance_of", "keep_largest"]
+__all__ = ["Scores", "importance_of", "keep_largest"]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Importance of every number of the wide tables and of the constants, by their names."""
+    """The importance of every number of the wide tables and of the constants, by name."""
 
     tables: dict[str, F32]
     constants: dict[str, F32]
 
     def columns(self) -> F32:
-        """Importance of each dimension: summed over its columns in all tables."""
+        """The importance of each dimension, summed over its columns in all tables."""
         total: F32 = np.sum([s.sum(axis=0) for s in self.tables.values()], axis=0)
         return total
 
     def rows(self) -> F32:
-        """Importance of each item: summed over its rows in all tables."""
+        """The importance of each item, summed over its rows in all tables."""
         total: F32 = np.sum([s.sum(axis=1) for s in self.tables.values()], axis=0)
         return total
 
 
 def importance_of(model: DeviceModel, method: str, context: Context) -> Scores:
-    """Importance of every number.
+    """Compute the importance of every number.
 
     Raises:
-        CompressError: a gradient method, and the context has no dataset.
+        CompressError: the method needs gradients, and the context has no dataset.
     """
     wide = {n: t.decode() for n, t in model.tables.items() if t.shape[1] > 1}
     values = Scores(wide, dict(model.constants))
@@ -63,17 +63,17 @@ def _map(rule: Callable[..., F32], *parts: Scores) -> Scores:
 
 
 def _accumulate(values: Scores, model: DeviceModel, method: str, context: Context) -> Scores:
-    """Sum gradients (or their size, or square) over one pass of training histories."""
-    from edgerec.learn import Twin, batches, ranking_loss, scale_of
+    """Sum gradients, their absolute values or their squares over one pass of training histories."""
+    from edgerec.learn import TorchModel, batches, ranking_loss, scale_of
 
     dataset = context.require_dataset("prune")
-    twin, scale = Twin(model), scale_of(model)
+    torch_model, scale = TorchModel(model), scale_of(model)
     sums = _map(np.zeros_like, values)
-    pairs = [(sums.tables[name], twin.tables[name]) for name in sums.tables]
-    pairs += [(sums.constants[name], twin.constants[name]) for name in sums.constants]
+    pairs = [(sums.tables[name], torch_model.tables[name]) for name in sums.tables]
+    pairs += [(sums.constants[name], torch_model.constants[name]) for name in sums.constants]
     for number, batch in enumerate(batches(model, dataset, seed=context.seed), 1):
-        twin.zero_grad()
-        ranking_loss(twin, batch, scale).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        torch_model.zero_grad()
+        ranking_loss(torch_model, batch, scale).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         for total, parameter in pairs:
             if parameter.grad is not None:
                 gradient = parameter.grad.numpy()
@@ -87,14 +87,9 @@ def _accumulate(values: Scores, model: DeviceModel, method: str, context: Contex
 
 
 def keep_largest(scores: F32, share: float) -> NDArray[np.bool_]:
-    """Mask of all but the lowest ``share`` of scores; of equal ones the first are dropped."""
+    """A mask of all but the lowest ``share`` of scores; among equal ones, the first are dropped."""
     flat = scores.reshape(-1)
     drop = np.argsort(flat, kind="stable")[: round(share * flat.size)]
     keep = np.ones(flat.size, bool)
     keep[drop] = False
     return keep.reshape(scores.shape)
-
-
-def above_threshold(scores: F32, threshold: float) -> NDArray[np.bool_]:
-    """Mask of the scores that reach a threshold; signed, so a negative sum never does."""
-    return np.asarray(scores >= threshold)

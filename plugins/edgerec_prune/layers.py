@@ -1,7 +1,7 @@
-"""Whole layers of an encoder: what one past table says of a user, cut out of the sum.
+"""Layers: remove from the sum what one past table contributes to a user.
 
-GraphSAGE adds up, layer by layer, W_k · mean of the history in past table k and what the
-layers before gave. Without table k its term falls away, with its weights and all that only
+Layer by layer, GraphSAGE adds up W_k · (mean of the history in past table k) and the output of the
+layers before. Without table k, its term disappears, with its weights and everything that only
 served it:
 
     σ(W_k m_k + b_k + V_k h_k) → σ(V_k h_k)
@@ -20,16 +20,16 @@ __all__ = ["drop_layers", "layers_of", "parts_of", "without"]
 
 
 def drop_layers(model: DeviceModel, scores: Scores, share: float) -> DeviceModel:
-    """Drop a share of the layers, one at least, those of the least importance in all parts.
+    """Remove a share of the layers, at least one, starting with the least important.
 
     Raises:
-        CompressError: the encoder has no layer to spare.
+        CompressError: the encoder cannot do without any layer.
     """
     layers = layers_of(model)
     if len(layers) < 2:
         raise CompressError(
-            "prune: the encoder has no layers that are added up, so none can be left out; "
-            "structure=layers is for encoders like GraphSAGE's with two layers or more"
+            "prune: the encoder has no layers that are added up, so none can be removed; "
+            "structure=layers is for encoders like GraphSAGE's, with two layers or more"
         )
 
     def importance(layer: str) -> float:
@@ -45,14 +45,14 @@ def drop_layers(model: DeviceModel, scores: Scores, share: float) -> DeviceModel
 
 
 def layers_of(model: DeviceModel) -> list[str]:
-    """Past tables that the encoder could do without, one at a time."""
+    """The past tables that the encoder could do without, one at a time."""
     past = [op.inputs[0] for op in model.encoder if op.kind == "Gather"]
     wide = [name for name in dict.fromkeys(past) if model.tables[name].shape[1] > 1]
     return [name for name in wide if without(model, name) is not None]
 
 
 def parts_of(model: DeviceModel, layer: str) -> tuple[set[str], set[str]]:
-    """Names of the tables and constants that go with a layer."""
+    """The names of the tables and constants that are removed with a layer."""
     after = without(model, layer)
     if after is None:
         return set(), set()
@@ -60,7 +60,7 @@ def parts_of(model: DeviceModel, layer: str) -> tuple[set[str], set[str]]:
 
 
 def without(model: DeviceModel, layer: str) -> DeviceModel | None:
-    """Return the model without a past table's layer; none where nothing would be left."""
+    """Return the model without the layer of a past table; None if nothing would be left."""
     shapes = model.shapes()
     gone: set[str] = set()
     same: dict[str, str] = {}
@@ -77,7 +77,7 @@ def without(model: DeviceModel, layer: str) -> DeviceModel | None:
         elif op.kind == "Add" and len(lost) == 1:
             other = next(name for name in op.inputs if name not in gone)
             if other in model.constants or shapes[other] != shapes[op.output]:
-                gone.add(op.output)  # a bias of what is gone
+                gone.add(op.output)  # a bias of a value that is gone
             else:
                 same[op.output] = same.get(other, other)
         else:
@@ -89,7 +89,7 @@ def without(model: DeviceModel, layer: str) -> DeviceModel | None:
 
 
 def _tidy(model: DeviceModel, ops: list[Op], last: str) -> DeviceModel:
-    """Keep what the value ``last`` needs, and call that one ``user``."""
+    """Keep what the value ``last`` needs, and rename that value to ``user``."""
     needed, kept = {last}, []
     for op in reversed(ops):
         if op.output in needed:

@@ -1,4 +1,4 @@
-"""The sparse codec: only what is not zero is written."""
+"""The sparse codec, which stores only numbers that are not zero."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from edgerec.plugin import F32, Arrays, Codec, CodecError
 
 @dataclass(frozen=True)
 class Sparse(Codec):
-    """Compressed sparse rows with one byte a column index.
+    """Compressed sparse rows with one byte per column index.
 
-    fp16 values: 3 bytes a number that is not zero, and 4 a row. int8 values, with a
-    float16 scale a row: 2 bytes a number, and 6 a row. At d = 64 that is smaller than
-    dense int8 from about 70 % zeros on.
+    fp16 values take 3 bytes per non-zero number and 4 per row. int8 values, with a float16 scale
+    per row, take 2 bytes per number and 6 per row. At d = 64, that is smaller than dense int8 if
+    about 70 % of the numbers are zero.
     """
 
     name: ClassVar[str] = "sparse"
@@ -28,13 +28,13 @@ class Sparse(Codec):
     width: int = 0
 
     def fit(self, matrix: F32) -> Sparse:
-        """Note the width, and how many numbers are not zero."""
+        """Record the width and the number of non-zeros."""
         return dataclasses.replace(
             self, nonzeros=int(np.count_nonzero(matrix)), width=matrix.shape[1]
         )
 
     def holding(self, codec: Codec) -> Codec:
-        """Quantizing a sparse table quantizes its values and keeps it sparse."""
+        """Quantizing a sparse table quantizes its values, and the table stays sparse."""
         if codec.name == "fp16":
             return dataclasses.replace(self, values="fp16")
         if codec.name == "int8":
@@ -75,7 +75,7 @@ class Sparse(Codec):
         return dense
 
     def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """Depends on how many numbers are not zero."""
+        """Row starts, column indices and values; the sizes depend on the number of non-zeros."""
         layout: dict[str, tuple[str, tuple[int, ...]]] = {
             "starts": ("<u4", (n + 1,)),
             "columns": ("|u1", (self.nonzeros,)),

@@ -1,9 +1,9 @@
-"""Units of an encoder with dense layers: columns, and what is tied to them.
+"""Units of an encoder with dense layers: columns, and everything tied to them.
 
-A column of a value passes through sums, weights and activations, and meets a row of the next
-dense layer's weights. So one unit is a column of a table or of a layer's weights and bias,
-with all that would have no partner without it. Where values are put side by side (Concat)
-and where the width is given from outside, units stay.
+A column of a value passes through sums, weights and activations, and is multiplied by a row of the
+next dense layer's weights. A unit is therefore a column of a table or of a layer's weights and
+bias, with everything that would have no counterpart without it. Units are kept where values are
+concatenated (Concat) and where the width is determined from outside.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from edgerec_prune.importance import Scores, keep_largest
 
 __all__ = ["drop_units", "units_of"]
 
-#: A table's columns, a constant's rows (0) or columns (1), or a value's columns.
+#: The columns of a table, the rows (0) or columns (1) of a constant, or the columns of a value.
 Axis = tuple[str, str, int]
 
 
 def units_of(model: DeviceModel) -> list[tuple[int, list[Axis]]]:
-    """Groups of tied axes of tables and constants, with the number of units in each."""
+    """Groups of tied axes of tables and constants, with the number of units in each group."""
     group: dict[Axis, Axis] = {}
     fixed: set[Axis] = {("value", "user_vector", 1)}
     shapes = model.shapes()
@@ -68,7 +68,7 @@ def units_of(model: DeviceModel) -> list[tuple[int, list[Axis]]]:
 
 
 def drop_units(model: DeviceModel, scores: Scores, share: float) -> DeviceModel:
-    """Drop a share of each group's units, those of the least importance in all its parts."""
+    """Remove a share of each group's units, starting with the least important."""
     tables = {name: t.decode() for name, t in model.tables.items() if t.shape[1] > 1}
     constants: dict[str, F32] = dict(model.constants)
     for size, axes in units_of(model):

@@ -1,9 +1,9 @@
-r"""quantize: write item tables with fewer bits a number.
+r"""quantize: encode item tables with fewer bits per number.
 
-For int4, a model that adds up rows is turned first, so that they are even (``turning``).
-``range=scores`` chooses ranges and codes for the users that there are (``rounding``). With
-``epochs`` the numbers are trained while the model sees them rounded (quantization-aware
-training; Jacob et al., CVPR 2018), for the ranking and for the order that the model gave.
+For int4, a model that adds up rows is rotated first, so that the rows are even (``turning.py``).
+``range=scores`` chooses ranges and codes for the training users (``rounding.py``). With ``epochs``,
+the numbers are trained while the model sees them rounded (quantization-aware training; Jacob et
+al., CVPR 2018), for the ranking and to preserve the original ranking.
 """
 
 from __future__ import annotations
@@ -18,61 +18,69 @@ from edgerec.plugin import (
     Compressor,
     Context,
     DeviceModel,
+    FineTuningCompressor,
     Fp16,
     Int4,
     Int8,
     OptionError,
     Table,
-    TunedCompressor,
     hookimpl,
 )
 from edgerec_quantize.grouped import Int4Group
 
+#: The plugin API version that this plugin was written for.
+edgerec_api = 2
+
 
 @dataclass(frozen=True)
-class Quantize(TunedCompressor):
-    """Quantization row by row or by group, after training or, with ``epochs``, aware of it.
+class Quantize(FineTuningCompressor):
+    """Quantize per row or per group, after training or, with ``epochs``, with training.
 
-    Tables of one number an item (LightGCN's scales) become fp16 whatever the codec: a
-    scale of its own would cost more than the number.
+    Tables with one number per item (LightGCN's scales) become fp16 with any codec, because a scale
+    per number would cost more than the number.
     """
 
     name: ClassVar[str] = "quantize"
 
-    codec: Literal["int8", "int4", "fp16"] = field(
-        default="int8", metadata={"help": "bits a number"}
-    )
+    codec: Literal["int8", "int4", "fp16"] = field(default="int8", metadata={"help": "the codec"})
     symmetric: bool | None = field(
         default=None,
         metadata={
-            "help": "range [-max, max], or [min, max]; the first by default, but for int4 by row"
+            "help": "range [-max, max] instead of [min, max]; the default except for int4 per row"
         },
     )
     range: Literal["minmax", "mse", "scores"] | None = field(
         default=None,
         metadata={
-            "help": "a row's whole range (minmax), the part of least squared error (mse), or "
-            "ranges and codes that spare the scores of training histories (scores)"
+            "help": "a row's whole range (minmax), the part with the least squared error (mse), or "
+            "ranges and codes that preserve the scores of training histories (scores)"
         },
     )
     group: int | None = field(
-        default=None, metadata={"help": "int4: numbers that share a range; a whole row by default"}
+        default=None,
+        metadata={"help": "int4: how many numbers share a range; by default, a whole row"},
     )
     rotate: bool | None = field(
         default=None,
-        metadata={"help": "turn linear models to suit the codec, at no cost; int4 does by default"},
+        metadata={
+            "help": "rotate linear models to suit the codec, at no cost; the default for int4"
+        },
     )
-    learning_rate: float = field(default=0.001, kw_only=True, metadata={"help": "of that training"})
+    learning_rate: float = field(
+        default=0.001, kw_only=True, metadata={"help": "learning rate of fine-tuning"}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.codec == "fp16":
             if self.symmetric is not None or self.range is not None:
-                raise OptionError("quantize: fp16 has no range; leave symmetric and range out")
+                raise OptionError("quantize: fp16 has no range; leave out symmetric and range")
             if self.rotate:
-                raise OptionError("quantize.rotate: fp16 suits rows as they are; leave it out")
+                raise OptionError("quantize.rotate: fp16 gains nothing from it; leave it out")
             if self.epochs:
-                raise OptionError("quantize.epochs: fp16 loses nothing to be trained for; leave it")
+                raise OptionError(
+                    "quantize.epochs: fp16 loses nothing that training could restore; leave it out"
+                )
         if self.group is not None and (self.codec != "int4" or self.group < 2 or self.group % 2):
             raise OptionError(
                 f"quantize.group: expected an even number, for int4; got {self.group} for "
@@ -80,12 +88,12 @@ class Quantize(TunedCompressor):
             )
         if self.range == "scores" and (self.group is not None or self.epochs):
             raise OptionError(
-                "quantize.range: scores is for whole rows, and training chooses codes by itself; "
-                "leave group and epochs out, or use minmax or mse"
+                "quantize.range: scores is for whole rows, and training chooses its own codes; "
+                "leave out group and epochs, or use minmax or mse"
             )
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
-        """Encode every table that is larger otherwise; train it so if asked to."""
+        """Encode every table that becomes smaller, and fine-tune for ``epochs``."""
         model = self._turned(model)
         rounded = self._rounded(model)
         if self.range == "scores":
@@ -95,21 +103,21 @@ class Quantize(TunedCompressor):
         if not self.epochs:
             return rounded
         context.require_dataset("quantize")
-        from edgerec.learn import CodecTwin, tune
+        from edgerec.learn import EncodedTorchModel, fine_tune_result
 
-        return tune(self, CodecTwin(rounded, start=model), context, model)
+        return fine_tune_result(self, EncodedTorchModel(rounded, start=model), context, model)
 
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
-        """Integers, rounded as they come or to spare the scores; training is up to a person."""
+        """Offer integers, rounded plainly or for the scores; training is left to the user."""
         return {"codec": ("int8", "int4"), "range": (None, "scores")}
 
     def outline(self, model: DeviceModel) -> DeviceModel:
-        """Rounding is quick enough to be its own outline; training changes no size."""
+        """Round, which is quick enough to serve as the outline; training changes no size."""
         return self._rounded(model)
 
     def _turned(self, model: DeviceModel) -> DeviceModel:
-        """The model in a basis that suits the codec, where that changes no score."""
+        """Return the model in a basis that suits the codec, if that changes no score."""
         codec = self._codec()
         wide = [table.codec for table in model.tables.values() if table.shape[1] > 1]
         if self.rotate is False or (self.rotate is None and self.codec != "int4"):
@@ -117,10 +125,11 @@ class Quantize(TunedCompressor):
         if not model.is_linear or any(given.leaves_zeros_out for given in wide):
             if self.rotate:
                 raise CompressError(
-                    "quantize.rotate: only models that add up dense rows can be turned; leave it"
+                    "quantize.rotate: only models that add up dense rows can be rotated; "
+                    "leave it out"
                 )
             return model
-        # What has the codec already was turned for it, or is about to have no effect.
+        # Tables that have the codec already were rotated for it, or the step has no effect.
         if all(given == codec for given in wide):
             return model
         from edgerec_quantize.turning import turned
@@ -149,7 +158,7 @@ class Quantize(TunedCompressor):
 
 
 def _shrinks(table: Table, codec: Codec) -> bool:
-    """Whether a table takes less in a codec; one that holds it inside its own is smaller yet."""
+    """Whether a table shrinks in a codec; one whose codec can hold the other shrinks as well."""
     if table.codec.holding(codec) != codec:
         return True
     return table.codec == codec or codec.nbytes(*table.shape) < table.nbytes
@@ -163,5 +172,5 @@ def edgerec_compressors() -> list[type[Compressor]]:
 
 @hookimpl
 def edgerec_codecs() -> list[type[Codec]]:
-    """Provide int4 by group."""
+    """Provide grouped int4."""
     return [Int4Group]

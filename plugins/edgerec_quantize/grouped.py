@@ -1,4 +1,4 @@
-"""int4 with a range for each few numbers of a row, for rows of uneven columns."""
+"""Grouped int4: a range per group of numbers in a row, for rows with uneven columns."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from edgerec.plugin import F32, Arrays, Codec, CodecError, Int4
 
 @dataclass(frozen=True)
 class Int4Group(Codec):
-    """``Int4`` with a float16 scale each ``group`` numbers: d/2 + 2 d/group bytes a row.
+    """``Int4`` with a float16 scale per ``group`` numbers: d/2 + 2 d/group bytes per row.
 
-    Affine ones have as many offsets. Codes lie as int4's do, scales as float16[n, d/group],
-    the form of ONNX's blockwise quantization.
+    The affine form has as many offsets. Codes are stored as those of int4, and scales as
+    float16[n, d/group], the form of ONNX's blockwise quantization.
     """
 
     name: ClassVar[str] = "int4_group"
@@ -25,7 +25,7 @@ class Int4Group(Codec):
     range: Literal["minmax", "mse"] = "minmax"
 
     def encode(self, matrix: F32) -> dict[str, NDArray[Any]]:
-        """Quantize each group as if it were a row.
+        """Quantize each group like a row.
 
         Raises:
             CodecError: the group is odd or does not divide the width.

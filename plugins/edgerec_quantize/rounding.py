@@ -1,12 +1,12 @@
-r"""Rounding that spares the scores.
+r"""Rounding that preserves the scores.
 
-A user u scores row x by u · x, so what rounding costs is not |x - x̂|² but
+A user u scores row x by u · x, so the cost of rounding is not |x - x̂|² but
 
     E_u (u · (x - x̂))² = (x - x̂)ᵀ C (x - x̂),    C = E_u u uᵀ + ridge.
 
-With a row's codes q, scale s and offset o in turn held fixed, the rest has a closed form: one
-code at a time makes up for the errors of the others (coordinate descent, as in Nagel et al.,
-"Up or Down?", ICML 2020, and Frantar et al., "GPTQ", ICLR 2023, for layers of a network),
+If a row's codes q, or its scale s and offset o, are held fixed, the rest has a closed form. One
+code at a time compensates for the errors of the others (coordinate descent, as in Nagel et al., "Up
+or Down?", ICML 2020, and Frantar et al., "GPTQ", ICLR 2023, for layers of a network),
 
     q_j = round((x_j + Σ_{k≠j} C_jk / C_jj (x_k - x̂_k) - o) / s),
 
@@ -24,7 +24,7 @@ from edgerec.plugin import (
     DeviceModel,
     Int4,
     Int8,
-    Reference,
+    Oracle,
     Table,
     normalize,
     pack4,
@@ -33,29 +33,29 @@ from edgerec.plugin import (
 
 __all__ = ["round_for_scores", "spare_scores", "user_metric"]
 
-#: Passes over the columns, and the part of C that is there whatever the users are.
+#: Passes over the columns, and the part of C that does not depend on the users.
 SWEEPS, RIDGE = 8, 0.1
 
 
 def spare_scores(model: DeviceModel, rounded: DeviceModel, context: Context) -> DeviceModel:
-    """Round the candidate table of ``model`` anew, in the codec that it has in ``rounded``."""
+    """Round the candidate table of ``model`` again, with the codec that it has in ``rounded``."""
     name = model.head.table
     table = rounded.tables[name]
     if not isinstance(table.codec, Int4 | Int8):
         raise CompressError(
-            "quantize.range: scores is for whole rows of int8 or int4, the candidate table "
-            f"{name!r} is written by codec {table.codec.name}; leave it out"
+            "quantize.range: scores is for whole rows of int8 or int4, but the candidate table "
+            f"{name!r} has codec {table.codec.name}; leave it out"
         )
     anew = round_for_scores(table, model.tables[name].decode(), user_metric(model, context))
     return rounded.replace(tables={**rounded.tables, name: anew})
 
 
 def user_metric(model: DeviceModel, context: Context, users: int = 5000) -> F32:
-    """C of unit user vectors from training histories, float32[d, d], with a trace of d."""
+    """C of unit user vectors from training histories, float32[d, d], with trace d."""
     from edgerec.learn import batches
 
     dataset = context.require_dataset("quantize")
-    oracle, total, seen = Reference(model), np.zeros((model.width, model.width)), 0
+    oracle, total, seen = Oracle(model), np.zeros((model.width, model.width)), 0
     for batch in batches(model, dataset, seed=context.seed):
         history = batch.history.numpy().astype(np.int32)
         user = normalize(oracle.encode(history, batch.weights.numpy()))
@@ -68,7 +68,7 @@ def user_metric(model: DeviceModel, context: Context, users: int = 5000) -> F32:
 
 
 def round_for_scores(table: Table, matrix: F32, metric: F32) -> Table:
-    """Write float32[n, d] in the table's codec with the least error in a metric, float32[d, d]."""
+    """Encode float32[n, d] with the table's codec and the least error in a metric float32[d, d]."""
     packed, high = isinstance(table.codec, Int4), 7 if isinstance(table.codec, Int4) else 127
     codes = (unpack4(table.arrays["codes"]) if packed else table.arrays["codes"]).astype(np.float32)
     dtype = table.arrays["scale"].dtype
@@ -94,7 +94,7 @@ def round_for_scores(table: Table, matrix: F32, metric: F32) -> Table:
 def _ranges(
     codes: F32, matrix: F32, metric: F32, scale: F32, offset: F32, affine: bool
 ) -> tuple[F32, F32]:
-    """Least squares of s and o, float32[n] each; a row without one keeps what it has."""
+    """Least squares for s and o, float32[n] each; a row without a solution keeps its own."""
     weighed, ones = codes @ metric, metric.sum(0)
     qq, qx = (weighed * codes).sum(1), (weighed * matrix).sum(1)
     q1, x1, total = codes @ ones, matrix @ ones, float(ones.sum())

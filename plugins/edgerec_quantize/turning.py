@@ -1,10 +1,10 @@
-r"""Turn a model so that its rows suit a codec.
+r"""Rotate a model so that its rows suit a codec.
 
-A model that adds up rows and scores by a dot product or a cosine gives the same scores when
-every wide table is turned by the same orthogonal R, so R is free, and is not stored. Even rows
-have the narrowest range for their length. R starts at random, which evens rows out already
-(Ashkboos et al., "QuaRot", NeurIPS 2024), and then alternates between rounding and the turn
-nearest to what was rounded (Gong & Lazebnik, "Iterative quantization", CVPR 2011):
+A model that adds up rows and scores by a dot product or a cosine gives the same scores if every
+wide table is rotated by the same orthogonal R. So R is free to choose, and it is not stored. Even
+rows have the narrowest range for their length. R starts as a random rotation, which already evens
+out rows (Ashkboos et al., "QuaRot", NeurIPS 2024). Then rounding alternates with the rotation that
+is nearest to the rounded rows (Gong & Lazebnik, "Iterative quantization", CVPR 2011):
 
     X̂ = round(X R),    R = U Vᵀ  of  Xᵀ X̂ = U Σ Vᵀ                      (Schönemann, 1966)
 """
@@ -17,12 +17,12 @@ from edgerec.plugin import F32, Codec, DeviceModel, Fp32, Table
 
 __all__ = ["rotation", "turned"]
 
-#: Rounds of the alternation, and the most rows that take part in it.
+#: Rounds of the alternation, and the largest number of rows that take part in it.
 ROUNDS, ROWS = 30, 20_000
 
 
 def turned(model: DeviceModel, codec: Codec) -> DeviceModel:
-    """Return a linear model (``DeviceModel.is_linear``) with its wide tables turned, in fp32."""
+    """Return a linear model (``DeviceModel.is_linear``) with its wide tables rotated, in fp32."""
     wide = {name: t.decode() for name, t in model.tables.items() if t.shape[1] > 1}
     turn = rotation(np.concatenate(list(wide.values())), codec)
     tables = {name: Table.encode(rows @ turn, Fp32()) for name, rows in wide.items()}
@@ -30,7 +30,7 @@ def turned(model: DeviceModel, codec: Codec) -> DeviceModel:
 
 
 def rotation(matrix: F32, codec: Codec) -> F32:
-    """Orthogonal float32[d, d] that suits rows float32[n, d] and a codec; always the same."""
+    """An orthogonal float32[d, d] that suits rows float32[n, d] and a codec; deterministic."""
     rng = np.random.default_rng(0)
     rows = matrix[rng.permutation(len(matrix))[:ROWS]]
     turn = np.linalg.qr(rng.normal(size=(matrix.shape[1],) * 2))[0].astype(np.float32)

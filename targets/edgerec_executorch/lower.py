@@ -5,15 +5,15 @@ A table is stored once and read twice, by ``index_select`` and by the scan:
 =====  =================  ===========================================================
 codec  stored as          scan
 =====  =================  ===========================================================
-fp32   float[n, d]        ``mm``, where the table lies in the mapped file
-fp16   half[n, d]         XNNPACK half float product of u / Σ|u|, which can't overflow
+fp32   float[n, d]        ``mm``, with the table in place in the mapped file
+fp16   half[n, d]         XNNPACK half-precision product of u / Σ|u|, without overflow
 int8   int8[n, d]         XNNPACK product with u rounded to 8 bits, times row scales
-int4   uint8[n, d / 2],   the same without the scales, part by part: XNNPACK wants
-       the codes + 8      float scales, the codec's are half; ones do for all parts
+int4   uint8[n, d / 2],   the same without scales, part by part: XNNPACK needs float
+       the codes + 8      scales and the codec's are half, so ones serve all parts
 =====  =================  ===========================================================
 
-All but fp32 only propose; the proposed rows are scored again in float. XNNPACK packs what
-it scans into memory of its own when the program is loaded; the mapped pages can go then.
+All codecs except fp32 only propose rows, which are then scored again in float. When the program is
+loaded, XNNPACK packs what it scans into its own memory, and the mapped pages can be released.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ __all__ = ["lower"]
 #: Codecs whose scan only proposes.
 INEXACT = ("fp16", "int8", "int4")
 
-#: Room for instructions, names and the delegate's ones.
+#: Room for instructions, names and the delegate's scales, which are ones.
 OVERHEAD = 128 * 1024
 
-#: Rows of an int4 table that are scanned at a time, at least, and parts of it, at most:
-#: the ones of a part are the file's only surplus, but each part takes the exporter a while.
+#: The fewest rows of an int4 table scanned at a time, and the most parts of it. The scales of ones
+#: for a part are the only surplus in the file, but each part takes the exporter some time.
 PART, PARTS = 2048, 24
 
-#: Q: ops that mark what XNNPACK is to do in integers.
+#: The ops that mark what XNNPACK computes in integers.
 Q = torch.ops.quantized_decomposed
 
 
@@ -60,7 +60,7 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
     """
     module = Program(model, signature, INEXACT).eval()
     data = share(_export(module))
-    gc.collect()  # the exporter leaves cycles that hold copies of the tables
+    gc.collect()  # the exporter leaves reference cycles with copies of the tables
     check_size("executorch", len(data), model, OVERHEAD)
     return data
 
@@ -79,7 +79,7 @@ def _export(module: Program) -> bytes:
             partitioner=[XnnpackPartitioner(configs=[LinearConfig])],
             compile_config=EdgeCompileConfig(_check_ir_validity=False),
         )
-        # Not as its buffer, which is two copies of the file.
+        # Written to a file, because its buffer would be two copies of the file.
         with tempfile.TemporaryFile() as file:
             program.to_executorch().write_to_file(file)
             file.seek(0)
@@ -88,7 +88,7 @@ def _export(module: Program) -> bytes:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what torch, torchao and executorch say of one another's old and missing parts."""
+    """Silence warnings of torch, torchao and executorch about each other's old or missing parts."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -100,18 +100,18 @@ def _quiet() -> Iterator[None]:
 
 
 class Program(TorchArtefact):
-    """The model in ops that ExecuTorch's exporter takes, its products in ones for XNNPACK."""
+    """The model in ops that ExecuTorch's exporter accepts, with products for XNNPACK."""
 
     def __init__(self, model: DeviceModel, signature: Signature, inexact: Collection[str]) -> None:
         super().__init__(model, signature, inexact)
         self._prepare_scan(model.tables[model.head.table])
 
     def stored(self, array: NDArray[Any]) -> Tensor:
-        """The same numbers; with 8 added, a 4-bit code is what XNNPACK reads."""
+        """The same numbers, with 8 added to 4-bit codes, as XNNPACK reads them."""
         return self.tensor(array ^ np.uint8(0x88) if array.dtype == np.uint8 else array)
 
     def _prepare_scan(self, table: Table) -> None:
-        """Add what the delegate reads; ``share`` finds the table's own bytes in it."""
+        """Add what the delegate reads, in which ``share`` finds the table's own bytes."""
         if table.codec.name == "fp16":
             self.register_buffer("scan_values", self.tensor(table.arrays["values"]))
         elif table.codec.name == "int8":
@@ -120,7 +120,7 @@ class Program(TorchArtefact):
             self._parts = 1
         elif table.codec.name == "int4":
             codes = table.arrays["codes"]
-            # Parts begin at multiples of 16 bytes.
+            # Parts start at multiples of 16 bytes.
             height = max(PART, 16 * -(-len(codes) // (16 * PARTS)))
             starts = range(0, len(codes), height)
             for i, start in enumerate(starts):
@@ -131,12 +131,12 @@ class Program(TorchArtefact):
             self._parts = len(starts)
 
     def halves(self, packed: Tensor) -> tuple[Tensor, Tensor]:
-        """Each code was stored with 8 added."""
+        """Separate the codes, which were stored with 8 added."""
         low, high = packed & 15, torch.bitwise_right_shift(packed, 4)
         return low.float() - 8, high.float() - 8
 
     def scan(self, name: str, table: Table, user: Tensor) -> Tensor:
-        """Score all rows; what is not float32 by XNNPACK."""
+        """Score all rows, by XNNPACK unless they are float32."""
         codec = table.codec.name
         if codec == "fp32":
             return (self.array(name, "values") @ user.reshape(-1, 1)).reshape(-1)
@@ -165,9 +165,9 @@ class Program(TorchArtefact):
             yield F.linear(rounded, weights).reshape(-1)
 
     def best(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Take the best of groups of neighbouring rows.
+        """Take the best of groups of adjacent rows.
 
-        ``topk`` over all takes longer, and much longer on rising scores.
+        ``topk`` over all rows takes longer, and much longer on ascending scores.
         """
         n = self.signature.items
         size = group_size(n, k)

@@ -1,14 +1,14 @@
 """The layout of a ``.pte`` file: store each run of bytes once.
 
-The exporter writes a table that both ops and a delegate read twice: among the constants,
-and as data that the delegate finds by name. Both are places in the file, so the second may
-be the first one's place::
+The exporter writes a table twice if both ops and a delegate read it: among the constants, and as
+data that the delegate finds by name. Both are offsets in the file, so the second may point to the
+first::
 
     offset  what
          0  FlatBuffer of the program; from byte 8 on a header: "eh00", its own length,
             uint64 size of the program, base of the segments, size of all segments
       base  segments: the constants, the delegates' graphs, then named data, each at the
-            offset from the base that the program's list of segments tells
+            offset from the base given in the program's list of segments
 """
 
 from __future__ import annotations
@@ -24,39 +24,38 @@ from edgerec.plugin import TargetError
 
 __all__ = ["operators", "share"]
 
-#: Where the header's numbers lie: the base and the size of the segments.
+#: The offsets of two numbers in the header: the base and the size of the segments.
 BASE, SIZE = 24, 32
 
-#: Fields of the schema's tables: in Program, in ExecutionPlan, in Operator, in DataSegment,
-#: in NamedData.
+#: Fields of tables in the schema: of Program, ExecutionPlan, Operator, DataSegment and NamedData.
 PLANS, SEGMENTS, NAMED_DATA = 6, 12, 18
 OPERATORS = 16
 NAME, OVERLOAD = 4, 6
 SEGMENT_OFFSET, SEGMENT_SIZE = 4, 6
 SEGMENT_INDEX = 6
 
-#: What XNNPACK wants of data's address.
+#: The alignment of data that XNNPACK requires.
 ALIGNMENT = 16
 
 
 def share(data: bytes) -> bytes:
-    """Drop named data that the file holds before it, and point its name there.
+    """Remove named data that occurs earlier in the file, and point its name there.
 
     Raises:
-        TargetError: not a file of the layout above.
+        TargetError: the file does not have the layout above.
     """
     program = Table(data, encode.Get(uoffset, data, 0))
     segments = _entries(program, SEGMENTS)
     named = {t.GetSlot(SEGMENT_INDEX, 0, Uint32Flags) for t in _entries(program, NAMED_DATA)}
     first = len(segments) - len(named)
     if data[8:12] != b"eh00" or named != set(range(first, len(segments))):
-        raise TargetError("executorch: the exporter wrote a file of an unknown layout")
+        raise TargetError("executorch: the exporter wrote a file with an unknown layout")
     if not named:
         return data
     (base,) = struct.unpack_from("<Q", data, BASE)
     ends = [_number(s, SEGMENT_OFFSET) + _number(s, SEGMENT_SIZE) for s in segments[:first]]
     out = bytearray(data[: base + max(ends)])
-    # Large ones first: a small one may be a part of one.
+    # Large ones first, because a small one may be part of a large one.
     for segment in sorted(segments[first:], key=lambda s: -_number(s, SEGMENT_SIZE)):
         start = base + _number(segment, SEGMENT_OFFSET)
         content = data[start : start + _number(segment, SEGMENT_SIZE)]
@@ -71,7 +70,7 @@ def share(data: bytes) -> bytes:
 
 
 def operators(data: bytes) -> list[str]:
-    """Names of the operators that a program runs outside its delegates, ``aten::mm.out``."""
+    """The names of the operators that a program runs outside delegates, as ``aten::mm.out``."""
     found = set()
     for plan in _entries(Table(data, encode.Get(uoffset, data, 0)), PLANS):
         for operator in _entries(plan, OPERATORS):
@@ -82,7 +81,7 @@ def operators(data: bytes) -> list[str]:
 
 
 def _entries(owner: Table, field: int) -> list[Table]:
-    """Tables of a vector of tables."""
+    """The tables in a vector of tables."""
     at = owner.Offset(field)
     if not at:
         return []

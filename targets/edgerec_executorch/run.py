@@ -13,46 +13,46 @@ import torch  # the runtime's library links to it
 from executorch.extension.pybindings import _portable_lib as runtime
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, Bundle, OptionError, Runner, TargetError
+from edgerec.plugin import F32, Artefact, Bundle, OptionError, TargetError
 
-#: Runners that are in use; they hold on to the pool of threads they were made with.
-_in_use: weakref.WeakSet[Runner] = weakref.WeakSet()
+#: Artefacts in use, which keep the thread pool that they were loaded with.
+_in_use: weakref.WeakSet[Artefact] = weakref.WeakSet()
 
 
-def load(bundle: Bundle, threads: int) -> Runner:
-    """Return a runner of the bundle's program.
+def load(bundle: Bundle, threads: int) -> Artefact:
+    """Return the loaded program of a bundle.
 
     Raises:
-        OptionError: other runners are in use with another number of threads.
-        TargetError: the runtime does not take the program.
+        OptionError: other bundles are open with another number of threads.
+        TargetError: the runtime does not accept the program.
     """
     pool = runtime._threadpool_get_thread_count()
     if pool != threads:
         if _in_use:
             raise OptionError(
-                f"threads: ExecuTorch has one pool of threads for the whole process, {pool} now, "
-                f"got {threads}; open this bundle with threads={pool}"
+                f"threads: expected {pool}, because ExecuTorch has one thread pool per process and "
+                f"other bundles are open, got {threads}; open this bundle with threads={pool}"
             )
         runtime._unsafe_reset_threadpool(threads)
         torch.set_num_threads(threads)
     data = b""
     try:
         if bundle.codec == "fp32":
-            # Read where it lies. The runtime maps a file, but a whole one, not a part of a bundle.
+            # Read in place. The runtime maps a whole file, but not a part of a bundle.
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 path = Path(folder) / "model.pte"
                 bundle.extract("model.pte", path)
                 program = runtime._load_program(str(path))
         else:
-            # XNNPACK packs these into memory of its own. Mapped, they would count twice beside
-            # it: as constants and as its data, both of which the runtime locks in memory.
+            # XNNPACK packs these into its own memory. If they were mapped, they would count twice
+            # more, as constants and as its data, both of which the runtime locks in memory.
             data = bundle.read("model.pte")
             program = runtime._load_program_from_buffer(data)
-        kept = data, program.load_method("forward")  # which doesn't keep the bytes that it reads
+        kept = data, program.load_method("forward")  # the program does not keep the bytes alive
     except RuntimeError as error:
         raise TargetError(
-            f"{bundle.path}: ExecuTorch does not take this program ({error}); it needs the "
-            "XNNPACK backend, fp16 tables a CPU with half float arithmetic"
+            f"{bundle.path}: ExecuTorch does not accept this program ({error}); it needs the "
+            "XNNPACK backend, and fp16 tables also need a CPU with half-precision arithmetic"
         ) from None
 
     def run(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:

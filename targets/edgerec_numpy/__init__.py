@@ -1,4 +1,4 @@
-"""numpy target: no runtime but numpy, any codec; the smallest thing to install."""
+"""numpy target: runs any codec with numpy only, the smallest installation."""
 
 from __future__ import annotations
 
@@ -6,36 +6,39 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edgerec.plugin import (
+    Artefact,
     Bundle,
     DeviceModel,
     Payload,
-    Runner,
     Signature,
     Target,
     hookimpl,
     model_payload,
 )
 
+#: The plugin API version that this plugin was written for.
+edgerec_api = 2
+
 
 @dataclass(frozen=True)
 class NumpyTarget(Target):
-    """Run with numpy alone, block by block, so that no float copy of a table is held."""
+    """Run with numpy only, block by block, without a float copy of any table."""
 
     name: ClassVar[str] = "numpy"
 
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:
-        """Write the model's own arrays; nothing is converted."""
+        """Write the model's own arrays, without conversion."""
         return model_payload(model)
 
     def runtimes(self) -> list[str]:
-        """Only numpy, which edgerec itself needs."""
+        """Return numpy, which edgerec itself needs."""
         return ["numpy"]
 
-    def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Runner:
-        """Map the tables from the file; threads are up to numpy's BLAS."""
+    def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Artefact:
+        """Map the tables from the file; numpy's BLAS determines the number of threads."""
         from edgerec_numpy.run import load
 
-        self.choose_runtime(runtime, "this target runs on numpy alone")
+        self.choose_runtime(runtime, "this target runs on numpy only")
         return load(bundle)
 
 

@@ -1,6 +1,6 @@
-"""onnx target: an ONNX graph, and tables as its external data, which onnxruntime maps.
+"""onnx target: an ONNX graph with tables as external data, which onnxruntime maps.
 
-The same parts serve phones and browsers: external data is of the standard, and both take it.
+The same parts work on phones and in browsers, because external data is part of the standard.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edgerec.plugin import (
+    Artefact,
     Bundle,
-    Device,
     DeviceModel,
     Payload,
-    Runner,
     Signature,
     Target,
     hookimpl,
 )
+
+#: The plugin API version that this plugin was written for.
+edgerec_api = 2
 
 
 @dataclass(frozen=True)
@@ -28,24 +30,26 @@ class OnnxTarget(Target):
     name: ClassVar[str] = "onnx"
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
 
-    def refuse(self, model: DeviceModel, device: Device | None) -> list[str]:
-        """Codecs without a kernel, widths that the 4-bit kernel does not take."""
-        reasons = super().refuse(model, device)
+    def refuse(self, model: DeviceModel) -> list[str]:
+        """Refuse codecs without a kernel, and widths that the 4-bit kernel does not support."""
+        reasons = super().refuse(model)
         if model.tables[model.head.table].codec.name == "int4" and model.width % 16:
-            reasons.append(f"int4: MatMulNBits takes widths that 16 divides, got {model.width}")
+            reasons.append(
+                f"int4: MatMulNBits needs a width that is a multiple of 16, got {model.width}"
+            )
         return reasons
 
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:
-        """Write the graph node by node, so that the bytes of a table are its codec's."""
+        """Write the graph node by node, so that the bytes of a table are those of its codec."""
         from edgerec_onnx.lower import lower
 
         return lower(model, signature)
 
     def runtimes(self) -> list[str]:
-        """onnxruntime, where it is installed."""
+        """Return onnxruntime if it is installed."""
         return ["onnxruntime"] if importlib.util.find_spec("onnxruntime") else []
 
-    def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Runner:
+    def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Artefact:
         """Open the graph in onnxruntime."""
         self.choose_runtime(runtime, "pip install onnxruntime")
         from edgerec_onnx.run import load
@@ -53,7 +57,7 @@ class OnnxTarget(Target):
         return load(bundle, threads)
 
     def operators(self, bundle: Bundle) -> str:
-        """Lines of onnxruntime's ``required_operators_and_types.config``."""
+        """Return the lines of onnxruntime's ``required_operators_and_types.config``."""
         from edgerec_onnx.operators import required_operators
 
         return required_operators(bundle)

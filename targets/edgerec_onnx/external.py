@@ -1,8 +1,8 @@
 """Point a graph's external data at the bundle that holds it, without the onnx package.
 
-A device has onnxruntime alone. Of the protocol buffers' wire format only this is needed: a
-message is a row of fields, each a key, (number << 3) | kind, and a value; of kind 2, a length
-and as many bytes, are strings and nested messages.
+A device has onnxruntime only. This much of the protocol buffers' wire format is needed: a message
+is a sequence of fields, each with a key, (number << 3) | kind, and a value. A value
+of kind 2, a length followed by that many bytes, is a string or a nested message.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterator
 
 __all__ = ["relocate"]
 
-#: Numbers of fields: ModelProto.graph, GraphProto.initializer, TensorProto.external_data (key
-#: and value pairs).
+#: Field numbers: ModelProto.graph, GraphProto.initializer and TensorProto.external_data (pairs of
+#: key and value).
 GRAPH, INITIALIZER, EXTERNAL = 7, 5, 13
 
 
 def relocate(model: bytes, file: str, places: dict[str, int]) -> bytes:
-    """Return the model with what lies in files of their own at their places in one file.
+    """Return the model with external data in separate files relocated to one file.
 
     Args:
         model: a serialized ModelProto.
-        file: the file's name, without its folder.
-        places: by name of a file of external data, where in the one file it starts.
+        file: the name of that file, without its folder.
+        places: the offset of each file of external data within that file, by name.
 
     Raises:
         ValueError: the bytes are not protocol buffers.
@@ -55,7 +55,7 @@ def _pair(entry: bytes) -> tuple[str, str]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Each field's number, value (of kind 2, else empty) and bytes as they stand."""
+    """The number, the value (of kind 2, otherwise empty) and the raw bytes of each field."""
     at = 0
     while at < len(message):
         start = at
@@ -71,7 +71,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         else:
             raise ValueError(f"not a protocol buffer: kind {kind} at byte {start}")
         if at > len(message):
-            raise ValueError("not a protocol buffer: cut off")
+            raise ValueError("not a protocol buffer: truncated")
         yield key >> 3, value, message[start:at]
 
 
@@ -83,7 +83,7 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if byte < 128:
             return value, at
-    raise ValueError("not a protocol buffer: cut off")
+    raise ValueError("not a protocol buffer: truncated")
 
 
 def _field(number: int, value: bytes) -> bytes:

@@ -1,7 +1,7 @@
-"""A table of floats, or of half floats.
+"""A table of floats in single or half precision.
 
-Half floats are widened block by block, in a Loop: a Cast of the whole table would be folded into
-a float copy of it on loading.
+Half-precision rows are widened block by block in a Loop, because a Cast of the whole table would be
+folded into a float copy of it on loading.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from edgerec.plugin import F32, Table
-from edgerec_onnx.graph import Graph
+from edgerec_onnx.onnx_graph import Graph
 
 __all__ = ["Floats"]
 
-#: Rows of a half float table that are widened at a time: 1 MiB of floats at d = 64.
+#: Rows in half precision that are widened at a time: 1 MiB of floats at d = 64.
 BLOCK = 4096
 
 
 class Floats:
-    """Rows of floats, or of half floats."""
+    """A table in single or half precision."""
 
     def __init__(self, graph: Graph, name: str, table: Table, factor: F32 | None) -> None:
         self.graph, self.rows = graph, table.shape[0]
@@ -44,10 +44,10 @@ class Floats:
         return str(scores if self.factor is None else graph.add("Mul", scores, self.factor))
 
     def _scan_blocks(self, column: str) -> str:
-        """Score half float rows block by block: float[n].
+        """Score half-precision rows block by block: float[n].
 
-        All blocks are of one height, so the last starts early and what it shares with the one
-        before is cut off.
+        All blocks have the same height, so the last one starts early, and its overlap with the
+        previous block is cut off.
         """
         graph, n = self.graph, self.rows
         height = min(BLOCK, n)

@@ -1,6 +1,6 @@
 """Lower a DeviceModel to ONNX.
 
-A table is stored once, and read in place by the scan and by row:
+A table is stored once, and read in place both by the scan and by row:
 
 =====  ======  ======================  ================================================
 codec  layout  stored as               scan
@@ -10,12 +10,12 @@ fp16   Floats  float16[n, d]           Loop over blocks of rows: Slice, Cast, Ma
 int8   Tiles   int8[C, T, d, 64], the  Scan over chunks of tiles: MatMulInteger; u is
                codec's codes, 64 rows  rounded to 127 steps
                side by side in a tile
-int4   Packed  uint8[n, 1, d / 2],     com.microsoft MatMulNBits, which wants codes + 8,
+int4   Packed  uint8[n, 1, d / 2],     com.microsoft MatMulNBits, which takes codes + 8,
                the codec's codes + 8   part by part
 =====  ======  ======================  ================================================
 
-Tables are external data: each array is a part of the payload of its own, which onnxruntime reads
-where it lies in the bundle.
+Tables are external data. Each array is a separate part of the payload, which onnxruntime reads in
+place in the bundle.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from edgerec.plugin import (
     group_size,
 )
 from edgerec_onnx.floats import Floats
-from edgerec_onnx.graph import Dims, Graph
+from edgerec_onnx.onnx_graph import Dims, Graph
 from edgerec_onnx.packed import Packed
 from edgerec_onnx.proposal import members, rescore, top
 from edgerec_onnx.tiles import Tiles
@@ -69,7 +69,7 @@ def lower(model: DeviceModel, signature: Signature) -> Payload:
         groups = table.propose(user, returned, proposed)
         scores, ids = rescore(graph, table, user, groups, returned)
     if model.head.kind == "sigmoid":
-        # Not as Sigmoid, whose kernel is far off where a probability is small.
+        # The kernel of Sigmoid is not used, because it is inaccurate for small probabilities.
         rest = graph.add("Exp", graph.add("Neg", scores))
         one = graph.constant(1.0)
         scores = graph.add("Div", one, graph.add("Add", one, rest))
@@ -90,7 +90,7 @@ def lower(model: DeviceModel, signature: Signature) -> Payload:
 
 
 def _lay_out(graph: Graph, name: str, table: Table, factor: F32 | None) -> Floats | Tiles | Packed:
-    """Store a table as its codec's layout has it, with what its scores are multiplied by."""
+    """Store a table in the layout of its codec, with the factor of its scores."""
     match table.codec.name:
         case "int8":
             return Tiles(graph, name, table, factor)
@@ -100,7 +100,7 @@ def _lay_out(graph: Graph, name: str, table: Table, factor: F32 | None) -> Float
 
 
 def _counts(graph: Graph, signature: Signature, any_length: bool) -> tuple[str, str]:
-    """int64[1] each: how many are returned, and proposed, as ``Signature`` says."""
+    """The numbers of rows returned and proposed, int64[1] each, as ``Signature`` defines them."""
     if not any_length:
         return graph.constant([signature.returned]), graph.constant([signature.proposed])
     items = graph.constant([signature.items])
@@ -117,7 +117,7 @@ def _encoder(graph: Graph, model: DeviceModel, tables: dict[str, Floats | Tiles 
     history = graph.add("Cast", history, to=7)
     values = {"weights": graph.add("Reshape", "weights", graph.constant([-1, 1]))}
     if any("mask" in op.inputs for op in model.encoder):
-        # 0 for a past item, MASKED for padding, which weighs nothing.
+        # 0 for a past item, and MASKED for padding, which has no weight.
         is_padding = graph.add("Not", graph.add("Greater", values["weights"], graph.constant(0.0)))
         as_float = graph.add("Cast", is_padding, to=1)
         values["mask"] = graph.add("Mul", as_float, graph.constant(float(MASKED)))
@@ -150,7 +150,7 @@ def _op(graph: Graph, op: Op, inputs: list[str]) -> str:
 
 
 def _normalize(graph: Graph, value: str) -> str:
-    """X / max(|x|, 1e-12); ONNX's own LpNormalization divides zeros by zero."""
+    """X / max(|x|, 1e-12), because ONNX's own LpNormalization divides zero by zero."""
     square = graph.add("Mul", value, value)
     norm = graph.add("Sqrt", graph.add("ReduceSum", square, graph.constant([1]), keepdims=1))
     safe: str = graph.add("Div", value, graph.add("Max", norm, graph.constant(1e-12)))
@@ -160,8 +160,8 @@ def _normalize(graph: Graph, value: str) -> str:
 def _best(graph: Graph, logits: str, n: int, most: int, k: str) -> tuple[str, str]:
     """Scores float[1, k] and rows int64[k] of the k highest of float[1, n], k at most ``most``.
 
-    TopK over a million takes a good part of the time of a scan, so it sees groups' maxima. The few
-    rows that no group has are in the second TopK.
+    TopK over a million rows takes a large part of the time of a scan, so the first TopK sees group
+    maxima only. The few rows that belong to no group enter the second TopK.
     """
     size = group_size(n, most)
     if size < 2:

@@ -1,4 +1,4 @@
-"""Which operators and types a bundle needs, for a reduced build of onnxruntime."""
+"""The operators and types that a bundle needs, for a reduced build of onnxruntime."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["required_operators"]
 def required_operators(bundle: Bundle) -> str:
     """Return the lines of a ``required_operators_and_types.config``.
 
-    They cover the graph as it is written and as onnxruntime rewrites it on loading, so that
-    a build with ``--include_ops_by_config FILE --enable_reduced_operator_type_support`` runs
-    it at any level of optimization. onnxruntime's own tools find the types out.
+    They cover the graph as written and as onnxruntime rewrites it on loading, so that a build with
+    ``--include_ops_by_config FILE --enable_reduced_operator_type_support`` runs it at any level of
+    optimization. onnxruntime's own tools determine the types.
     """
-    # These import onnxruntime's FlatBuffer schema; scoring has no use for it.
+    # These import onnxruntime's FlatBuffer schema, which scoring does not need.
     from onnxruntime.tools.ort_format_model import OperatorTypeUsageManager, OrtFormatModelProcessor
 
     operators: dict[str, dict[int, set[str]]] = {}
@@ -38,7 +38,7 @@ def required_operators(bundle: Bundle) -> str:
             options.log_severity_level = 3
             onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
             with warnings.catch_warnings():
-                # It leaves closing the file to the garbage collector.
+                # The processor leaves its file open for the garbage collector to close.
                 warnings.simplefilter("ignore", ResourceWarning)
                 OrtFormatModelProcessor(rewritten, operators, types).process()
     return "\n".join(

@@ -1,6 +1,6 @@
 """A table of 4-bit integers, for onnxruntime's own MatMulNBits.
 
-uint8[n, 1, d / 2], which hold the codec's codes + 8; rows of zeros fill the last group.
+It is stored as uint8[n, 1, d / 2] with the codec's codes + 8. Rows of zeros fill the last group.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.plugin import F32, Table
-from edgerec_onnx.graph import MICROSOFT, Graph
+from edgerec_onnx.onnx_graph import MICROSOFT, Graph
 from edgerec_onnx.proposal import highest, members, user_sum
 
 __all__ = ["Packed"]
 
-#: Rows of which only the maximum is kept, and most rows that are scanned at a time.
+#: Rows per group, of which only the maximum is kept, and the most rows scanned at a time.
 GROUP, PART = 8, 65536
 
 
 class Packed:
-    """An int4 table; a group is a few neighbouring rows."""
+    """An int4 table, whose groups are a few adjacent rows."""
 
     def __init__(self, graph: Graph, name: str, table: Table, factor: F32 | None) -> None:
         self.graph, self.name, (self.rows, self.width) = graph, name, table.shape
@@ -41,7 +41,7 @@ class Packed:
         )
 
     def read(self, rows: str) -> str:
-        """Rows int64[k] as float[k, d]: low half first, minus 8; floats hold a byte exactly."""
+        """Rows int64[k] as float[k, d]: low halves first, minus 8. A float holds a byte exactly."""
         graph = self.graph
         packed = graph.add("Cast", graph.add("Gather", self.codes, rows, axis=0), to=1)
         packed = graph.add("Reshape", packed, graph.constant([-1, self.width // 2]))
@@ -74,10 +74,10 @@ class Packed:
         return str(graph.add("Concat", *found, axis=0)) if len(found) > 1 else found[0]
 
     def _maxima_of(self, user: str, total: str, start: int, stop: int) -> str:
-        """The same of a part.
+        """The highest rough score of each group in a part of the table.
 
-        The kernel packs what it scans. Of a part of its own onnxruntime lets go when it is
-        packed, but of the table it does not: rows are read from it.
+        The kernel packs what it scans. onnxruntime frees a separate part after packing it, but it
+        would keep the table, from which rows are read.
         """
         graph, blocks = self.graph, self.width // self._block
         scales = self._range("scale", start, stop)
@@ -119,7 +119,7 @@ class Packed:
 
     @property
     def _block(self) -> int:
-        """Largest block of MatMulNBits (a power of two from 16 to 256) that divides the width."""
+        """The largest block of MatMulNBits (16, 32, … 256) that divides the width."""
         return max(block for block in (16, 32, 64, 128, 256) if self.width % block == 0)
 
     def _filled(self, rows: NDArray[Any]) -> NDArray[Any]:
@@ -132,5 +132,5 @@ class Packed:
         return self.graph.table(self.arrays[key], f"{self.name}.{key}")
 
     def _range(self, key: str, start: int, stop: int) -> str:
-        """The same of a part, float[n]; they are widened on loading."""
+        """Scales or offsets of a part, float[n]; they are widened on loading."""
         return str(self.graph.add("Cast", self.graph.part(self._stored(key), start, stop), to=1))

@@ -1,8 +1,8 @@
-"""What an integer scan proposes, and how the best of it is found.
+"""The rows that an integer scan proposes, and the search for the best of them.
 
-An integer scan rounds the user vector, so it only proposes: of each group of neighbouring rows
-the highest rough score is kept, and all rows of the groups that may hold the best are scored
-again, in float. So the scores of a chunk never leave the cache, and no table is ever dequantized.
+An integer scan rounds the user vector, so it only proposes. It keeps the highest rough score of
+each group of adjacent rows, and all rows of the groups that may contain the best are scored again
+in float. The scores of a chunk therefore never leave the cache, and no table is ever dequantized.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Protocol
 
 import numpy as np
 
-from edgerec_onnx.graph import Graph
+from edgerec_onnx.onnx_graph import Graph
 
 __all__ = ["Grouped", "highest", "members", "rescore", "top", "user_sum"]
 
-#: Less than any score: that of the rows that fill a layout.
+#: The score of rows that only fill a layout, less than any real score.
 LOWEST = -3.4e38
 
 
 class Grouped(Protocol):
-    """A table whose rows lie in groups of ``height``; the last ones may be filled up."""
+    """A table whose rows are in groups of ``height``; the last groups may contain filler rows."""
 
     rows: int
     height: int
@@ -31,8 +31,8 @@ class Grouped(Protocol):
 
         Args:
             user: float[1, d].
-            returned: int64[1], how many are wanted.
-            proposed: int64[1], how many rows to score again where nothing better is known.
+            returned: int64[1], the number of rows wanted.
+            proposed: int64[1], the number of rows to score again if no tighter bound is known.
         """
         ...
 
@@ -44,8 +44,8 @@ class Grouped(Protocol):
 def highest(graph: Graph, table: Grouped, maxima: str, k: str) -> tuple[str, str]:
     """The groups that hold the k highest rows, and their maxima: (float[g], int64[g]).
 
-    These are in as many groups; groups that hold none of the table's rows may be among the
-    highest, too.
+    The k highest rows are in at most k groups. Groups that contain none of the table's rows may be
+    among the highest as well.
     """
     spare = table.groups - table.rows // table.height
     most = graph.add("Add", k, graph.constant([spare])) if spare else k
@@ -64,14 +64,14 @@ def rescore(graph: Graph, table: Grouped, user: str, groups: str, k: str) -> tup
 
 
 def top(graph: Graph, scores: str, rows: str, k: str) -> tuple[str, str]:
-    """The k highest of float[1, m], float[1, k], and which of the rows int64[m] they are of."""
+    """The k highest of float[1, m], float[1, k], and their rows among int64[m]."""
     highest, places = graph.add("TopK", scores, k, outputs=2, axis=1)
     places = graph.add("Reshape", places, graph.constant([-1]))
     return highest, graph.add("Gather", rows, places, axis=0)
 
 
 def members(graph: Graph, groups: str, size: int) -> str:
-    """Rows of groups int64[g] of neighbouring rows, int64[g * size]."""
+    """The rows of groups int64[g] of adjacent rows, int64[g * size]."""
     column = graph.add("Reshape", groups, graph.constant([-1, 1]))
     starts = graph.add("Mul", column, graph.constant([size]))
     rows = graph.add("Add", starts, graph.count(size))
@@ -79,5 +79,5 @@ def members(graph: Graph, groups: str, size: int) -> str:
 
 
 def user_sum(graph: Graph, user: str) -> str:
-    """The sum over u, float[1, 1]: what an offset is multiplied by."""
+    """The sum over u, float[1, 1], which multiplies offsets."""
     return str(graph.add("ReduceSum", user, graph.constant([1]), keepdims=1))

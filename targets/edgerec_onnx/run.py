@@ -9,26 +9,26 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, Bundle, Runner, without_padding
+from edgerec.plugin import F32, Artefact, Bundle, without_padding
 from edgerec_onnx.external import relocate
 
-#: onnxruntime's severity "error": a device's log is no place for hints on graphs.
+#: onnxruntime's severity "error", because hints about graphs do not belong in a device's log.
 ERROR = 3
 
-#: Where the files of external data lie.
+#: The option for the folder with the files of external data.
 FOLDER = "session.model_external_initializers_file_folder_path"
 
 
-def load(bundle: Bundle, threads: int) -> Runner:
-    """Return a runner of the bundle's graph; tables stay in the mapped file."""
+def load(bundle: Bundle, threads: int) -> Artefact:
+    """Return the loaded graph of a bundle; its tables stay in the memory-mapped file."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = threads
     options.log_severity_level = ERROR
     if bundle.codec != "int4":
-        # Kernels read these tables as fast where they lie; packing would copy them.
+        # Kernels read these tables in place just as fast, and packing would copy them.
         options.add_session_config_entry("session.disable_prepacking", "1")
-    options.enable_mem_pattern = False  # a pattern takes memory for two runs at once
-    # External data is mapped by onnxruntime itself; what is handed over it copies.
+    options.enable_mem_pattern = False  # a pattern would hold the memory of two runs at once
+    # onnxruntime maps external data itself, whereas it copies arrays that are passed to it.
     path = bundle.path.resolve()
     options.add_session_config_entry(FOLDER, str(path.parent))
     places = {part: bundle.offset(part) for part in bundle.payload if part != "model.onnx"}
@@ -38,7 +38,7 @@ def load(bundle: Bundle, threads: int) -> Runner:
         providers=["CPUExecutionProvider"],
     )
     _trim()
-    # A length that is a name may be any.
+    # A dimension that has a name may have any size.
     shorten = isinstance(session.get_inputs()[0].shape[0], str)
 
     def run(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
@@ -51,7 +51,7 @@ def load(bundle: Bundle, threads: int) -> Runner:
 
 
 def _trim() -> None:
-    """Give back what onnxruntime has freed after loading; glibc would hold on to it."""
+    """Return memory that onnxruntime has freed after loading, which glibc would keep."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)

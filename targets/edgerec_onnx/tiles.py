@@ -1,8 +1,8 @@
 """A table of 8-bit integers, for MatMulInteger.
 
-int8[C, T, d, 64]: 64 rows side by side in a tile, T tiles in a chunk, C chunks, of which Scan takes
-one after another without a copy. Scales, offsets and factors lie in tiles of one column. The rows
-and tiles that fill the last chunk are zeros.
+It is stored as int8[C, T, d, 64]: 64 rows side by side per tile, T tiles per chunk, and C chunks,
+which Scan reads one after another without a copy. Scales, offsets and factors are in tiles of one
+column. The rows and tiles that fill the last chunk are zeros.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from edgerec.plugin import F32, Table
-from edgerec_onnx.graph import Graph
+from edgerec_onnx.onnx_graph import Graph
 from edgerec_onnx.proposal import highest, members, user_sum
 
 __all__ = ["Tiles"]
 
-#: Rows in a tile. A tile of 64 x 64 is a page of memory: the kernel is twice as fast on it as on
-#: whole columns, and a row is in one place.
+#: Rows per tile. A tile of 64 x 64 is a page of memory: the kernel is twice as fast on it as on
+#: whole columns, and each row is in one place.
 TILE = 64
 
-#: Most tiles of a chunk: half a MiB of scores, which are still in the cache when they are wanted.
+#: The most tiles per chunk: half a MiB of scores, which stay in the cache until they are used.
 CHUNK = 2048
 
-#: Where u = 0 lies in uint8. The kernel's fast path knows of no zero point, so what this adds to a
-#: score, ZERO times the sum of the row's codes, is taken off it again. Codes of u stay within 7
-#: bits: x86 without VNNI adds products of two pairs in saturating 16-bit arithmetic, and
-#: 2 · 255 · 127 does not fit.
+#: The code of u = 0 in uint8. The kernel's fast path has no zero point, so ZERO times the sum of
+#: the row's codes is subtracted from each score afterwards. Codes of u stay within 7 bits, because
+#: x86 without VNNI adds products of two pairs in saturating 16-bit arithmetic, and 2 · 255 · 127
+#: does not fit.
 ZERO = 64
 
-#: How many deviations of what rounding does to a score a tile may be below the best rows'.
+#: How many standard deviations of the rounding error a tile may be below the best rows.
 MARGIN = 6.0
 
-#: Rows whose columns' deviations stand for those of all.
+#: Rows whose deviations per column stand for those of all rows.
 SAMPLE = 65536
 
 
 class Tiles:
-    """An int8 table; a group is a tile."""
+    """An int8 table, whose groups are tiles."""
 
     def __init__(self, graph: Graph, name: str, table: Table, factor: F32 | None) -> None:
         self._scored = table, factor
@@ -51,18 +51,18 @@ class Tiles:
         self.tiles = -(-tiles // self.chunks)
         self.groups = self.chunks * self.tiles
         self.codes = graph.table(self._lay_out(table.arrays["codes"]), f"{name}.codes")
-        self.scale = self._a_row(table.arrays["scale"], f"{name}.scale")
+        self.scale = self._per_row(table.arrays["scale"], f"{name}.scale")
         offset = table.arrays.get("offset")
-        self.offset = None if offset is None else self._a_row(offset, f"{name}.offset")
-        self.factor = None if factor is None else self._a_row(factor, "candidate_factor")
+        self.offset = None if offset is None else self._per_row(offset, f"{name}.offset")
+        self.factor = None if factor is None else self._per_row(factor, "candidate_factor")
 
     def read(self, rows: str) -> str:
-        """Rows int64[k] as float[k, d]: of each row's tile, its column."""
+        """Rows int64[k] as float[k, d], each a column of its tile."""
         graph = self.graph
         tile, column = self._divided(rows, self.height)
         place = graph.add("Reshape", self._place(tile), graph.constant([-1, 1, 2]))
         column = graph.add("Reshape", column, graph.constant([-1, 1, 1]))
-        # Added, zeros spread what there is one of a row, or one of a column, over both.
+        # Adding zeros broadcasts values that exist once per row, or once per column, to both.
         down = graph.add("Sub", column, column)
         line = graph.add("Reshape", graph.count(self.width), graph.constant([-1, 1]))
         across = graph.add("Sub", line, line)
@@ -78,11 +78,12 @@ class Tiles:
     def propose(self, user: str, returned: str, proposed: str) -> str:
         """Tiles that may hold the best rows, int64[g].
 
-        Rounding u to u - e has lowered a row's score by Σ_j e_j x_j. What all rows have in common
-        there upsets no order; the rest is about sqrt(Σ_j (e_j σ_j)²), σ_j a column's deviation.
-        As many tiles hold the best rows as these are; besides, all are taken whose maximum is
-        less than ``MARGIN`` times that below theirs: few mostly, many where one component of u
-        is far above the others, and its step too coarse for them.
+        Rounding u to u - e lowers a row's score by Σ_j e_j x_j. The part that all rows have in
+        common does not affect the order; the rest is about sqrt(Σ_j (e_j σ_j)²), with σ_j the
+        deviation of column j. The ``returned`` best rows are in at most that many tiles. In
+        addition, all tiles are taken whose maximum is less than ``MARGIN`` times that deviation
+        below theirs. There are usually few of these, but many if one component of u is far larger
+        than the others, because the step is then too coarse.
         """
         graph = self.graph
         codes, step = _round(graph, user)
@@ -94,11 +95,11 @@ class Tiles:
         square = graph.add("ReduceSum", graph.add("Mul", error, error), keepdims=0)
         noise = graph.add("Mul", graph.add("Sqrt", square), graph.constant(MARGIN))
         if self.offset is None:
-            noise = graph.add("Div", noise, step)  # which the scores lack, too
+            noise = graph.add("Div", noise, step)  # because the scores lack the step as well
         best, tiles = highest(graph, self, maxima, returned)
         last = graph.add("ReduceMin", best, keepdims=0)
-        # Not what equals the last of them: where u has nothing in common with most rows, or is
-        # zero, that is most of the table.
+        # Tiles equal to the last one are not taken: if u shares nothing with most rows, or is zero,
+        # that would be most of the table.
         below = graph.add("Less", maxima, last)
         near = graph.add("Less", graph.add("Sub", last, noise), maxima)
         others = graph.add("NonZero", graph.add("And", below, near))
@@ -106,14 +107,14 @@ class Tiles:
         return str(graph.add("Concat", tiles, others, axis=0))
 
     def _maxima(self, user: str, codes: str, step: str) -> str:
-        """The highest rough score of each tile, float[groups], without the step but for offsets."""
+        """The highest rough score per tile, float[groups]; the step applies only with offsets."""
         graph, body = self.graph, Graph("chunk/")
         stored = {"chunk/codes": self.codes, "chunk/scale": self.scale, "chunk/zero": self._zeros()}
         products = body.add("MatMulInteger", codes, "chunk/codes")
         logits = body.add("Cast", body.add("Sub", products, "chunk/zero"), to=1)
         logits = body.add("Mul", logits, "chunk/scale")
         if self.offset is not None:
-            # The step multiplies all scores alike, but an offset is not to be scaled by it.
+            # The step scales all products equally, but must not scale an offset.
             stored["chunk/offset"] = self.offset
             shift = body.add("Mul", "chunk/offset", user_sum(graph, user))
             logits = body.add("Add", body.add("Mul", logits, step), shift)
@@ -153,9 +154,9 @@ class Tiles:
         return str(scores), members(graph, groups, self.height)
 
     def _zeros(self) -> str:
-        """What each row scores where u is 0, int32[C, T, 1, TILE], computed on loading.
+        """The score of each row at u = 0, int32[C, T, 1, TILE], computed on loading.
 
-        Chunk by chunk: onnxruntime copies what it computes with on loading.
+        It is computed chunk by chunk, because onnxruntime copies its operands on loading.
         """
         graph = self.graph
         user = graph.constant(np.full((1, self.width), ZERO, np.uint8), "zero_user")
@@ -164,7 +165,7 @@ class Tiles:
         return str(graph.add("Concat", *zeros, axis=0)) if len(zeros) > 1 else zeros[0]
 
     def _place(self, tiles: str) -> str:
-        """Chunks and tiles in them, int64[k, 2]."""
+        """Chunks, and tiles within them, int64[k, 2]."""
         tall = self.graph.add("Reshape", tiles, self.graph.constant([-1, 1]))
         return str(self.graph.add("Concat", *self._divided(tall, self.tiles), axis=1))
 
@@ -182,13 +183,13 @@ class Tiles:
         whole.reshape(-1, d)[:n] = rows
         return whole.swapaxes(2, 3)
 
-    def _a_row(self, values: F32, name: str) -> str:
-        """Store a number a row, float[C, T, 1, TILE]."""
+    def _per_row(self, values: F32, name: str) -> str:
+        """Store one number per row, float[C, T, 1, TILE]."""
         return self.graph.table(self._lay_out(values[:, None]), name)
 
 
 def _round(graph: Graph, user: str) -> tuple[str, str]:
-    """Round u to uint8 around ZERO, the fast operand of MatMulInteger: (codes, step)."""
+    """Round u to uint8 around ZERO, the fast operand of MatMulInteger; return codes and step."""
     highest = graph.add("ReduceMax", graph.add("Abs", user), keepdims=0)
     safe = graph.add("Max", highest, graph.constant(1e-30))
     step = graph.add("Div", safe, graph.constant(float(ZERO - 1)))
@@ -197,7 +198,7 @@ def _round(graph: Graph, user: str) -> tuple[str, str]:
 
 
 def _deviation(table: Table, factor: F32 | None) -> F32:
-    """Standard deviation of each column of what u is multiplied by, float32[d]."""
+    """The standard deviation of each column of the candidates, float32[d]."""
     rows = np.unique(np.linspace(0, table.shape[0] - 1, SAMPLE).astype(np.int64))
     values = table.arrays["codes"][rows].astype(np.float32) * table.arrays["scale"][rows, None]
     if factor is not None:

@@ -7,21 +7,23 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edgerec.plugin import (
+    Artefact,
     Bundle,
-    Device,
     DeviceModel,
     Payload,
-    Runner,
     Signature,
     Target,
     hookimpl,
 )
 
-#: A FlatBuffer's offsets are signed 32-bit; the catalogue's tables need nearly all of it.
+#: The plugin API version that this plugin was written for.
+edgerec_api = 2
+
+#: Offsets in a FlatBuffer are signed 32-bit integers, and tables take nearly all of the file.
 MAX_TABLE_BYTES = 2**31 - 2**20
 
-#: Runtimes by the distribution that brings them, and their modules. LiteRT's own kernels scan a
-#: table where it lies; XNNPACK's are faster on x86-64 and pack it into a second copy on loading.
+#: The package of each runtime, which is named after its distribution. LiteRT's own kernels scan a
+#: table in place; XNNPACK's are faster on x86-64, but pack it into a second copy on loading.
 RUNTIMES = {
     "ai-edge-litert": "ai_edge_litert",
     "ai-edge-litert+xnnpack": "ai_edge_litert",
@@ -31,37 +33,37 @@ RUNTIMES = {
 
 @dataclass(frozen=True)
 class TFLiteTarget(Target):
-    """TFLite with builtin ops alone; int8 and int4 tables are scanned by integer kernels."""
+    """TFLite with builtin ops only; integer kernels scan int8 and int4 tables."""
 
     name: ClassVar[str] = "tflite"
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
 
-    def refuse(self, model: DeviceModel, device: Device | None) -> list[str]:
-        """Codecs without a kernel, and files beyond what the format can hold."""
-        reasons = super().refuse(model, device)
+    def refuse(self, model: DeviceModel) -> list[str]:
+        """Refuse codecs without a kernel, and tables that exceed the format."""
+        reasons = super().refuse(model)
         if model.table_bytes > MAX_TABLE_BYTES:
             reasons.append(
-                f"the tables have {model.table_bytes:,} bytes, a .tflite file holds "
+                f"the tables have {model.table_bytes:,} bytes, but a .tflite file holds at most "
                 f"{MAX_TABLE_BYTES:,}; use a smaller codec or fewer items"
             )
         return reasons
 
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:
-        """Write the FlatBuffer op by op, so that the bytes of a table are its codec's."""
+        """Write the FlatBuffer op by op, so that the bytes of a table are those of its codec."""
         from edgerec_tflite.lower import lower
 
         return {"model.tflite": lower(model, signature)}
 
     def runtimes(self) -> list[str]:
-        """Installed ones of ai-edge-litert and tflite-runtime."""
+        """Return the variants of ai-edge-litert and tflite-runtime that are installed."""
         return [name for name, module in RUNTIMES.items() if importlib.util.find_spec(module)]
 
-    def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Runner:
+    def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Artefact:
         """Open the model in a runtime."""
         chosen = self.choose_runtime(runtime, "pip install ai-edge-litert or tflite-runtime")
         from edgerec_tflite.run import load
 
-        return load(bundle, chosen, threads)
+        return load(bundle, RUNTIMES[chosen], chosen.endswith("+xnnpack"), threads)
 
 
 @hookimpl

@@ -28,9 +28,9 @@ from edgerec.plugin import (
     TargetError,
     candidate_factor,
     check_size,
-    group_size,
 )
-from edgerec_tflite.graph import Graph, Shape, Tensor, buffers
+from edgerec_tflite.layout import check, rows_per_group, score_layout
+from edgerec_tflite.tflite_graph import Graph, Shape, Tensor
 
 __all__ = ["lower"]
 
@@ -59,41 +59,6 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
     return data
 
 
-def _group(n: int, k: int) -> int:
-    """Rows of a group: as many as divide n, where that is much of what there may be."""
-    most = group_size(n, k)
-    return next((size for size in range(most, most // 2, -1) if n % size == 0), most)
-
-
-def _layout(table: Table, k: int) -> Shape:
-    """How scores of n rows are laid out: in whole groups, [size, n / size], or flat, [1, n].
-
-    Half floats are widened on loading, once for each shape that they are read in: flat is one.
-    """
-    n, _ = table.shape
-    size = _group(n, k)
-    halves = any(
-        table.arrays[a].dtype == np.float16 for a in ("scale", "offset") if a in table.arrays
-    )
-    return (1, n) if halves or size < 2 or n % size else (size, n // size)
-
-
-def check(data: bytes, model: DeviceModel) -> None:
-    """Read the file back: each array of a table that is used is there, byte for byte.
-
-    The limit on the size rules a second copy of a large one out.
-
-    Raises:
-        TargetError: one is missing.
-    """
-    stored = buffers(data)
-    for name in model.used_tables:
-        for key, array in model.tables[name].arrays.items():
-            raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-            if not any(np.array_equal(raw, buffer) for buffer in stored):
-                raise TargetError(f"tflite: the file does not hold table {name!r}: {key}")
-
-
 class Writer:
     """Adds a model's parts to a graph."""
 
@@ -110,7 +75,7 @@ class Writer:
         column = graph.reshape(weights, (length, 1))
         values = {"weights": column}
         if any("mask" in op.inputs for op in model.encoder):
-            # 0 for a past item, MASKED for padding, which weighs nothing.
+            # 0 for a past item, and MASKED for padding, which has no weight.
             padding = graph.op("LESS_EQUAL", [column, graph.small(0.0)], (length, 1), "bool")
             as_float = graph.op("CAST", [padding], (length, 1))
             values["mask"] = graph.op("MUL", [as_float, graph.small(MASKED)], (length, 1))
@@ -126,7 +91,7 @@ class Writer:
         return values["user"]
 
     def recommend(self, user: Tensor, signature: Signature) -> tuple[Tensor, Tensor]:
-        """Scan all items, score what an integer scan proposes again, and take the best."""
+        """Scan all items, re-score what an integer scan proposes, and take the best."""
         graph, name = self.graph, self.model.head.table
         table = self.model.tables[name]
         if self.model.head.kind == "cosine":
@@ -134,7 +99,7 @@ class Writer:
         returned = signature.returned
         inexact = table.codec.name in INEXACT
         k = signature.proposed if inexact else returned
-        layout = _layout(table, k)
+        layout = score_layout(table, k)
         logits = self._scan(name, table, user, layout)
         if self.factor is not None:
             logits = graph.op("MUL", [logits, graph.constant(self.factor, layout)], layout)
@@ -147,7 +112,7 @@ class Writer:
             scores, places = self._top(exact, returned)
             ids = graph.gather(ids, places)
         if self.model.head.kind == "sigmoid":
-            # Not as LOGISTIC, whose kernel is far off where a probability is small.
+            # The kernel of LOGISTIC is not used, because it is inaccurate for small probabilities.
             rest = graph.op("EXP", [graph.op("NEG", [scores], scores.shape)], scores.shape)
             one = graph.small(1.0)
             whole = graph.op("ADD", [one, rest], scores.shape)
@@ -155,13 +120,13 @@ class Writer:
         return ids, graph.reshape(scores, (returned,))
 
     def _best(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """The same as ``_top`` of many: TOPK_V2 over all of them takes as long as half a scan.
+        """``_top`` for many rows, because TOPK_V2 over all of them takes half as long as a scan.
 
-        Row r of n is in group r mod m, one column of a layout [size, m]. The k highest are in
-        the k groups with the highest maxima, or among the few rows that no group has.
+        Row r is in group r mod m, a column of the layout [size, m]. The k highest rows are in the k
+        groups with the highest maxima, or among the few rows that belong to no group.
         """
         graph, n = self.graph, logits.shape[0] * logits.shape[1]
-        size = _group(n, k)
+        size = rows_per_group(n, k)
         if size < 2:
             return self._top(logits, k)
         m = n // size
@@ -188,7 +153,7 @@ class Writer:
         return scores, graph.gather(rows, places)
 
     def _top(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Values float[1, k] and places int32[k] of the k highest."""
+        """Values float[1, k] and positions int32[k] of the k highest."""
         scores, places = self.graph.ops(
             "TOPK_V2", [logits, self.graph.scalar(k)], [((1, k), "float32"), ((1, k), "int32")]
         )
@@ -217,7 +182,7 @@ class Writer:
             scores = graph.fully_connected(user, self._floats(name, table))
             return graph.reshape(scores, layout)
         codes = graph.constant(table.arrays["codes"], table.shape, table.codec.name)
-        # Laid out first: XNNPACK would copy what is reshaped and read by others, too.
+        # Reshaped first, because XNNPACK would copy a value that other ops read as well.
         products = graph.reshape(graph.fully_connected(user, codes), layout)
         scale = self._range(name, table, "scale", layout)
         logits = graph.op("MUL", [products, scale], layout)
@@ -229,11 +194,11 @@ class Writer:
         return logits
 
     def _codes(self, table: Table) -> Tensor:
-        """The stored integers as GATHER reads them: int8, or bytes of two int4."""
+        """The stored integers as GATHER reads them: int8, or bytes with two int4 each."""
         return self.graph.constant(table.arrays["codes"])
 
     def _floats(self, name: str, table: Table) -> Tensor:
-        """Return a float table; half floats are widened once, on loading."""
+        """A float table; half-precision values are widened once, on loading."""
         return self._widen(f"{name}/values", self.graph.constant(table.arrays["values"]))
 
     def _range(self, name: str, table: Table, array: str, layout: Shape | None = None) -> Tensor:
@@ -283,7 +248,7 @@ class Writer:
             case "LeakyRelu":
                 return graph.op("LEAKY_RELU", x, shape, alpha=op.alpha)
             case "Softmax":
-                # TFLite's is over the last axis, ours over the history.
+                # TFLite's softmax is over the last axis, ours is over the history.
                 wide = (shape[1], shape[0])
                 turn = graph.small([1, 0])
                 turned = graph.op("TRANSPOSE", [x[0], turn], wide)

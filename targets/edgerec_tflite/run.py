@@ -7,15 +7,13 @@ import importlib
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, Bundle, Runner
-from edgerec_tflite import RUNTIMES
+from edgerec.plugin import F32, Artefact, Bundle
 
 
-def load(bundle: Bundle, runtime: str, threads: int) -> Runner:
-    """Return a runner of the bundle's model."""
-    module = importlib.import_module(f"{RUNTIMES[runtime]}.interpreter")
+def load(bundle: Bundle, package: str, xnnpack: bool, threads: int) -> Artefact:
+    """Return the loaded model of a bundle."""
+    module = importlib.import_module(f"{package}.interpreter")
     resolvers = module.OpResolverType
-    xnnpack = runtime.endswith("+xnnpack")
     interpreter = module.Interpreter(
         model_content=bundle.read("model.tflite"),
         num_threads=threads,

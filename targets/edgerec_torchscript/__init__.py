@@ -1,7 +1,7 @@
 """torchscript target: a ``.ptl`` file for PyTorch Mobile's lite interpreter.
 
-PyTorch has deprecated TorchScript and its mobile runtime in favour of ExecuTorch; this
-target is for apps that have it in place.
+PyTorch has deprecated TorchScript and its mobile runtime in favor of ExecuTorch. This target is for
+apps that already use it.
 """
 
 from __future__ import annotations
@@ -10,35 +10,30 @@ import importlib.util
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edgerec.plugin import (
-    Bundle,
-    DeviceModel,
-    Payload,
-    Runner,
-    Signature,
-    Target,
-    hookimpl,
-)
+from edgerec.plugin import Artefact, Bundle, DeviceModel, Payload, Signature, Target, hookimpl
+
+#: The plugin API version that this plugin was written for.
+edgerec_api = 2
 
 
 @dataclass(frozen=True)
 class TorchScriptTarget(Target):
-    """Lite interpreter module; int8 and int4 tables are scanned by integer products."""
+    """A lite interpreter module, with integer products scanning int8 and int4 tables."""
 
     name: ClassVar[str] = "torchscript"
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
 
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:
-        """Trace a module that holds the codec's own arrays."""
+        """Trace a module that contains the codec's own arrays."""
         from edgerec_torchscript.lower import lower
 
         return {"model.ptl": lower(model, signature)}
 
     def runtimes(self) -> list[str]:
-        """torch, where it is installed."""
+        """Return torch if it is installed."""
         return ["torch"] if importlib.util.find_spec("torch") else []
 
-    def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Runner:
+    def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Artefact:
         """Open the module in the lite interpreter."""
         self.choose_runtime(runtime, "pip install torch")
         from edgerec_torchscript.run import load

@@ -1,18 +1,18 @@
 """Lower a DeviceModel to a lite interpreter module, by tracing.
 
-A table's buffers are the codec's own arrays, read by Gather and by the scan:
+The buffers of a table are the codec's own arrays, read by Gather and by the scan:
 
 =====  ====================================================================
 codec  scan
 =====  ====================================================================
 fp32   a float product, exact
-fp16   a half float product of u / Σ|u|, whose scores can't overflow
+fp16   a half-precision product of u / Σ|u|, whose scores cannot overflow
 int8   ``_int_mm`` with u rounded to 127 steps
 int4   the same with 16 times the low halves and 16 times the high halves of
-       the bytes, which one shift and one mask give, block by block
+       the bytes, from one shift and one mask, block by block
 =====  ====================================================================
 
-All but fp32 only propose; the proposed rows are scored again in float.
+All codecs except fp32 only propose rows, which are then scored again in float.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ INEXACT = ("fp16", "int8", "int4")
 #: Room for the code and the names.
 OVERHEAD = 64 * 1024
 
-#: Rows of an integer table that are scanned at a time: their products, and the halves of int4,
-#: stay in the cache. Each block is a few lines of the traced code.
+#: Rows of an integer table scanned at a time, so that products and the halves of int4 stay in the
+#: cache. Each block adds a few lines to the traced code.
 BLOCK = 65536
 
 
@@ -56,11 +56,11 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
         torch.ones(model.history_length),
     )
     with warnings.catch_warnings():
-        # PyTorch says on every call that TorchScript is deprecated; so do our docs, once.
+        # PyTorch warns on every call that TorchScript is deprecated, which our docs state.
         warnings.simplefilter("ignore", DeprecationWarning)
         traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]  # as torch leaves it
         with tempfile.TemporaryDirectory() as folder:
-            # Through a file: a buffer in memory grows by doubling.
+            # Saved through a file, because a buffer in memory grows by doubling.
             path = Path(folder) / "model.ptl"
             traced._save_for_lite_interpreter(str(path))
             data = path.read_bytes()
@@ -72,15 +72,15 @@ class Lite(TorchArtefact):
     """The model in ops that the lite interpreter runs."""
 
     def stored(self, array: NDArray[Any]) -> Tensor:
-        """The same bytes; shifts of int8 keep the sign of a code, those of uint8 don't."""
+        """The same bytes as int8, whose shifts keep the sign of a code, unlike those of uint8."""
         return self.tensor(array.view(np.int8) if array.dtype == np.uint8 else array)
 
     def halves(self, packed: Tensor) -> tuple[Tensor, Tensor]:
-        """Shifts of int8 keep the sign."""
+        """Separate the codes by shifts, which keep the sign of int8."""
         return (packed << 4) >> 4, packed >> 4
 
     def scan(self, name: str, table: Table, user: Tensor) -> Tensor:
-        """Score all rows: in float32 and half floats by one product, in integers block by block."""
+        """Score all rows, floats by a single product and integers block by block."""
         if table.codec.name == "fp32":
             return self.array(name, "values") @ user[0]
         if table.codec.name == "fp16":
@@ -91,7 +91,7 @@ class Lite(TorchArtefact):
         product: Callable[[Tensor, Tensor], Tensor] = torch._int_mm
         if table.codec.name == "int4":
             step, product = step / 16, _halves
-        # Block by block: each number a row that is held at once is memory.
+        # Block by block, because each number held per row takes memory.
         logits = torch.empty(table.shape[0])
         for start in range(0, table.shape[0], BLOCK):
             block = slice(start, start + BLOCK)
@@ -104,9 +104,9 @@ class Lite(TorchArtefact):
         return logits
 
     def best(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Take the best of groups: topk makes pairs of 16 bytes of all it is given.
+        """Take the best of groups, because topk makes a pair of 16 bytes of each input.
 
-        Rows r, r + m, r + 2 m, … are group r of m; the last few rows are in no group.
+        Rows r, r + m, r + 2 m, … form group r of m. The last few rows belong to no group.
         """
         n = self.signature.items
         size = group_size(n, k)

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch.jit.mobile import _load_for_lite_interpreter
 
-from edgerec.plugin import F32, Bundle, Runner
+from edgerec.plugin import F32, Artefact, Bundle
 
 
-def load(bundle: Bundle, threads: int) -> Runner:
-    """Return a runner of the bundle's module."""
+def load(bundle: Bundle, threads: int) -> Artefact:
+    """Return the loaded module of a bundle."""
     torch.set_num_threads(threads)
-    # Of bytes in memory the interpreter makes two more copies; of a file it reads one.
+    # The interpreter makes two more copies of bytes in memory, but a single copy of a file.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.ptl"
         bundle.extract("model.ptl", path)

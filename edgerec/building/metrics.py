@@ -1,0 +1,75 @@
+"""Ranking metrics: recall, NDCG, overlap of lists, and the share of the long tail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Lists", "long_tail_share", "ndcg", "overlap", "recall"]
+
+#: Recommended rows, best first, one list per user.
+Lists = NDArray[Any]
+
+
+def recall(lists: Lists, relevant: list[NDArray[Any]], k: int = 20) -> float:
+    """Mean over users of |top k ∩ relevant| / |relevant|.
+
+    Args:
+        lists: int[B, ≥k], recommended rows, best first; -1 for none.
+        relevant: the held-out rows of each user; users without any are left out.
+        k: the cut-off.
+    """
+    return _mean(
+        [
+            float(np.isin(top[:k], rows).sum()) / len(rows)
+            for top, rows in zip(lists, relevant, strict=True)
+            if len(rows)
+        ]
+    )
+
+
+def ndcg(lists: Lists, relevant: list[NDArray[Any]], k: int = 20) -> float:
+    """Mean over users of DCG@k / ideal DCG@k with binary gains.
+
+    DCG@k = Σ_{r=1..k} hit_r / log2(r + 1), and the ideal list starts with min(k, |relevant|) hits
+    (Järvelin & Kekäläinen, TOIS 2002, in the form that LightGCN's authors use).
+    """
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    ideal = np.cumsum(discounts)
+    return _mean(
+        [
+            float((np.isin(top[:k], rows) * discounts[: len(top[:k])]).sum())
+            / float(ideal[min(k, len(rows)) - 1])
+            for top, rows in zip(lists, relevant, strict=True)
+            if len(rows)
+        ]
+    )
+
+
+def overlap(a: Lists, b: Lists, k: int = 20) -> float:
+    """The mean over users of the share of a's top k that is also in b's top k."""
+    return _mean([float(np.isin(x[:k], y[:k]).mean()) for x, y in zip(a, b, strict=True)])
+
+
+def long_tail_share(
+    lists: Lists, popularity: NDArray[Any], k: int = 20, head: float = 0.2
+) -> float:
+    """The share of recommended items outside the most popular ``head`` of the catalogue.
+
+    Args:
+        lists: int[B, ≥k], recommended rows.
+        popularity: the number of interactions of each row.
+        k: the cut-off.
+        head: the share of items that count as popular.
+    """
+    n = len(popularity)
+    tail = np.ones(n, bool)
+    tail[np.argsort(-np.asarray(popularity), kind="stable")[: round(head * n)]] = False
+    top = lists[:, :k]
+    return float(tail[top[top >= 0]].mean())
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values)) if values else 0.0

@@ -1,0 +1,150 @@
+"""Quality of a model over test users, whose held-out items should be in its lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.building.metrics import long_tail_share, ndcg, overlap, recall
+from edgerec.contracts.compressor import Progress, no_progress
+from edgerec.data.dataset import Dataset, Interactions
+from edgerec.data.matching import match_rows
+from edgerec.errors import DataError
+from edgerec.model.codecs import F32
+from edgerec.model.device_model import DeviceModel
+from edgerec.model.history import pad_histories
+from edgerec.model.oracle import Oracle
+
+__all__ = ["Quality", "evaluate", "evaluation_users", "quality_of", "rank"]
+
+#: The number of scores held at a time; for a small catalogue, those of 512 users.
+_SCORES = 2**22
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Means over test users, whose lists are drawn from all items that they have not seen.
+
+    Args:
+        recall: Recall@20.
+        ndcg: NDCG@20.
+        long_tail: the share of the top 20 outside the most popular fifth of the catalogue.
+        lists: int32[B, 20], the lists themselves.
+    """
+
+    recall: float
+    ndcg: float
+    long_tail: float
+    lists: NDArray[np.int32]
+
+    def kept(self, before: Quality) -> tuple[float, float]:
+        """NDCG@20 as a share of another model's, and the overlap of both top-20 lists."""
+        return self.ndcg / max(before.ndcg, 1e-12), overlap(self.lists, before.lists)
+
+
+def evaluation_users(
+    dataset: Dataset, limit: int | None = None, seed: int = 0
+) -> NDArray[np.int64]:
+    """Users with a history and held-out items, or a random ``limit`` of them.
+
+    Raises:
+        DataError: nothing is held out, or no user has both.
+    """
+    held = _held_out(dataset)
+    users = np.flatnonzero((np.diff(dataset.train.indptr) > 0) & (np.diff(held.indptr) > 0))
+    if not len(users):
+        raise DataError(f"{dataset.name}: no user has both a history and something held out")
+    if limit is not None and limit < len(users):
+        users = np.sort(np.random.default_rng(seed).choice(users, limit, replace=False))
+    return users
+
+
+def evaluate(
+    model: DeviceModel,
+    dataset: Dataset,
+    *,
+    users: NDArray[Any] | None = None,
+    user_vectors: F32 | None = None,
+    k: int = 20,
+    progress: Progress = no_progress,
+) -> Quality:
+    """Rank all items for test users with the oracle.
+
+    The model may have fewer items than the dataset (a pruned catalogue): ids are matched, and
+    held-out items that it has lost count as misses.
+
+    Args:
+        model: the model.
+        dataset: with held-out interactions.
+        users: rows of users; by default all that have a history and held-out items.
+        user_vectors: float32[U, d], the vectors of all of the dataset's users, for a model that
+            reads them.
+        k: the length of the lists.
+        progress: called with (done, total, what).
+
+    Raises:
+        DataError: the dataset has nothing held out.
+    """
+    users = evaluation_users(dataset) if users is None else users
+    lists = rank(model, dataset, users, k, progress, user_vectors)
+    return quality_of(lists, dataset, users, k)
+
+
+def quality_of(
+    lists: NDArray[np.int32], dataset: Dataset, users: NDArray[Any], k: int = 20
+) -> Quality:
+    """Quality of given lists, int32[len(users), k] rows of the dataset, -1 for none."""
+    held = [_held_out(dataset).of(int(u)) for u in users]
+    popularity = dataset.train.counts(len(dataset.items))
+    return Quality(
+        recall(lists, held, k), ndcg(lists, held, k), long_tail_share(lists, popularity, k), lists
+    )
+
+
+def _held_out(dataset: Dataset) -> Interactions:
+    """Return the held-out interactions.
+
+    Raises:
+        DataError: there are none.
+    """
+    if dataset.test is None:
+        raise DataError(f"{dataset.name}: nothing is held out; split it, or pass a test file")
+    return dataset.test
+
+
+def rank(
+    model: DeviceModel,
+    dataset: Dataset,
+    users: NDArray[Any],
+    k: int = 20,
+    progress: Progress = no_progress,
+    user_vectors: F32 | None = None,
+) -> NDArray[np.int32]:
+    """Each user's top k unseen rows *of the dataset*, int32[len(users), k], -1 for none."""
+    oracle = Oracle(model)
+    to_model, to_dataset = match_rows(model, dataset)
+    lists = np.full((len(users), k), -1, np.int32)
+    step = max(1, min(512, _SCORES // len(model.items)))
+    for start in range(0, len(users), step):
+        chunk = users[start : start + step]
+        seen = [to_model[dataset.train.of(int(u))] for u in chunk]
+        seen = [rows[rows >= 0] for rows in seen]
+        history, weights = pad_histories(seen, model)
+        own = None if user_vectors is None else user_vectors[chunk]
+        logits = oracle.logits(oracle.encode(history, weights, own))
+        for row, rows in enumerate(seen):
+            logits[row, rows] = -np.inf
+        top = _top(logits, min(k, logits.shape[1]))
+        found = np.where(np.isfinite(np.take_along_axis(logits, top, 1)), to_dataset[top], -1)
+        lists[start : start + len(chunk), : top.shape[1]] = found
+        progress(min(start + step, len(users)), len(users), "ranking")
+    return lists
+
+
+def _top(logits: F32, k: int) -> NDArray[np.int64]:
+    part = np.argpartition(-logits, k - 1, axis=1)[:, :k]
+    order = np.argsort(-np.take_along_axis(logits, part, 1), axis=1, kind="stable")
+    return np.take_along_axis(part, order, 1)

@@ -1,0 +1,264 @@
+"""Choice: pick among the chains tried, build, verify the written files, and report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgerec.building.build import Built, build
+from edgerec.building.recipe import Recipe
+from edgerec.building.search.chains import Tried
+from edgerec.building.search.picture import draw
+from edgerec.building.search.trials import Search, try_chain
+from edgerec.contracts.compressor import Progress
+from edgerec.contracts.device import Budget
+from edgerec.data.dataset import Dataset
+from edgerec.errors import BudgetError, EdgerecError, TargetError
+from edgerec.files.atomic import write_text
+
+__all__ = ["Attempt", "Choice"]
+
+#: Chains that are built and measured before giving up.
+_ATTEMPTS = 5
+
+#: Chains over budget that are run in order to name a budget that works.
+_NEAREST = 3
+
+#: Significant decimals of quality; smaller differences are the noise of a sample of users.
+_SAME = 3
+
+
+@dataclass
+class Attempt:
+    """A chain that was built, with what was measured on its files, or why there are none."""
+
+    tried: Tried
+    built: Sequence[Built] = ()
+    violations: dict[str, list[str]] = field(default_factory=dict)
+    error: str | None = None
+
+
+class Choice:
+    """Picks among the chains tried, builds, verifies, and reports.
+
+    Args:
+        search: the search that tried them.
+        dataset: with held-out interactions, on which written files are measured.
+        folder: the folder for bundles and reports.
+        top_k: the maximum number of recommendations that a bundle can be asked for.
+        progress: called with (done, total, what).
+    """
+
+    def __init__(
+        self, search: Search, dataset: Dataset, folder: Path, top_k: int, progress: Progress
+    ) -> None:
+        self.search, self.dataset, self.folder = search, dataset, folder
+        self.device, self.budget = search.device, search.device.budget
+        self.top_k, self.progress = top_k, progress
+        self.attempts: list[Attempt] = []
+
+    def make(self, tried: Sequence[Tried]) -> Attempt:
+        """Build the best chain whose written files keep the budget.
+
+        Raises:
+            BudgetError, TargetError: no chain does.
+        """
+        least = self.budget.min_quality or 0.0
+        good = [t for t in tried if t.quality is not None and t.quality >= least]
+        good = [t for t in good if t.fits(self.budget.max_bundle_bytes)]
+        runs = set(self.search.targets or self.device.targets)
+        good = [t for t in good if not runs or runs & set(t.targets)]
+        good.sort(key=lambda t: (-round(t.quality or 0, _SAME), t.bundle_bytes))
+        if not good:
+            return self._nearest(tried)
+        overhead = 0
+        while good and len(self.attempts) < _ATTEMPTS:
+            attempt = self._build(good.pop(0))
+            if attempt.error is None and not attempt.violations:
+                return attempt
+            # What a target adds to the tables is known only now, so chains with room for it go
+            # first.
+            sizes = [b.figures.bundle_bytes for b in attempt.built]
+            overhead = max([overhead, *(s - (attempt.tried.bundle_bytes or 0) for s in sizes)])
+            limit = self.budget.max_bundle_bytes or math.inf
+            good.sort(key=lambda t: (t.bundle_bytes or 0) + overhead > limit)
+        broken = [a for a in self.attempts if a.violations]
+        if not broken:
+            raise TargetError(
+                f"{self.device.name}: no chain could be built: {self.attempts[0].error}"
+            )
+        nearest = min(broken, key=self._excess)
+        said = "; ".join(f"{t}: {'; '.join(v)}" for t, v in nearest.violations.items())
+        raise BudgetError(
+            f"{self.device.name}: {len(self.attempts)} chains were built and none keeps the "
+            f"budget. The nearest, {nearest.tried.label}: {said}. {self._works([nearest])}"
+        )
+
+    def _build(self, tried: Tried) -> Attempt:
+        """Build a chain in a draft folder; move its bundles into place if they keep the budget."""
+        self.progress(len(self.attempts), _ATTEMPTS, f"building {tried.label}")
+        search, attempt = self.search, Attempt(tried)
+        self.attempts.append(attempt)
+        # Built without limits, because a figure over a limit is needed here, not an exception.
+        device = dataclasses.replace(self.device, budget=Budget())
+        recipe = Recipe(tried.chain, search.targets, device, self.top_k)
+        with tempfile.TemporaryDirectory(prefix=".plan-", dir=self.folder) as draft:
+            try:
+                # On all test users, because the noise of a sample exceeds a limit's margin.
+                built = build(
+                    search.model,
+                    self.dataset,
+                    recipe,
+                    draft,
+                    users=None,
+                    seed=search.seed,
+                    host=search.host,
+                )
+            except EdgerecError as error:
+                attempt.error = str(error)
+                return attempt
+            broken = {b.target: self.budget.violations(b.figures.to_json()) for b in built}
+            good = [b for b in built if not broken[b.target]]
+            if not good or (search.targets and len(good) < len(built)):
+                attempt.built = built
+                attempt.violations = {target: v for target, v in broken.items() if v}
+                return attempt
+            for one in good:
+                path = one.path.replace(self.folder / one.path.name)
+                attempt.built = [*attempt.built, dataclasses.replace(one, path=path)]
+        return attempt
+
+    def _nearest(self, tried: Sequence[Tried]) -> Attempt:
+        """Build the nearest chains if none keeps the budget on validation.
+
+        One of them may still keep it when measured on the file and on all test users.
+
+        Raises:
+            BudgetError: none does; it names the limit that binds and a budget that works.
+            TargetError: nothing can be built.
+        """
+        limit, least = self.budget.max_bundle_bytes, self.budget.min_quality
+        sized = [t for t in tried if t.bundle_bytes and (t.too_large or t.quality is not None)]
+        if not sized:
+            reasons = "; ".join(dict.fromkeys(t.reason for t in tried if t.reason))
+            raise TargetError(f"{self.device.name}: no chain works: {reasons}")
+        sized.sort(key=lambda t: t.bundle_bytes or 0)
+        fitting = [t for t in sized if t.quality is not None and t.fits(limit)]
+        nearest = []
+        if fitting:
+            best = max(fitting, key=lambda t: t.quality or 0)
+            nearest.append(best)
+            binding = (
+                f"budget.min_quality: the best chain that fits, {best.label}, keeps "
+                f"{best.quality:.4f}, the limit is {least:g}"
+            )
+        else:
+            binding = (
+                f"budget.max_bundle_bytes: the smallest chain of those tried, {sized[0].label}, "
+                f"takes at least {sized[0].bundle_bytes:,}, the limit is {limit or 0:,}"
+            )
+        runs = 0
+        for one in sized:
+            if one.quality is None and least is not None and one.chain and runs < _NEAREST:
+                runs += 1
+                one = try_chain(one.number, one.chain, self.search, over_budget=True)
+            kept = 1.0 if not one.chain else one.quality
+            if least is None or (kept is not None and kept >= least):
+                nearest.append(one)
+                break
+        built = []
+        for one in nearest:
+            attempt = self._build(one)
+            if attempt.error is None and not attempt.violations:
+                return attempt
+            built.append(attempt)
+        built = [attempt for attempt in built if attempt.violations]
+        raise BudgetError(f"{self.device.name}: {binding}. {self._works(built)}")
+
+    def _works(self, attempts: Sequence[Attempt]) -> str:
+        """Name limits that the built chains would have kept, from what was measured."""
+        offers = []
+        for attempt in attempts:
+            one = min(
+                (b for b in attempt.built if b.target in attempt.violations),
+                key=lambda b: _excess(self.budget, b.figures.to_json()),
+            )
+            relaxed = [
+                _relaxed(name, one.figures.to_json()[name.split("_", 1)[1]])
+                for name, excess in _excesses(self.budget, one.figures.to_json()).items()
+                if excess > 0
+            ]
+            offers.append(f"{', '.join(relaxed)} ({attempt.tried.label}, {one.target})")
+        if not offers:
+            return "No nearer budget is known; search with more trials"
+        return f"Nearest budget that works: {'; or '.join(offers)}"
+
+    def _excess(self, attempt: Attempt) -> float:
+        return min(_excess(self.budget, b.figures.to_json()) for b in attempt.built)
+
+    def write(
+        self, tried: Sequence[Tried], chosen: Attempt | None, error: str | None = None
+    ) -> Path:
+        """Write report.json and the pictures."""
+        report = {
+            "device": asdict(self.device),
+            "error": error,
+            "uncompressed": {
+                "table_bytes": self.search.model.table_bytes,
+                "ndcg_validation": self.search.before.ndcg,
+            },
+            "chosen": None if chosen is None else _summary(chosen.tried),
+            "bundles": [] if chosen is None else _figures(chosen.built),
+            "attempts": [
+                {
+                    "chain": a.tried.label,
+                    "violations": a.violations,
+                    "error": a.error,
+                    "bundles": _figures(a.built),
+                }
+                for a in self.attempts
+            ],
+            "trials": [_summary(t) for t in tried],
+        }
+        path = self.folder / "report.json"
+        write_text(path, json.dumps(report, indent=2) + "\n")
+        draw(tried, self.device, None if chosen is None else chosen.tried, self.folder)
+        return path
+
+
+def _summary(tried: Tried) -> dict[str, Any]:
+    return {"label": tried.label} | asdict(tried)
+
+
+def _figures(built: Sequence[Built]) -> list[dict[str, Any]]:
+    return [{"path": b.path.name, **b.figures.to_json()} for b in built]
+
+
+def _excesses(budget: Budget, figures: Mapping[str, Any]) -> dict[str, float]:
+    """The share of itself by which each limit is broken; negative if it is kept."""
+    found = {}
+    for name, limit in asdict(budget).items():
+        if limit is not None:
+            bound, figure = name.split("_", 1)
+            share = figures[figure] / limit - 1
+            found[name] = share if bound == "max" else -share
+    return found
+
+
+def _excess(budget: Budget, figures: Mapping[str, Any]) -> float:
+    return max(_excesses(budget, figures).values(), default=0.0)
+
+
+def _relaxed(name: str, measured: float) -> str:
+    """A limit that a measured figure keeps, rounded to the safe side."""
+    if name == "min_quality":
+        return f"{name} = {math.floor(measured * 1e4) / 1e4:g}"
+    if name == "max_p95_ms":
+        return f"{name} = {math.ceil(measured * 10) / 10:g}"
+    return f"{name} = {measured:,.0f}"

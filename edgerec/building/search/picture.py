@@ -1,0 +1,141 @@
+"""The picture of a search: quality kept against bytes, as an image and as a page with a table."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from edgerec.building.search.chains import Tried, front, points
+from edgerec.contracts.device import Device
+from edgerec.files.atomic import atomic_write, write_text
+
+__all__ = ["draw"]
+
+_SVG = "{http://www.w3.org/2000/svg}"
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c2430; --paper: #fff; --faint: #d5d9df; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ee; --paper: #14181f;
+  --faint: #343b46; } }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+svg { width: 100%; height: auto; background: #fff; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--faint); }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+"""
+
+
+def draw(
+    tried: Sequence[Tried], device: Device, chosen: Tried | None, folder: Path
+) -> tuple[Path, Path]:
+    """Write ``pareto.png`` and ``pareto.html``; return their paths."""
+    import matplotlib
+
+    png, page = folder / "pareto.png", folder / "pareto.html"
+    figure, titles = _figure(tried, device, chosen)
+    with atomic_write(png) as file:
+        figure.savefig(file, format="png")
+    vector = io.StringIO()
+    # Text stays text, and the same search gives the same bytes.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "edgerec"}):
+        figure.savefig(vector, format="svg", metadata={"Date": None})
+    write_text(page, _page(_with_titles(vector.getvalue(), titles, device), tried, device, chosen))
+    return png, page
+
+
+def _title(device: Device) -> str:
+    return f"{device.name}: quality kept against size"
+
+
+def _figure(
+    tried: Sequence[Tried], device: Device, chosen: Tried | None
+) -> tuple[Any, dict[str, str]]:
+    """The figure, and what each of its parts says, by the part's id."""
+    # A Figure of its own: pyplot keeps global state and looks for a display.
+    from matplotlib.figure import Figure
+
+    best, budget = front(tried), device.budget
+    figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    titles: dict[str, str] = {}
+    for number, one in enumerate(points(tried)):
+        at = ([one.bundle_bytes or 0], [one.quality or 0])
+        name = f"chain-{number}"
+        titles[name] = f"{one.label}: {one.bundle_bytes:,} bytes, {one.quality:.2%} kept"
+        label = None if number else "tried"
+        style: dict[str, Any] = {"marker": "o", "ms": 5, "color": "#8a8f98", "label": label}
+        if chosen is not None and one.number == chosen.number:
+            titles[name] = f"chosen: {titles[name]}"
+            label = f"chosen: {chosen.label}"
+            style = {"marker": "*", "ms": 18, "color": "#c2410c", "label": label, "zorder": 4}
+        axes.plot(*at, ls="none", gid=name, **style)
+    axes.plot(
+        [t.bundle_bytes or 0 for t in best],
+        [t.quality or 0 for t in best],
+        "o-",
+        color="#0b66c3",
+        drawstyle="steps-post",
+        label="Pareto front",
+    )
+    if (limit := budget.max_bundle_bytes) is not None:
+        axes.axvline(limit, ls="--", color="#333", label="most bytes", gid="limit-bytes")
+        titles["limit-bytes"] = f"budget: at most {limit:,} bytes"
+    if (least := budget.min_quality) is not None:
+        axes.axhline(least, ls=":", color="#333", label="least quality", gid="limit-quality")
+        titles["limit-quality"] = f"budget: at least {least:.1%} kept"
+    axes.set_xscale("log")
+    axes.set(xlabel="bytes of the bundle", ylabel="NDCG@20 kept (validation)", title=_title(device))
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize=8)
+    return figure, titles
+
+
+def _with_titles(vector: str, titles: dict[str, str], device: Device) -> str:
+    """Add to the parts of an SVG what they say, which browsers show on hovering."""
+    ElementTree.register_namespace("", _SVG[1:-1])
+    ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
+    root = ElementTree.fromstring(vector)  # noqa: S314  # matplotlib's own output
+    for metadata in root.findall(f"{_SVG}metadata"):
+        root.remove(metadata)
+    name = ElementTree.Element(f"{_SVG}title", {"id": "name"})
+    name.text = _title(device)
+    root.insert(0, name)
+    root.attrib |= {"role": "img", "aria-labelledby": "name"}
+    for part in root.iter(f"{_SVG}g"):
+        if part.get("id") in titles:
+            title = ElementTree.Element(f"{_SVG}title")
+            title.text = titles[part.attrib["id"]]
+            part.insert(0, title)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _page(picture: str, tried: Sequence[Tried], device: Device, chosen: Tried | None) -> str:
+    best, rows = front(tried), []
+    for one in sorted(points(tried), key=lambda t: t.bundle_bytes or 0):
+        is_chosen = chosen is not None and one.number == chosen.number
+        place = "chosen" if is_chosen else "front" if one in best else "tried"
+        rows.append(
+            f'<tr><th scope="row">{escape(one.label)}</th><td class="n">{one.bundle_bytes:,}</td>'
+            f'<td class="n">{one.quality:.2%}</td><td>{place}</td></tr>'
+        )
+    title = escape(_title(device))
+    picked = (
+        "No chain keeps the budget."
+        if chosen is None
+        else f"Chosen (the star): {escape(chosen.label)}."
+    )
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_STYLE}</style></head>\n<body><main><h1>{title}</h1><p>{picked} Blue points are "
+        "on the Pareto front; dashed and dotted lines are the budget.</p>\n"
+        f'{picture}\n<div class="scroll"><table><caption>Chains that ran, smallest first</caption>'
+        '<thead><tr><th scope="col">chain</th><th scope="col" class="n">bytes</th><th scope="col" '
+        'class="n">NDCG@20 kept</th><th scope="col">place</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div></main></body></html>\n"
+    )

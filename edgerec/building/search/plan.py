@@ -1,0 +1,155 @@
+"""Plan: search for the chain of compressors with the best quality inside a device's budget.
+
+A study (Optuna's, resumable, shared by all machines that reach its storage) considers ordered
+chains of installed compressors. Sizes are computed rather than tried, so a chain that cannot fit
+is never run. The best chain that fits is built and verified on the written file.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from edgerec.building.build import Built
+from edgerec.building.quality import evaluation_users
+from edgerec.building.search.chains import Tried
+from edgerec.building.search.choice import Choice
+from edgerec.building.search.sampler import digest_of, open_study, run_study
+from edgerec.building.search.trials import Search, search_spaces
+from edgerec.contracts.compressor import Progress, no_progress
+from edgerec.contracts.device import Device
+from edgerec.contracts.host import Host
+from edgerec.data.dataset import Dataset
+from edgerec.errors import EdgerecError, OptionError
+from edgerec.model.device_model import DeviceModel
+
+__all__ = ["Plan", "explore", "plan"]
+
+
+def explore(
+    model: DeviceModel,
+    dataset: Dataset,
+    device: Device,
+    *,
+    folder: Path,
+    targets: Sequence[str] | None,
+    trials: int,
+    max_steps: int,
+    storage: str | None,
+    study: str | None,
+    seed: int,
+    users: int | None,
+    progress: Progress,
+    host: Host,
+) -> tuple[Search, list[Tried]]:
+    """Run a study, or resume it; arguments and errors are those of ``plan``."""
+    for package in ("optuna", "matplotlib"):
+        if importlib.util.find_spec(package) is None:
+            raise OptionError(f"plan: needs {package}; pip install 'edgerec[plan]'")
+    for name, value in (("trials", trials), ("max_steps", max_steps)):
+        if value < 1:
+            raise OptionError(f"plan.{name}: expected at least 1, got {value}")
+    spaces = search_spaces(host)
+    evaluation_users(dataset)  # fails now instead of after the search
+    folder.mkdir(parents=True, exist_ok=True)
+    search = Search(model, dataset, device, tuple(targets or ()), users, seed, host)
+    setting = {
+        "model": digest_of(*(a for t in model.tables.values() for a in t.arrays.values())),
+        "dataset": digest_of(dataset.train.indptr, dataset.train.items),
+        "device": asdict(device),
+        "compressors": spaces,
+        **{"seed": seed, "users": users, "max_steps": max_steps, "targets": targets},
+    }
+    url = storage or f"sqlite:///{folder.resolve() / 'study.db'}"
+    with open_study(url, study or device.name, setting, spaces) as opened:
+        return search, run_study(opened, search, spaces, max_steps, trials, seed, progress)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search found: the chosen chain, its verified bundles, and everything tried."""
+
+    device: Device
+    chosen: Tried
+    built: Sequence[Built]
+    tried: Sequence[Tried]
+    report: Path
+
+
+def plan(
+    model: DeviceModel,
+    dataset: Dataset,
+    device: Device,
+    *,
+    folder: str | Path,
+    targets: Sequence[str] | None = None,
+    trials: int = 30,
+    max_steps: int = 3,
+    storage: str | None = None,
+    study: str | None = None,
+    seed: int = 0,
+    users: int | None = 1000,
+    top_k: int = 50,
+    progress: Progress = no_progress,
+    host: Host | None = None,
+) -> Plan:
+    """Find the chain that keeps the most quality inside a budget, and build it.
+
+    Chains are compared on validation interactions: a fifth of each user's training history, the
+    latest fifth for a model with recency. Test interactions only measure the files that are
+    written in the end. Called again with the same arguments, an interrupted search resumes;
+    called with more trials, it continues.
+
+    Args:
+        model: the uncompressed model.
+        dataset: with held-out interactions.
+        device: the device whose budget to keep.
+        folder: the folder for the bundles, ``report.json``, ``pareto.png``, ``pareto.html`` and,
+            by default, the study.
+        targets: names of targets, each of which must keep the budget. By default the device's
+            are tried, and those bundles that keep the budget remain.
+        trials: the number of different chains in the study.
+        max_steps: the length of the longest chain.
+        storage: any URL that Optuna accepts, to share the study among machines; a SQLite file by
+            default.
+        study: the name of the study; the device's by default.
+        seed: the seed of every random choice.
+        users: the number of validation users to compare chains on; none means all. Written files
+            are measured on all test users.
+        top_k: the maximum number of recommendations that a bundle can be asked for.
+        progress: called with (done, total, what).
+        host: the plugins to search with; the installed ones by default.
+
+    Raises:
+        BudgetError: nothing keeps the budget; the message names the binding limit, what was
+            measured, and the nearest budget that works.
+        OptionError: an argument is wrong, or the study belongs to another search.
+        TargetError: no target takes any of the models.
+    """
+    folder = Path(folder)
+    search, tried = explore(
+        model,
+        dataset,
+        device,
+        folder=folder,
+        targets=targets,
+        trials=trials,
+        max_steps=max_steps,
+        storage=storage,
+        study=study,
+        seed=seed,
+        users=users,
+        progress=progress,
+        host=host or Host.installed(),
+    )
+    choice = Choice(search, dataset, folder, top_k, progress)
+    try:
+        attempt = choice.make(tried)
+    except EdgerecError as error:
+        choice.write(tried, None, str(error))
+        raise
+    report = choice.write(tried, attempt)
+    progress(1, 1, "done")
+    return Plan(device, attempt.tried, attempt.built, tried, report)

@@ -1,0 +1,139 @@
+"""Tables for the terminal: builds, devices, figures and plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from edgerec.building.build import Built
+from edgerec.contracts.device import Device
+from edgerec.contracts.host import Host
+from edgerec.contracts.options import describe_options
+
+__all__ = ["plugin_rows", "print_built", "print_devices", "print_figures", "print_rows"]
+
+
+def print_built(built: Sequence[Built], table_bytes: int, console: Console) -> None:
+    """Print the steps of the chain, and one row per bundle."""
+    for step in built[0].steps:
+        console.print(
+            f"{step.compressor}: {step.bytes_before:,} → {step.bytes_after:,} table bytes, "
+            f"{step.seconds:.1f} s",
+            highlight=False,
+        )
+    table = _table(("target", "runtime"), ("bytes", "kept", "overlap", "p50 ms", "p95 ms", "MB"))
+    table.title = (
+        f"uncompressed tables: {table_bytes:,} bytes; kept: NDCG@20 as a share of the uncompressed "
+        "model's; overlap: of both top-20 lists; MB: peak memory"
+    )
+    table.title_justify = "left"
+    for bundle in built:
+        f = bundle.figures.to_json()
+        table.add_row(
+            bundle.target,
+            f["runtime"],
+            f"{f['bundle_bytes']:,}",
+            f"{f['quality']:.1%}",
+            f"{f['overlap']:.3f}",
+            f"{f['p50_ms']:.2f}",
+            f"{f['p95_ms']:.2f}",
+            f"{f['peak_rss_bytes'] / 1e6:.0f}",
+        )
+    console.print(table)
+    for bundle in built:
+        console.print(f"{bundle.path}", highlight=False)
+
+
+def print_devices(devices: Sequence[Device], console: Console) -> None:
+    """Print one row per device profile."""
+    limits = ("file ≤", "memory ≤", "p95 ≤", "kept ≥")
+    table = _table(("name", "targets"), limits)
+    table.columns[0].no_wrap = False  # a description may be longer than all names
+    table.columns[0].min_width = max((len(device.name) for device in devices), default=0)
+    table.columns[1].max_width = 16
+    for device in devices:
+        budget = device.budget
+        cells = [
+            f"{limit / unit:g}{name}" if limit is not None else "–"
+            for limit, unit, name in (
+                (budget.max_bundle_bytes, 1e6, " MB"),
+                (budget.max_peak_rss_bytes, 1e6, " MB"),
+                (budget.max_p95_ms, 1, " ms"),
+                (budget.min_quality, 1, ""),
+            )
+        ]
+        name = "\n".join(filter(None, (device.name, device.description)))
+        table.add_row(Text(name), ", ".join(device.targets) or "any", *cells)
+    console.print(table)
+
+
+def _table(names: Sequence[str], numbers: Sequence[str]) -> Table:
+    """A table that shows names and numbers unbroken on 80 columns and folds the rest."""
+    table = Table(box=SIMPLE, pad_edge=False)
+    for place, name in enumerate(names):
+        table.add_column(name, overflow="fold", no_wrap=not place)
+    for number in numbers:
+        table.add_column(number, justify="right", no_wrap=True)
+    return table
+
+
+def print_figures(
+    titles: Sequence[str], results: Sequence[Mapping[str, Any]], console: Console
+) -> None:
+    """Print one column per run of `edgerec bench`, marking figures that mean nothing."""
+    table = Table("")
+    for title in titles:
+        table.add_column(Text(title), overflow="fold")
+    for name in dict.fromkeys(name for figures in results for name in figures):
+        table.add_row(name, *(Text(_cell(name, figures)) for figures in results))
+    console.print(table)
+    if any(figures["emulated"] for figures in results):
+        console.print("(emulated): times and memory mean nothing under emulation", highlight=False)
+
+
+def _cell(name: str, figures: Mapping[str, Any]) -> str:
+    value = figures.get(name, "")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    shown = f"{value:.3f}" if isinstance(value, float) else str(value)
+    if isinstance(value, int):
+        shown = f"{value:,}"
+    costs = name.endswith(("_ms", "_rss_bytes"))
+    return f"{shown} (emulated)" if costs and figures["emulated"] else shown
+
+
+def plugin_rows(host: Host) -> list[dict[str, Any]]:
+    """List what each plugin provides, with its options, and broken plugins with the reason."""
+    kinds: dict[str, Mapping[str, Any]] = {"compressor": host.compressors, "target": host.targets}
+    rows = []
+    for plugin in host.plugins:
+        for kind, names in (plugin.provides or {"plugin": (plugin.name,)}).items():
+            for name in names:
+                provided = kinds.get(kind, {}).get(name)
+                reason = plugin.error or host.clash(kind, name)
+                rows.append(
+                    {
+                        "name": name,
+                        "kind": kind,
+                        "plugin": plugin.name,
+                        "distribution": plugin.distribution,
+                        "version": plugin.version,
+                        "state": "broken" if reason else "ok",
+                        "reason": reason,
+                        "options": [] if provided is None else describe_options(provided),
+                    }
+                )
+    return rows
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], console: Console) -> None:
+    """Print the given columns of rows as a table."""
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(str(row[column] or "") for column in columns))
+    console.print(table)

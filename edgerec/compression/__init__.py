@@ -1,0 +1,1 @@
+"""Chains of compressors, and the fine-tuning that compressors share."""

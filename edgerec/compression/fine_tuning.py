@@ -1,0 +1,240 @@
+r"""Fine-tune a compressed model on the interactions that the original was trained on.
+
+A compressor makes a torch model that sees its tables as the codec will encode them (codewords,
+rounded numbers, zeros). ``fine_tune`` trains its parameters for the ranking, and to preserve the
+ranking of the model before compression:
+
+    L = L_rank + distill · L_soft                            (``training/losses.py``)
+
+by Adam, with a step size that decays to zero along a cosine.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from edgerec.compression.trainable import FineTuningCompressor
+from edgerec.contracts.compressor import Context
+from edgerec.data.dataset import Dataset
+from edgerec.errors import CompressError
+from edgerec.model.device_model import DeviceModel
+from edgerec.training.checkpoint import load_state, save_state
+from edgerec.training.examples import batches, lists
+from edgerec.training.losses import (
+    NEVER,
+    example_scores,
+    list_loss,
+    rows_of,
+    scale_of,
+    scores_of,
+    soft_loss,
+)
+from edgerec.training.teacher import Teachers
+from edgerec.training.torch_model import TorchModel
+
+__all__ = ["fine_tune", "fine_tune_result"]
+
+#: Users per step of a linear model: the most, the fewest, and the steps per epoch in between.
+_MOST_USERS, _FEWEST_USERS, _STEPS = 400, 32, 74
+
+#: Users per step of any other model, and items that users of a linear model are scored against.
+_EXAMPLES, _SAMPLE = 256, 16384
+
+#: τ of the ranking loss.
+_TEMPERATURE = 0.15
+
+#: T of the ranking that a compressor preserves; low because only the top of a list is shown.
+_TOP = 0.1
+
+
+def fine_tune(
+    torch_model: TorchModel,
+    context: Context,
+    *,
+    who: str,
+    epochs: int,
+    learning_rate: float,
+    distill: float = 0.0,
+    temperature: float = _TEMPERATURE,
+    sample: int = _SAMPLE,
+    teacher: DeviceModel | Sequence[DeviceModel] | None = None,
+    parameters: Iterable[Any] | None = None,
+    after_step: Callable[[float], None] | None = None,
+    key: str = "",
+) -> float:
+    """Train a torch model in place. The same seed gives the same result.
+
+    If the context has a folder for checkpoints, the state is saved there after each epoch.
+    Interrupted training resumes from it, and training that has finished is not repeated when a
+    later step is interrupted.
+
+    Args:
+        torch_model: the model as it will be encoded. Its ``table`` may quantize; its parameters
+            are trained.
+        context: the interactions, the seed, and the progress reported after each epoch.
+        who: the name of the compressor, for messages.
+        epochs: the number of passes over the users.
+        learning_rate: the initial step size of Adam, for groups without an ``lr`` of their own.
+        distill: the weight of the teacher's ranking; 0 uses the ranking loss only.
+        temperature: T of that ranking. A lower one emphasizes the top of the list.
+        sample: items per step that a linear model's users are scored against; fewer is faster.
+        teacher: a model of the same catalogue, or several whose scores are averaged; by default,
+            ``torch_model.model``.
+        parameters: parameters, or groups of them as in ``torch.optim``; by default, all of them.
+        after_step: called with the share of training done, from 0 to 1.
+        key: distinguishes states that the parameters and the model's codecs do not.
+
+    Returns:
+        The mean loss of the last epoch.
+
+    Raises:
+        CompressError: there is no dataset, or no user has two items.
+        OptionError: a teacher has another catalogue.
+    """
+    dataset = context.require_dataset(who)
+    teachers = Teachers.of(
+        torch_model.model if teacher is None else teacher, torch_model.model.items
+    )
+    losses = (_ListLosses if torch_model.model.is_linear else _ExampleLosses)(
+        torch_model, teachers, dataset, distill, temperature, sample
+    )
+    optimizer = torch.optim.Adam(
+        torch_model.parameters() if parameters is None else parameters, learning_rate
+    )
+    rates = [group["lr"] for group in optimizer.param_groups]
+    codecs = {name: repr(table.codec) for name, table in torch_model.model.tables.items()}
+    setting = (who, epochs, rates, distill, temperature, sample, context.seed, codecs, key)
+    path = _state_path(context, setting, torch_model, teachers)
+    start, mean = (0, 0.0) if path is None else load_state(path, torch_model, optimizer, {})
+    if start and after_step is not None:
+        after_step(start / epochs)
+    for epoch in range(start, epochs):
+        # One seed per epoch, so that the order of users does not depend on earlier epochs.
+        seed = context.seed * 100_003 + epoch
+        found: list[float] = []
+        for loss, steps in losses(seed):
+            done = min(1.0, (epoch + len(found) / steps) / epochs)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done))
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            optimizer.step()
+            found.append(float(loss.detach()))
+            if after_step is not None:
+                after_step(min(1.0, (epoch + len(found) / steps) / epochs))
+        if not found:
+            raise CompressError(
+                f"{who}: cannot train, because no user has two items that the model knows"
+            )
+        mean = float(np.mean(found))
+        if path is not None:
+            save_state(path, torch_model, optimizer, {}, epoch + 1, mean)
+        context.progress(epoch + 1, epochs, f"{who}, loss {mean:.4f}")
+    if path is not None:
+        context.ended.append(path)
+    return mean
+
+
+def _state_path(
+    context: Context, setting: tuple[Any, ...], torch_model: TorchModel, teachers: Teachers
+) -> Path | None:
+    """The state file of this training, whose name depends on everything that it depends on."""
+    if context.checkpoint is None:
+        return None
+    train = context.require_dataset(setting[0]).train
+    digest = zlib.crc32(repr(setting).encode(), teachers.digest)
+    parts = [parameter.detach().numpy() for parameter in torch_model.parameters()]
+    for part in (*parts, train.indptr, train.items):
+        digest = zlib.crc32(part.tobytes(), digest)
+    context.checkpoint.mkdir(parents=True, exist_ok=True)
+    return context.checkpoint / f"{setting[0]}-{digest:08x}"
+
+
+def fine_tune_result(
+    compressor: FineTuningCompressor,
+    torch_model: TorchModel,
+    context: Context,
+    teacher: DeviceModel,
+) -> DeviceModel:
+    """Fine-tune a compressor's result, with its options, to preserve the teacher's ranking."""
+    fine_tune(
+        torch_model,
+        context,
+        who=compressor.name,
+        epochs=compressor.epochs,
+        learning_rate=compressor.learning_rate,
+        distill=compressor.distill,
+        temperature=_TOP,
+        teacher=teacher,
+    )
+    return torch_model.to_device_model()
+
+
+class _Losses(abc.ABC):
+    """A call goes through the users once, yielding each step's loss and the number of steps."""
+
+    def __init__(
+        self,
+        torch_model: TorchModel,
+        teachers: Teachers,
+        dataset: Dataset,
+        distill: float,
+        temperature: float,
+        sample: int,
+    ) -> None:
+        self.torch_model, self.teachers, self.dataset, self.sample = (
+            torch_model,
+            teachers,
+            dataset,
+            sample,
+        )
+        self.distill, self.temperature = distill, temperature
+        self.scale = scale_of(torch_model.model)
+
+    @abc.abstractmethod
+    def __call__(self, seed: int) -> Iterator[tuple[Tensor, int]]:
+        """The losses of one epoch."""
+
+
+class _ListLosses(_Losses):
+    """Losses of a model that adds up rows, leaving out every item of each history in turn."""
+
+    def __call__(self, seed: int) -> Iterator[tuple[Tensor, int]]:
+        generator = torch.Generator().manual_seed(seed)
+        n = len(self.torch_model.model.items)
+        size = min(_MOST_USERS, max(_FEWEST_USERS, self.dataset.train.n_users // _STEPS))
+        parts = lists(self.torch_model.model, self.dataset, size=size, seed=seed)
+        for users in parts:
+            sample = torch.randperm(n, generator=generator)[: self.sample]
+            rows = rows_of(self.torch_model, self.scale)
+            user, scores = scores_of(rows, users, sample)
+            loss = list_loss(rows, users, user, scores, _TEMPERATURE)
+            if self.distill:
+                target = self.teachers.scores(users, sample)
+                loss = loss + self.distill * soft_loss(target, scores, self.temperature)
+            yield loss, len(parts)
+
+
+class _ExampleLosses(_Losses):
+    """Losses of any other model, leaving out one item of each history, over the whole catalogue."""
+
+    def __call__(self, seed: int) -> Iterator[tuple[Tensor, int]]:
+        steps = -(-int((np.diff(self.dataset.train.indptr) > 1).sum()) // _EXAMPLES)
+        for batch in batches(self.torch_model.model, self.dataset, size=_EXAMPLES, seed=seed):
+            scores = example_scores(self.torch_model, batch, self.scale)
+            loss = F.cross_entropy(scores / _TEMPERATURE, batch.target)
+            if self.distill:
+                target = self.teachers.example_scores(batch)
+                soft = soft_loss(target, scores.clamp(min=NEVER), self.temperature)
+                loss = loss + self.distill * soft
+            yield loss, steps

@@ -1,0 +1,244 @@
+"""Bundle: the one file that is deployed, with a manifest, the catalogue and a target's payload.
+
+A bundle is a container (``files/container.py``) of kind ``bundle``. Its ``meta`` is the manifest.
+Its sections are the catalogue (``items/…``), the rows recommended for an empty history
+(``popular``) and what the target wrote (``payload/…``).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.contracts.signature import Signature
+from edgerec.errors import BundleError
+from edgerec.files.container import Container, write_container
+from edgerec.model.codecs import CODECS, Codec
+from edgerec.model.device_model import DeviceModel
+from edgerec.model.items import Items
+from edgerec.model.model_file import guarded, items_sections, read_items, read_payload_model
+
+__all__ = ["Bundle", "write_bundle"]
+
+#: The version of the manifest that this edgerec writes and reads.
+_FORMAT = 1
+
+
+def write_bundle(
+    path: str | Path,
+    model: DeviceModel,
+    target: str,
+    signature: Signature,
+    payload: Mapping[str, bytes | NDArray[Any]],
+    provenance: Mapping[str, Any],
+) -> int:
+    """Write a bundle atomically; return its size in bytes."""
+    manifest = {
+        "format": _FORMAT,
+        "target": target,
+        "history_length": signature.history_length,
+        "top_k": signature.top_k,
+        "normalization": model.normalization,
+        "recency": model.recency,
+        "tables": {
+            name: {"codec": table.codec.name, "shape": list(table.shape), "bytes": table.nbytes}
+            for name, table in model.tables.items()
+        },
+        "head": {"table": model.head.table, "kind": model.head.kind},
+        "metadata": dict(model.metadata),
+        "provenance": dict(provenance),
+    }
+    for name in payload:
+        _check_part(name, path)
+    sections = items_sections(model.items) | {"popular": model.popular}
+    sections |= {f"payload/{name}": content for name, content in payload.items()}
+    return write_container(path, "bundle", manifest, sections)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle, open for reading.
+
+    Args:
+        container: the open file.
+        codecs: the codecs that its tables may be encoded with, by name.
+    """
+
+    container: Container
+    codecs: Mapping[str, type[Codec]] = field(default_factory=lambda: CODECS, repr=False)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        verify: bool = True,
+        codecs: Mapping[str, type[Codec]] | None = None,
+    ) -> Bundle:
+        """Open a bundle.
+
+        Args:
+            path: the file.
+            verify: whether to check its contents against their digests.
+            codecs: the codecs that ``model`` may need, core's by default; ``Host.codecs`` has
+                the installed ones.
+
+        Raises:
+            BundleError: not a bundle, damaged, or of a newer format.
+        """
+        container = Container(path)
+        if container.kind != "bundle":
+            raise BundleError(f"{path}: expected a bundle, got a {container.kind}")
+        if container.meta.get("format") != _FORMAT:
+            raise BundleError(
+                f"{path}: bundle format {container.meta.get('format')!r}, this edgerec reads "
+                f"format {_FORMAT}; update edgerec"
+            )
+        if verify:
+            container.verify()
+        bundle = cls(container, CODECS if codecs is None else codecs)
+        guarded(container, bundle._check)
+        return bundle
+
+    def _check(self) -> None:
+        signature, rows = self.signature, self.popular
+        if signature.history_length < 1 or signature.top_k < 1:
+            raise BundleError(f"{self.path}: history_length and top_k should be at least 1")
+        if rows.dtype != np.int32 or (
+            rows.size and not 0 <= rows.min() <= rows.max() < len(self.items)
+        ):
+            raise BundleError(f"{self.path}: popular rows are outside the catalogue")
+        if not math.isfinite(self.normalization) or not math.isfinite(self.recency):
+            raise BundleError(f"{self.path}: normalization and recency should be finite")
+        for part in self.payload:
+            _check_part(part, self.path)
+        if not (isinstance(self.manifest["target"], str) and isinstance(self.codec, str)):
+            raise BundleError(f"{self.path}: target and codec should be names")
+        if not (isinstance(self.table_bytes, int) and self.table_bytes >= 0):
+            raise BundleError(f"{self.path}: the table's bytes should be a number")
+
+    @property
+    def path(self) -> Path:
+        """The path of the file."""
+        return self.container.path
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the file in bytes."""
+        return self.container.size
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Everything that the bundle says about itself."""
+        return self.container.meta
+
+    @property
+    def target(self) -> str:
+        """Name of the target that can run the payload."""
+        return str(self.manifest["target"])
+
+    @property
+    def codec(self) -> str:
+        """Name of the candidate table's codec."""
+        name: str = self._candidates["codec"]
+        return name
+
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of the candidate table."""
+        size: int = self._candidates["bytes"]
+        return size
+
+    @property
+    def _candidates(self) -> Mapping[str, Any]:
+        """The manifest's entry for the candidate table."""
+        table: Mapping[str, Any] = self.manifest["tables"][self.manifest["head"]["table"]]
+        return table
+
+    @property
+    def normalization(self) -> float:
+        """P of ``history_weights``: each of n past items weighs n^-p."""
+        return float(self.manifest["normalization"])
+
+    @property
+    def recency(self) -> float:
+        """R of ``history_weights``: the j-th most recent past item weighs j^-r times that."""
+        return float(self.manifest["recency"])
+
+    @functools.cached_property
+    def items(self) -> Items:
+        """The catalogue."""
+        return read_items(self.container)
+
+    @property
+    def signature(self) -> Signature:
+        """The shape of the artefact's call."""
+        meta = self.manifest
+        return Signature(len(self.items), int(meta["history_length"]), int(meta["top_k"]))
+
+    @property
+    def popular(self) -> NDArray[np.int32]:
+        """Rows recommended for an empty history, most popular first."""
+        return self.container.array("popular")
+
+    @property
+    def payload(self) -> list[str]:
+        """Names of the payload's parts."""
+        return [
+            n.removeprefix("payload/") for n in self.container.names if n.startswith("payload/")
+        ]
+
+    def model(self) -> DeviceModel:
+        """Read the model from a payload that ``model_payload`` made.
+
+        Its arrays stay in the memory-mapped file.
+
+        Raises:
+            BundleError: the payload is something else, or the codec of a table is unknown.
+        """
+        return read_payload_model(self.container, self.items, self.codecs)
+
+    def offset(self, part: str) -> int:
+        """The offset of a payload part in the file, for a runtime that maps the file itself."""
+        return self.container.offset(f"payload/{part}")
+
+    def unpack(self, folder: str | Path) -> None:
+        """Write each payload part to a file of its own, the form in which apps load it.
+
+        Raises:
+            FileExistsError: the folder exists.
+        """
+        Path(folder).mkdir(parents=True)
+        for part in self.payload:
+            path = Path(folder) / part
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.extract(part, path)
+
+    def read(self, part: str) -> bytes:
+        """Read the bytes of a payload part."""
+        return self.container.read(f"payload/{part}")
+
+    def extract(self, part: str, path: str | Path) -> None:
+        """Copy a payload part to a file of its own, for a runtime that maps files."""
+        self.container.extract(f"payload/{part}", path)
+
+    def array(self, part: str) -> NDArray[Any]:
+        """A payload part as a read-only array in the memory-mapped file."""
+        return self.container.array(f"payload/{part}")
+
+
+def _check_part(name: str, path: str | Path) -> None:
+    """Refuse the name of a payload part that would be written outside its folder.
+
+    Raises:
+        BundleError: the name is absolute, leads upwards or is empty.
+    """
+    if {"", ".", ".."} & {*name.split("/")} or "\\" in name or ":" in name or "\0" in name:
+        raise BundleError(f"{path}: payload part {name!r} is not a relative path of plain names")

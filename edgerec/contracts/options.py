@@ -1,0 +1,122 @@
+"""Convert text and TOML values to the options of a frozen dataclass, and check them.
+
+The options of every plugin and every profile go through here, so that all errors read alike:
+``budget.max_bundle_bytes: expected a positive integer, got -1``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from edgerec.errors import OptionError
+
+__all__ = ["describe_options", "from_options", "parse_spec"]
+
+T = TypeVar("T")
+
+
+def from_options(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Instantiate a dataclass from options.
+
+    Args:
+        cls: a dataclass.
+        values: option values; text is converted to the field's type.
+        where: the prefix of option names in errors, ``where.option``.
+
+    Raises:
+        OptionError: an option is unknown, missing or of the wrong type.
+    """
+    fields = {f.name: f for f in _fields(cls)}
+    if unknown := sorted(set(values) - set(fields)):
+        known = ", ".join(fields) or "none"
+        raise OptionError(f"{where}: unknown option {', '.join(unknown)}; options: {known}")
+    hints = typing.get_type_hints(cls)
+    given = {name: _convert(hints[name], v, f"{where}.{name}") for name, v in values.items()}
+    required = [
+        f.name
+        for f in fields.values()
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    if missing := sorted(set(required) - set(given)):
+        raise OptionError(f"{where}: option {', '.join(missing)} is required")
+    return cls(**given)
+
+
+def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
+    """Split ``name:option=value,option=value``.
+
+    Raises:
+        OptionError: the text does not have that form.
+    """
+    name, _, rest = spec.partition(":")
+    options: dict[str, str] = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise OptionError(f"{spec!r}: expected name:option=value,..., got {part!r}")
+        if key.strip() in options:
+            raise OptionError(f"{spec!r}: option {key.strip()} is given twice")
+        options[key.strip()] = value.strip()
+    if not name.strip():
+        raise OptionError(f"{spec!r}: expected name:option=value,..., got no name")
+    return name.strip(), options
+
+
+def describe_options(cls: type[Any]) -> list[dict[str, Any]]:
+    """List the options of a dataclass, each with its name, type, default and help."""
+    hints = typing.get_type_hints(cls)
+    return [
+        {
+            "name": f.name,
+            "type": _type_name(hints[f.name]),
+            "default": None if f.default is dataclasses.MISSING else f.default,
+            "help": f.metadata.get("help", ""),
+        }
+        for f in _fields(cls)
+    ]
+
+
+def _fields(cls: type[Any]) -> list[dataclasses.Field[Any]]:
+    """The fields of a dataclass, with keyword-only ones, which bases define, last."""
+    return sorted(dataclasses.fields(cls), key=lambda field: field.kw_only is True)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None or value == "none":
+            return None
+        inner = next(a for a in arguments if a is not type(None))
+        return _convert(inner, value, where)
+    if origin is typing.Literal:
+        for choice in arguments:
+            if value == choice or (isinstance(value, str) and value == str(choice)):
+                return choice
+        choices = ", ".join(map(str, arguments))
+        raise OptionError(f"{where}: expected one of {choices}; got {value!r}")
+    if origin is tuple:
+        parts = value.split("+") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)):
+            raise OptionError(f"{where}: expected a list, got {value!r}")
+        return tuple(_convert(arguments[0], part, where) for part in parts)
+    if hint is bool and isinstance(value, str) and value.lower() in ("true", "false", "yes", "no"):
+        return value.lower() in ("true", "yes")
+    try:
+        if hint is int and isinstance(value, str):
+            return int(value.replace("_", ""))
+        if hint is float and isinstance(value, (str, int)) and not isinstance(value, bool):
+            return float(value)
+    except ValueError:
+        pass
+    if type(value) is not hint:
+        raise OptionError(f"{where}: expected {_type_name(hint)}, got {value!r}")
+    return value
+
+
+def _type_name(hint: Any) -> str:
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
+    return names.get(hint, str(hint).replace("typing.", ""))

@@ -1,0 +1,68 @@
+"""Runner: what a device needs of a target, which is to open its bundles in a runtime."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.contracts.bundle import Bundle
+from edgerec.errors import RuntimeMissingError, TargetError
+from edgerec.model.codecs import F32
+
+__all__ = ["Artefact", "Runner"]
+
+#: A loaded artefact: (history int32[H], weights float32[H]) -> (rows int32[R], scores
+#: float32[R]), highest score first. R is ``Signature.returned``; an artefact that skips padding
+#: may return fewer, ``Signature.returned_for`` the number of past items.
+Artefact = Callable[[NDArray[np.int32], F32], tuple[NDArray[np.int32], F32]]
+
+
+class Runner(abc.ABC):
+    """Opens the bundles of one target. It imports its runtime inside ``load``, never torch.
+
+    Every ``Target`` is a Runner; a device uses no more of it than this.
+    """
+
+    #: The name of the target, unique among installed ones.
+    name: ClassVar[str]
+
+    @abc.abstractmethod
+    def runtimes(self) -> list[str]:
+        """Names of the installed runtimes that can run this target, best first."""
+
+    @abc.abstractmethod
+    def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Artefact:
+        """Open a bundle of this target in a runtime, by default the best one.
+
+        Raises:
+            RuntimeMissingError: the runtime is not installed.
+        """
+
+    def choose_runtime(self, runtime: str | None, hint: str) -> str:
+        """Return the runtime to load in: the requested one, or the best that is installed.
+
+        Args:
+            runtime: one of ``runtimes()``, or none.
+            hint: what to do if there is none, such as ``pip install onnxruntime``.
+
+        Raises:
+            RuntimeMissingError: the requested runtime is not installed, or none is.
+        """
+        installed = self.runtimes()
+        if not installed or runtime not in (None, *installed):
+            here = f", only {', '.join(installed)}" if installed else ""
+            requested = f"runtime {runtime!r}" if runtime else "runtime"
+            raise RuntimeMissingError(f"{self.name}: no {requested} here{here}; {hint}")
+        return runtime or installed[0]
+
+    def operators(self, bundle: Bundle) -> str:
+        """The operators that a bundle uses, in the form that a reduced runtime build takes.
+
+        Raises:
+            TargetError: the target has no such list.
+        """
+        raise TargetError(f"target {self.name}: it has no list of operators to build for")

@@ -1,0 +1,52 @@
+"""Target: lowers a DeviceModel to the files of one runtime."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from edgerec.contracts.runner import Runner
+from edgerec.contracts.signature import Signature
+from edgerec.model.device_model import DeviceModel
+
+__all__ = ["Payload", "Target"]
+
+#: What a target writes: named files or arrays, stored as sections of the bundle.
+Payload = Mapping[str, bytes | NDArray[Any]]
+
+
+class Target(Runner):
+    """An export target. Subclasses are frozen dataclasses; their fields are options.
+
+    A target's package keeps heavy imports inside ``lower`` (workstation) and ``load`` (device),
+    so that listing plugins stays fast and a device needs only its runtime.
+    """
+
+    #: Names of the codecs that it reads as they are stored; none means any.
+    codecs: ClassVar[tuple[str, ...] | None] = None
+
+    def refuse(self, model: DeviceModel) -> list[str]:
+        """Return the reasons why this target cannot take the model; an empty list if it can.
+
+        A target with reasons of its own adds them to these.
+        """
+        codecs = self.codecs
+        reasons = [
+            f"table {name!r}: {self.name} reads {', '.join(codecs)}, not codec {table.codec.name!r}"
+            for name, table in model.tables.items()
+            if codecs is not None and table.codec.name not in codecs
+        ]
+        if model.needs_user_vector:
+            reasons.append("the encoder reads user_vector, which is not an input of the artefact")
+        return reasons
+
+    @abc.abstractmethod
+    def lower(self, model: DeviceModel, signature: Signature) -> Payload:
+        """Write the model for this target's runtime.
+
+        Raises:
+            TargetError: the export failed; the message says why.
+        """

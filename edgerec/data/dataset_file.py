@@ -1,0 +1,72 @@
+"""Dataset files: save a prepared dataset with its split, and load it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edgerec.data.dataset import Dataset, Interactions
+from edgerec.errors import BundleError, DataError
+from edgerec.files.container import Container, write_container
+from edgerec.model.items import Strings
+from edgerec.model.model_file import guarded, items_sections, read_items
+
+__all__ = ["load_dataset", "save_dataset"]
+
+
+def save_dataset(dataset: Dataset, path: str | Path) -> int:
+    """Write a dataset to one file, atomically; return its size in bytes."""
+    users = Strings.of(dataset.users)
+    sections: dict[str, bytes | NDArray[Any]] = items_sections(dataset.items)
+    sections |= {"users/offsets": users.offsets, "users/utf8": users.utf8}
+    for name, part in (("train", dataset.train), ("test", dataset.test)):
+        if part is None:
+            continue
+        sections |= {f"{name}/indptr": part.indptr, f"{name}/items": part.items}
+        if part.ratings is not None:
+            sections[f"{name}/ratings"] = part.ratings
+        if part.timestamps is not None:
+            sections[f"{name}/timestamps"] = part.timestamps
+    return write_container(
+        path, "dataset", {"name": dataset.name, "merged": dataset.merged}, sections
+    )
+
+
+def load_dataset(path: str | Path) -> Dataset:
+    """Read a dataset that ``save_dataset`` wrote.
+
+    Raises:
+        DataError: the file is damaged, or not a dataset.
+    """
+    try:
+        container = Container(path)
+        if container.kind != "dataset":
+            raise DataError(f"{path}: expected a dataset, got a {container.kind}")
+        container.verify()
+        return guarded(container, lambda: _read(container))
+    except BundleError as error:
+        raise DataError(str(error)) from None
+
+
+def _read(container: Container) -> Dataset:
+    def optional(name: str) -> Any:
+        return container.array(name) if name in container else None
+
+    def part(name: str) -> Interactions:
+        return Interactions(
+            container.array(f"{name}/indptr"),
+            container.array(f"{name}/items"),
+            optional(f"{name}/ratings"),
+            optional(f"{name}/timestamps"),
+        )
+
+    return Dataset(
+        container.meta["name"],
+        Strings(container.array("users/offsets"), container.array("users/utf8")),
+        read_items(container),
+        part("train"),
+        part("test") if "test/items" in container else None,
+        int(container.meta["merged"]),
+    )

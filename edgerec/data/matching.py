@@ -1,0 +1,42 @@
+"""Match the rows of a model to the rows of a dataset, by item id."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.data.dataset import Dataset
+from edgerec.errors import DataError
+from edgerec.model.device_model import DeviceModel
+
+__all__ = ["known_histories", "match_rows"]
+
+
+def match_rows(model: DeviceModel, dataset: Dataset) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Rows of the dataset's items in the model (-1 if absent), and rows of the model's in it.
+
+    Raises:
+        DataError: the model has items that the dataset lacks.
+    """
+    if model.items is dataset.items:
+        same = np.arange(len(dataset.items), dtype=np.int32)
+        return same, same
+    rows = model.items.rows
+    to_model = np.array([rows.get(i, -1) for i in dataset.items.ids], np.int32)
+    to_dataset = np.full(len(model.items), -1, np.int32)
+    kept = np.flatnonzero(to_model >= 0)
+    to_dataset[to_model[kept]] = kept
+    if len(kept) < len(model.items):
+        lacking = np.flatnonzero(to_dataset < 0)
+        raise DataError(
+            f"{dataset.name}: lacks {len(lacking):,} of the model's {len(model.items):,} items, "
+            f"such as {model.items.ids[int(lacking[0])]!r}; use the data that it was trained on"
+        )
+    return to_model, to_dataset
+
+
+def known_histories(model: DeviceModel, dataset: Dataset) -> list[NDArray[np.int32]]:
+    """Each user's training items as rows of the model, without items that it does not have."""
+    to_model, _ = match_rows(model, dataset)
+    known = [to_model[rows] for rows in dataset.train.lists()]
+    return [rows[rows >= 0] for rows in known]

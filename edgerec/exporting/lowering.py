@@ -1,0 +1,62 @@
+"""Helpers that targets share when they lower a model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgerec.errors import TargetError
+from edgerec.model.codecs import F32
+from edgerec.model.device_model import DeviceModel
+
+__all__ = ["candidate_factor", "check_size", "group_size"]
+
+#: Rows decoded at a time.
+_BLOCK = 65536
+
+#: The largest number of rows in a group.
+_GROUP = 64
+
+
+def candidate_factor(model: DeviceModel) -> F32 | None:
+    """The factor of each candidate's score, 1/|x| for a cosine head; None for other heads."""
+    if model.head.kind != "cosine":
+        return None
+    table = model.tables[model.head.table]
+    # Block by block, because a device has no room for a float copy of the whole table.
+    norms = [
+        np.linalg.norm(table.decode(slice(start, start + _BLOCK)), axis=1)
+        for start in range(0, table.shape[0], _BLOCK)
+    ]
+    return np.asarray(1 / np.maximum(np.concatenate(norms), 1e-12), np.float32)
+
+
+def group_size(n: int, k: int) -> int:
+    """The number of rows per group in a search for the k highest of n by group maxima.
+
+    The k highest are in the k groups with the highest maxima. A result below 2 means that
+    grouping gains nothing.
+    """
+    return min(_GROUP, n // (4 * k))
+
+
+def check_size(target: str, written: int, model: DeviceModel, room: int) -> None:
+    """Check that no table is stored twice, or in more bytes than its codec uses.
+
+    Args:
+        target: the name of the target.
+        written: the size of what was written, in bytes.
+        model: the model that was lowered.
+        room: bytes allowed for everything but tables and constants.
+
+    Raises:
+        TargetError: the size exceeds 1.02 times the tables, plus constants and room.
+    """
+    # The constants, and the factors of a cosine head's scores.
+    factors = 4 * len(model.items) if model.head.kind == "cosine" else 0
+    small = sum(constant.nbytes for constant in model.constants.values()) + factors
+    limit = 1.02 * model.table_bytes + small + room
+    if written > limit:
+        raise TargetError(
+            f"{target}: expected at most {limit:,.0f} bytes, got {written:,}; store each table "
+            "once, in the bytes of its codec"
+        )

@@ -1,0 +1,1 @@
+"""The lowest layer: atomic writes, and the container that every edgerec file is."""

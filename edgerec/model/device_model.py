@@ -1,0 +1,280 @@
+"""DeviceModel: the one value that flows from training to the device.
+
+It is plain numpy. Compressors map a DeviceModel to a DeviceModel; targets lower one.
+
+The user encoder is a list of ops over the *star* around one user, the rows of the items in
+that user's own history::
+
+    history int32[H]    rows of past items, most recent last, -1 for padding
+    weights float32[H]  one weight per past item, 0 for padding
+    ──► encoder ──► user float32[1, d] ──► head ──► score float32[n]
+
+Every value of an encoder has two axes. ``history`` values are [H, width]; after a ReduceSum
+over axis 0 they are [1, width].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.errors import ModelError
+from edgerec.model.codecs import F32, Codec
+from edgerec.model.frozen import frozen_array, frozen_mapping
+from edgerec.model.items import Items
+from edgerec.model.ops import Op, Shape, counts_padding, infer_shapes
+from edgerec.model.table import Table
+
+__all__ = ["DeviceModel", "Head"]
+
+
+@dataclass(frozen=True)
+class Head:
+    """How a user vector scores a candidate row.
+
+    ``dot``: u·x. ``cosine``: u·x / (|u| |x|). ``sigmoid``: 1 / (1 + exp(-u·x)), the
+    probability of an edge.
+    """
+
+    table: str
+    kind: Literal["dot", "cosine", "sigmoid"] = "dot"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("dot", "cosine", "sigmoid"):
+            raise ModelError(f"head.kind: expected dot, cosine or sigmoid, got {self.kind!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceModel:
+    """A recommender that a device can hold. Its arrays and mappings are read-only.
+
+    Args:
+        items: the catalogue; row r of every table belongs to item r.
+        tables: named matrices of item rows.
+        encoder: ops from ``history`` and ``weights`` to the value ``user``.
+        head: how ``user`` scores the candidate table.
+        history_length: H, the maximum number of past items that the encoder reads.
+        constants: named float32 matrices that ops use (dense layers).
+        normalization: p; each of n past items weighs ``n ** -p`` (see ``history_weights``): 0 is
+            a sum, 0.5 is LightGCN's 1/√|N(u)|, 1 is a mean.
+        recency: r; the j-th most recent past item weighs ``j ** -r`` times that, 0 meaning that
+            all weigh the same.
+        popular: int32, rows by falling popularity, recommended for an empty history.
+        metadata: JSON values that travel with the model (family, steps applied, ...).
+
+    Raises:
+        ModelError: the parts do not fit together; the message names the part.
+    """
+
+    items: Items
+    tables: Mapping[str, Table]
+    encoder: tuple[Op, ...]
+    head: Head
+    history_length: int
+    constants: Mapping[str, F32] = field(default_factory=dict)
+    normalization: float = 0.5
+    recency: float = 0.0
+    popular: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._check_types()
+        if self.history_length < 1:
+            raise ModelError(f"history_length: expected at least 1, got {self.history_length}")
+        for name in ("normalization", "recency"):
+            if not math.isfinite(getattr(self, name)):
+                raise ModelError(f"{name}: expected a finite number, got {getattr(self, name)}")
+        for kind, names in (("tables", self.tables), ("constants", self.constants)):
+            for name in names:
+                # The name becomes part of a file name.
+                if not re.fullmatch(r"[\w.-]+", name):
+                    raise ModelError(
+                        f"{kind}: expected a name of letters, digits and _ . -, got {name!r}"
+                    )
+        if self.head.table not in self.tables:
+            raise ModelError(
+                f"head.table: no table {self.head.table!r}; tables: {', '.join(self.tables)}"
+            )
+        for name, table in self.tables.items():
+            if table.shape[0] != len(self.items):
+                raise ModelError(
+                    f"tables.{name}: {table.shape[0]} rows for {len(self.items)} items"
+                )
+        for name, constant in self.constants.items():
+            if constant.ndim != 2 or constant.dtype != np.float32:
+                raise ModelError(
+                    f"constants.{name}: expected a float32 matrix, got "
+                    f"{constant.dtype}{list(constant.shape)}"
+                )
+        if self.popular.size and not (
+            int(self.popular.min()) >= 0 and int(self.popular.max()) < len(self.items)
+        ):
+            raise ModelError("popular: a row is outside the catalogue")
+        user = self.shapes().get("user")
+        if user != (1, self.width):
+            raise ModelError(
+                f"encoder: the value 'user' should be [1, {self.width}], the width of the "
+                f"candidate table; got {list(user) if user else 'no such value'}"
+            )
+        constants = {name: frozen_array(value) for name, value in self.constants.items()}
+        for name, value in (
+            ("tables", frozen_mapping(self.tables)),
+            ("encoder", tuple(self.encoder)),
+            ("constants", frozen_mapping(constants)),
+            ("popular", frozen_array(self.popular)),
+            ("metadata", frozen_mapping(self.metadata)),
+        ):
+            object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        tables = ", ".join(
+            f"{name}: {table.codec.name}{list(table.shape)}" for name, table in self.tables.items()
+        )
+        return (
+            f"DeviceModel({len(self.items):,} items; {tables}; {len(self.encoder)} ops; "
+            f"{self.head.kind} head; {self.table_bytes:,} table bytes)"
+        )
+
+    def _check_types(self) -> None:
+        """Check that each field is of its type, so that later checks can rely on it."""
+        expected: dict[str, type | tuple[type, ...]] = {
+            "items": Items,
+            "tables": Mapping,
+            "encoder": (tuple, list),
+            "head": Head,
+            "constants": Mapping,
+            "popular": np.ndarray,
+            "metadata": Mapping,
+        }
+        for name, kind in expected.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                names = [k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,))]
+                raise ModelError(
+                    f"{name}: expected {' or '.join(names)}, got {type(value).__name__}"
+                )
+        for kind_name, values, wanted in (
+            ("tables", self.tables.values(), Table),
+            ("encoder", self.encoder, Op),
+            ("constants", self.constants.values(), np.ndarray),
+        ):
+            for value in values:
+                if not isinstance(value, wanted):
+                    raise ModelError(
+                        f"{kind_name}: expected {wanted.__name__} values, got "
+                        f"{type(value).__name__}"
+                    )
+        if type(self.history_length) is not int:
+            raise ModelError(f"history_length: expected an integer, got {self.history_length!r}")
+        if self.popular.ndim != 1 or (self.popular.size and self.popular.dtype != np.int32):
+            raise ModelError(
+                f"popular: expected int32[rows], got {self.popular.dtype}{list(self.popular.shape)}"
+            )
+
+    @property
+    def width(self) -> int:
+        """Width d of the candidate table and of the user vector."""
+        return self.tables[self.head.table].shape[1]
+
+    @property
+    def table_bytes(self) -> int:
+        """Exact size of all item tables together, in bytes."""
+        return sum(table.nbytes for table in self.tables.values())
+
+    @property
+    def used_tables(self) -> list[str]:
+        """Sorted names of the tables that the encoder gathers from, and of the candidate table."""
+        gathered = {op.inputs[0] for op in self.encoder if op.kind == "Gather"}
+        return sorted(gathered | {self.head.table})
+
+    @property
+    def needs_user_vector(self) -> bool:
+        """Whether the encoder reads the user's own trained vector."""
+        return any("user_vector" in op.inputs for op in self.encoder)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the encoder only gathers, weighs and sums rows as wide as the user vector.
+
+        In that case, an orthogonal change of basis applied to all wide tables changes no score,
+        and any set of columns can be dropped.
+        """
+        if self.needs_user_vector or any(c.shape[1] > 1 for c in self.constants.values()):
+            return False
+        if not {table.shape[1] for table in self.tables.values()} <= {1, self.width}:
+            return False
+        shapes = self.shapes()
+        for op in self.encoder:
+            widths = {shapes[name][1] for name in op.inputs if name in shapes}
+            if op.kind not in ("Gather", "Mul", "Add", "ReduceSum"):
+                return False
+            # A product of two rows is not linear, nor is a number added to every column.
+            if (op.kind == "Mul" and 1 not in widths) or (op.kind == "Add" and len(widths) > 1):
+                return False
+        return True
+
+    @property
+    def takes_any_length(self) -> bool:
+        """Whether a shorter history can be run without padding.
+
+        It can if no constant has one row per history position and no sum includes padding.
+        """
+        if counts_padding(self.encoder):
+            return False
+        try:
+            self.replace(history_length=self.history_length + 1)
+        except ModelError:
+            return False
+        return True
+
+    def shapes(self) -> dict[str, Shape]:
+        """Shapes of all values of the encoder, by name."""
+        return infer_shapes(
+            self.encoder,
+            {name: table.shape for name, table in self.tables.items()},
+            {name: (c.shape[0], c.shape[1]) for name, c in self.constants.items()},
+            self.history_length,
+            self.width,
+        )
+
+    def replace(self, **changes: Any) -> DeviceModel:
+        """Return a copy with some fields changed; it is checked again."""
+        return dataclasses.replace(self, **changes)
+
+    def with_codec(self, codec: Codec, tables: Iterable[str] | None = None) -> DeviceModel:
+        """Return a copy whose named tables (all by default) are encoded with a codec."""
+        chosen = set(self.tables if tables is None else tables)
+        written = dict(self.tables)
+        for name, table in self.tables.items():
+            if name in chosen:
+                written[name] = Table.encode(table.decode(), table.codec.holding(codec))
+                table.release()
+        return self.replace(tables=written)
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> DeviceModel:
+        """Keep the given rows of the catalogue, in the given order.
+
+        Raises:
+            ModelError: a row is outside the catalogue or given twice.
+        """
+        rows = np.asarray(rows)
+        if rows.dtype.kind not in "iu" or rows.ndim != 1:
+            raise ModelError(f"take: expected integer rows, got {rows.dtype}{list(rows.shape)}")
+        inside = not rows.size or (rows.min() >= 0 and rows.max() < len(self.items))
+        if not inside or len(np.unique(rows)) < len(rows):
+            raise ModelError(f"take: expected distinct rows from 0 to {len(self.items) - 1}")
+        new_row = np.full(len(self.items), -1, np.int32)
+        new_row[rows] = np.arange(len(rows), dtype=np.int32)
+        popular = new_row[self.popular]
+        return self.replace(
+            items=self.items.take(rows),
+            tables={n: t.take(np.asarray(rows)) for n, t in self.tables.items()},
+            popular=popular[popular >= 0],
+        )

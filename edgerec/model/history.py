@@ -1,0 +1,72 @@
+"""Histories as a model reads them: padded rows, and the weight of each past item."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.model.device_model import DeviceModel
+from edgerec.model.integers import F32
+
+__all__ = ["history_weights", "pad_histories", "pad_history", "without_padding"]
+
+#: Numbers, numpy arrays or torch tensors.
+Numbers = TypeVar("Numbers")
+
+
+def history_weights(age: Numbers, count: Any, normalization: float, recency: float) -> Numbers:
+    r"""The weight of a past item, n^-p · j^-r.
+
+    Args:
+        age: j; the most recent past item has age 1, the one before it age 2, and so on.
+        count: n, the number of past items; of the same kind as ``age``, or a number.
+        normalization: p; 0 sums past items, 0.5 is LightGCN's 1/√n, 1 takes their mean.
+        recency: r; 0 weighs all past items alike.
+    """
+    weights: Numbers = count**-normalization * age**-recency  # type: ignore[operator]  # numbers of any kind
+    return weights
+
+
+def pad_history(
+    rows: NDArray[np.integer[Any]],
+    history_length: int,
+    normalization: float,
+    weights: F32 | None = None,
+    *,
+    recency: float = 0.0,
+) -> tuple[NDArray[np.int32], F32]:
+    """Pad one history to int32[H] rows and float32[H] weights, keeping the most recent H rows.
+
+    Each past item's weight is ``history_weights`` times its entry in ``weights`` (1 by default).
+    """
+    rows = np.asarray(rows, np.int32)[-history_length:]
+    history = np.full(history_length, -1, np.int32)
+    padded = np.zeros(history_length, np.float32)
+    n = len(rows)
+    if n:
+        history[:n] = rows
+        padded[:n] = history_weights(np.arange(n, 0, -1, np.float32), n, normalization, recency)
+        if weights is not None:
+            padded[:n] *= np.asarray(weights, np.float32)[-n:]
+    return history, padded
+
+
+def pad_histories(
+    histories: Sequence[NDArray[np.int32]], model: DeviceModel
+) -> tuple[NDArray[np.int32], F32]:
+    """Pad histories to int32[B, H'] and float32[B, H'], H' ≤ H being the longest among them."""
+    longest = max(1, min(model.history_length, max((len(h) for h in histories), default=1)))
+    norm, recency = model.normalization, model.recency
+    padded = [pad_history(rows, longest, norm, recency=recency) for rows in histories]
+    return np.stack([h for h, _ in padded]), np.stack([w for _, w in padded])
+
+
+def without_padding(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
+    """Drop the padding of one history, leaving int32[h] and float32[h] with h at least 1."""
+    real = np.flatnonzero(weights > 0)
+    if not len(real):
+        real = np.zeros(1, np.int64)
+    return history[real], weights[real]

@@ -1,0 +1,173 @@
+"""Items: the catalogue, with item ids in row order and their titles."""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.errors import ModelError
+
+__all__ = ["Items", "Strings"]
+
+#: A look-up first bisects every so-many-th id, kept in a Python list.
+_STRIDE = 256
+
+
+class Strings(Sequence[str]):
+    """A list of strings stored as two arrays, so that a million of them can be memory-mapped.
+
+    Args:
+        offsets: uint32[n + 1]; string ``i`` is ``utf8[offsets[i]:offsets[i + 1]]``.
+        utf8: uint8[...]; all strings, one after another, in UTF-8.
+
+    Raises:
+        ModelError: the offsets do not lie inside ``utf8`` in ascending order.
+    """
+
+    def __init__(self, offsets: NDArray[np.uint32], utf8: NDArray[np.uint8]) -> None:
+        if offsets.ndim != 1 or len(offsets) == 0 or int(offsets[-1]) != len(utf8):
+            raise ModelError("strings: offsets do not cover the text; the file is damaged")
+        if int(offsets[0]) != 0 or np.any(offsets[1:] < offsets[:-1]):
+            raise ModelError("strings: offsets are not ascending; the file is damaged")
+        self.offsets = offsets
+        self.utf8 = utf8
+        # Looking up a history bisects thousands of strings, and memoryviews are indexed several
+        # times faster than arrays.
+        self._starts = np.ascontiguousarray(offsets, np.uint32).data
+        self._text = np.ascontiguousarray(utf8, np.uint8).data
+
+    @classmethod
+    def of(cls, strings: Iterable[str]) -> Strings:
+        """Pack an iterable of strings."""
+        encoded = [string.encode("utf-8") for string in strings]
+        offsets = np.zeros(len(encoded) + 1, np.uint32)
+        np.cumsum([len(e) for e in encoded], out=offsets[1:])
+        return cls(offsets, np.frombuffer(b"".join(encoded), np.uint8))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        i = int(index)
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"index {i} is out of range for {len(self)} strings")
+        return self.raw(i % len(self)).decode("utf-8", "replace")
+
+    def raw(self, i: int) -> bytes:
+        """The UTF-8 bytes of string ``i``."""
+        return self._text[self._starts[i] : self._starts[i + 1]].tobytes()
+
+    def __iter__(self) -> Iterator[str]:
+        text = self.utf8.tobytes()
+        for start, stop in zip(self.offsets[:-1].tolist(), self.offsets[1:].tolist(), strict=True):
+            yield text[start:stop].decode("utf-8", "replace")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Strings):
+            return NotImplemented
+        return np.array_equal(self.offsets, other.offsets) and np.array_equal(self.utf8, other.utf8)
+
+    def __hash__(self) -> int:
+        return hash((len(self), self.utf8[:64].tobytes()))
+
+    @property
+    def nbytes(self) -> int:
+        """The size of both arrays in bytes."""
+        return self.offsets.nbytes + self.utf8.nbytes
+
+
+@dataclass(frozen=True)
+class Items:
+    """Item ids in row order, with optional titles.
+
+    Ids are text. Row ``r`` of every table belongs to ``ids[r]``.
+
+    Args:
+        ids: unique ids.
+        titles: one readable title per id.
+        order: uint32[n], the rows in ascending order of their ids' UTF-8 bytes; none if the rows
+            are in that order already. With it, a device looks ids up by bisection, without a
+            dictionary of a million strings.
+
+    Raises:
+        ModelError: there are no items, an id occurs twice, or the parts differ in length.
+    """
+
+    ids: Strings
+    titles: Strings | None = None
+    order: NDArray[np.uint32] | None = None
+
+    @classmethod
+    def of(cls, ids: Iterable[object], titles: Iterable[str] | None = None) -> Items:
+        """Make a catalogue from Python values, converting ids to text."""
+        keys = [str(i).encode("utf-8") for i in ids]
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        for a, b in itertools.pairwise(order):
+            if keys[a] == keys[b]:
+                raise ModelError(f"items: id {keys[a].decode()!r} occurs twice; ids must be unique")
+        return cls(
+            Strings.of(key.decode("utf-8") for key in keys),
+            None if titles is None else Strings.of(titles),
+            None if order == list(range(len(keys))) else np.array(order, np.uint32),
+        )
+
+    def __post_init__(self) -> None:
+        if len(self.ids) == 0:
+            raise ModelError("items: the catalogue is empty; at least one item is needed")
+        for name, part in (("titles", self.titles), ("order", self.order)):
+            if part is not None and len(part) != len(self.ids):
+                raise ModelError(f"items: {len(self.ids)} ids but {name} has {len(part)}")
+        if self.order is not None and int(self.order.max()) >= len(self.ids):
+            raise ModelError("items: order has a row outside the catalogue")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @functools.cached_property
+    def rows(self) -> Mapping[str, int]:
+        """The row of each id, for work on the whole catalogue; ``find`` looks up a single one."""
+        return {item: row for row, item in enumerate(self.ids)}
+
+    def find(self, item: object) -> int | None:
+        """The row of an id, or none if the catalogue does not have it."""
+        key = str(item).encode("utf-8", "surrogatepass")  # no id has a lone surrogate
+        order, raw = self._order, self.ids.raw
+        get = raw if order is None else lambda place: raw(order[place])
+        start = max(0, bisect.bisect_right(self._signposts, key) - 1) * _STRIDE
+        stretch = range(start, min(start + _STRIDE, len(self)))
+        place = start + bisect.bisect_left(stretch, key, key=get)
+        if place == len(self) or get(place) != key:
+            return None
+        return place if order is None else order[place]
+
+    @functools.cached_property
+    def _signposts(self) -> list[bytes]:
+        """Every ``_STRIDE``-th id in sorted order, in a list that is bisected in C."""
+        order = self._order
+        places = range(0, len(self), _STRIDE)
+        return [self.ids.raw(place if order is None else order[place]) for place in places]
+
+    @functools.cached_property
+    def _order(self) -> memoryview | None:
+        # A memoryview is indexed several times faster than an array.
+        return None if self.order is None else np.ascontiguousarray(self.order, np.uint32).data
+
+    def title(self, row: int) -> str:
+        """The title of a row, or its id if the catalogue has no titles."""
+        return str(self.ids[row]) if self.titles is None else str(self.titles[row])
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> Items:
+        """Return the catalogue of the given rows, in the given order."""
+        return Items.of(
+            [self.ids[int(r)] for r in rows],
+            None if self.titles is None else [self.titles[int(r)] for r in rows],
+        )

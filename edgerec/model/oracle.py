@@ -1,0 +1,182 @@
+"""The oracle: the numpy interpreter of a DeviceModel, which every target is tested against.
+
+It decodes each table to float32 once and keeps it, so it is exact and simple rather than small.
+Devices without another runtime run the ``numpy`` target instead.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.errors import ModelError
+from edgerec.model.codecs import F32
+from edgerec.model.device_model import DeviceModel
+from edgerec.model.history import pad_history
+from edgerec.model.ops import MASKED, Op
+
+__all__ = [
+    "Oracle",
+    "normalize",
+    "numpy_rule",
+    "run_encoder",
+    "sigmoid",
+    "top_k",
+]
+
+
+class Oracle:
+    """Runs a DeviceModel on batches of histories, in float32."""
+
+    def __init__(self, model: DeviceModel) -> None:
+        self.model = model
+
+    @functools.cached_property
+    def tables(self) -> Mapping[str, F32]:
+        """Decoded tables, by name."""
+        return {name: table.decode() for name, table in self.model.tables.items()}
+
+    @functools.cached_property
+    def candidates(self) -> F32:
+        """The rows that are scored, float32[n, d]; a cosine head sees them at unit length."""
+        table = self.tables[self.model.head.table]
+        return normalize(table) if self.model.head.kind == "cosine" else table
+
+    def pad(
+        self, rows: NDArray[np.integer[Any]], weights: F32 | None = None
+    ) -> tuple[NDArray[np.int32], F32]:
+        """Pad one history the way the model reads it: rows int32[H] and weights float32[H]."""
+        model = self.model
+        norm, recency = model.normalization, model.recency
+        return pad_history(rows, model.history_length, norm, weights, recency=recency)
+
+    def encode(
+        self, history: NDArray[np.int32], weights: F32, user_vector: F32 | None = None
+    ) -> F32:
+        """User vectors float32[B, d] of histories int32[B, H] with weights float32[B, H]."""
+        return run_encoder(
+            self.model, history, weights, lambda t, rows: self.tables[t][rows], user_vector
+        )
+
+    def logits(self, user: F32) -> F32:
+        """Scores float32[B, n] of all items for user vectors float32[B, d].
+
+        They determine the ranking; ``finish`` turns them into the scores that a user sees.
+        """
+        return self.score_rows(user, self.candidates)
+
+    def score_rows(self, user: F32, candidates: F32) -> F32:
+        """Scores float32[B, m] of some rows of ``candidates``, float32[m, d]."""
+        if self.model.head.kind == "cosine":
+            user = normalize(user)
+        return user @ candidates.T
+
+    def finish(self, logits: F32) -> F32:
+        """Apply the head's last step: a sigmoid head turns logits into probabilities."""
+        return sigmoid(logits) if self.model.head.kind == "sigmoid" else logits
+
+    def recommend(
+        self, history: NDArray[np.int32], weights: F32, k: int
+    ) -> tuple[NDArray[np.int32], F32]:
+        """Return the best k of all items for one history, seen items included: (ids, scores)."""
+        rows, logits = top_k(self.logits(self.encode(history[None], weights[None]))[0], k)
+        return rows, self.finish(logits)
+
+
+def run_encoder(
+    model: DeviceModel,
+    history: NDArray[np.int32],
+    weights: F32,
+    gather: Callable[[str, NDArray[np.int32]], F32],
+    user_vector: F32 | None = None,
+) -> F32:
+    """User vectors float32[..., d] of histories int32[..., H].
+
+    Args:
+        model: whose encoder to run.
+        history: rows, -1 for padding.
+        weights: float32[..., H].
+        gather: reads rows of a table, ``gather(table, rows)``; the caller decides whether tables
+            are decoded beforehand or row by row.
+        user_vector: float32[..., d], where the model reads one.
+
+    Raises:
+        ModelError: the model reads a user vector and none is given.
+    """
+    if model.needs_user_vector and user_vector is None:
+        raise ModelError("this model reads a user_vector; pass one")
+    values: dict[str, F32] = {
+        **model.constants,
+        "weights": weights[..., None],
+        "mask": np.where(weights > 0, 0, MASKED).astype(np.float32)[..., None],
+    }
+    if user_vector is not None:
+        values["user_vector"] = user_vector[..., None, :]
+    for op in model.encoder:
+        if op.kind == "Gather":
+            values[op.output] = gather(op.inputs[0], np.maximum(history, 0))
+        else:
+            values[op.output] = numpy_rule(op, [values[name] for name in op.inputs])
+    return np.ascontiguousarray(values["user"][..., 0, :], np.float32)
+
+
+def top_k(scores: F32, k: int) -> tuple[NDArray[np.int32], F32]:
+    """Return the k highest of float32[n], highest first; of equal scores, the lower row first."""
+    k = min(k, len(scores))
+    # The k-th highest of the maxima of disjoint groups is at most the k-th highest score, so
+    # every row of the answer, and few others, reach it.
+    groups = max(len(scores) // 64, min(4 * k, len(scores)))
+    whole = len(scores) // groups * groups
+    highest = scores[:whole].reshape(-1, groups).max(axis=0)
+    bound = np.partition(highest, len(highest) - k)[len(highest) - k]
+    rows = np.flatnonzero(scores >= bound)
+    rows = rows[np.lexsort((rows, -scores[rows]))][:k].astype(np.int32)
+    return rows, scores[rows]
+
+
+def numpy_rule(op: Op, x: list[F32]) -> F32:
+    """Apply one op to values whose last two axes are (history, width)."""
+    match op.kind:
+        case "ReduceSum":
+            return x[0].sum(axis=-2, keepdims=True)
+        case "Mul":
+            return x[0] * x[1]
+        case "Add":
+            return x[0] + x[1]
+        case "MatMul":
+            return x[0] @ x[1]
+        case "Gemm":
+            return x[0] @ x[1] + x[2]
+        case "Relu":
+            return np.maximum(x[0], 0)
+        case "LeakyRelu":
+            return np.where(x[0] >= 0, x[0], np.float32(op.alpha) * x[0])
+        case "Sigmoid":
+            return sigmoid(x[0])
+        case "Tanh":
+            return np.tanh(x[0])
+        case "Softmax":
+            exp = np.exp(x[0] - x[0].max(axis=-2, keepdims=True))
+            return exp / exp.sum(axis=-2, keepdims=True)
+        case "Concat":
+            # A constant has no batch axis, so give it one.
+            batch = np.broadcast_shapes(*(a.shape[:-1] for a in x))
+            return np.concatenate([np.broadcast_to(a, (*batch, a.shape[-1])) for a in x], axis=-1)
+        case "LpNormalization":
+            return normalize(x[0])
+    raise ModelError(f"encoder: no numpy rule for op {op.kind!r}")
+
+
+def normalize(x: F32) -> F32:
+    """Scale the last axis to unit length; zeros stay zeros."""
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), np.float32(1e-12))
+
+
+def sigmoid(x: F32) -> F32:
+    """1 / (1 + exp(-x)), exact to the last digits of float32 even where the result is tiny."""
+    small = np.exp(-np.abs(x))
+    return np.asarray(np.where(x < 0, small, 1) / (1 + small), np.float32)

@@ -1,0 +1,1 @@
+"""Training with message passing on the full graph, in torch."""

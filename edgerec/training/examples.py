@@ -1,0 +1,114 @@
+"""Training examples of a DeviceModel: batches of histories, in two forms.
+
+A ``Batch`` leaves one item out of each history, for encoders of any kind. ``Lists`` are whole
+histories, for encoders that only add up rows: there, every item can be left out in turn at no
+extra cost.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgerec.data.dataset import Dataset
+from edgerec.data.matching import known_histories
+from edgerec.model.device_model import DeviceModel
+from edgerec.model.history import history_weights, pad_histories
+
+__all__ = ["Batch", "Lists", "batches", "lists"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Training examples, each a history and the item that was left out of it.
+
+    Args:
+        history: int64[B, H'], -1 for padding.
+        weights: float[B, H'].
+        target: int64[B].
+    """
+
+    history: Tensor
+    weights: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Whole histories, one after the other, each with the oldest item first.
+
+    Args:
+        items: int64[edges], rows of the model.
+        counts: int64[B], the number of items of each user.
+        recency: ρ; the j-th most recent of a user's items weighs j^-ρ as a past item and
+            j^(-ρ/3) as one to recommend.
+        own: float[B, d], the users' own vectors; none in a model of histories alone.
+    """
+
+    items: Tensor
+    counts: Tensor
+    recency: float = 0.0
+    own: Tensor | None = None
+
+    @functools.cached_property
+    def owner(self) -> Tensor:
+        """int64[edges], the position in the batch of each item's user."""
+        return torch.repeat_interleave(self.counts)
+
+    @functools.cached_property
+    def age(self) -> Tensor:
+        """float[edges], the age j of each item; a user's most recent one has age 1."""
+        return (self.counts.cumsum(0)[self.owner] - torch.arange(len(self.items))).float()
+
+    @functools.cached_property
+    def weights(self) -> Tensor:
+        """float[edges], the weight j^-ρ of each item as a past item, not normalized by n."""
+        return history_weights(self.age, 1.0, 0.0, self.recency)
+
+
+def batches(
+    model: DeviceModel, dataset: Dataset, *, size: int = 256, seed: int = 0
+) -> Iterator[Batch]:
+    """Go once through the users in random order, leaving one item of each out as the target.
+
+    Users with fewer than two items that the model knows are skipped, because nothing would be
+    left of their history.
+    """
+    rng = np.random.default_rng(seed)
+    known = known_histories(model, dataset)
+    order = rng.permutation([u for u, rows in enumerate(known) if len(rows) > 1])
+    for start in range(0, len(order), size):
+        left, targets = [], []
+        for user in order[start : start + size]:
+            rows = known[user]
+            place = int(rng.integers(len(rows)))
+            left.append(np.delete(rows, place))
+            targets.append(int(rows[place]))
+        history, weights = pad_histories(left, model)
+        yield Batch(
+            torch.from_numpy(history.astype(np.int64)),
+            torch.from_numpy(weights),
+            torch.tensor(targets),
+        )
+
+
+def lists(model: DeviceModel, dataset: Dataset, *, size: int = 400, seed: int = 0) -> list[Lists]:
+    """Split the users of ``batches`` at random into near-equal batches of whole histories."""
+    rng = np.random.default_rng(seed)
+    known = [rows for rows in known_histories(model, dataset) if len(rows) > 1]
+    if not known:
+        return []
+    parts = np.array_split(rng.permutation(len(known)), -(-len(known) // size))
+    return [
+        Lists(
+            torch.from_numpy(np.concatenate([known[u] for u in part]).astype(np.int64)),
+            torch.tensor([len(known[u]) for u in part]),
+            model.recency,
+        )
+        for part in parts
+    ]

@@ -1,0 +1,144 @@
+r"""HistoryGCN: LightGCN adapted to histories, the default family.
+
+One round of LightGCN's propagation from items to users and back smooths each item's vector over the
+items that share its users. Degrees enter with exponents milder than ½. How much an item says about
+a user (w) and how readily it is recommended (q) are learned:
+
+    x_i = normalize(c e_i + Σ_{u ∈ N(i)} Σ_{j ∈ N(u)} e_j / (|N(u)|^2a (|N(i)| |N(j)|)^b))
+    u = Σ_{i ∈ N(u)} w_i x_i,    w_i = exp(ω_i), started at |N(i)|^-½
+    score(u, i) = u · q_i x_i,   q_i = exp(θ_i), started at |N(i)|^γ
+
+There are no user vectors at all. Past and candidate rows are multiples of the same vector, so one
+table serves both (``tied``); two tables are slightly better and cost twice the bytes. The
+propagation is LightGCN's (He et al., SIGIR 2020), and the free weights are in the spirit of
+UltraGCN (Mao et al., CIKM 2021).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch_geometric.nn import LGConv
+
+from edgerec.model.ops import Op
+from edgerec.training.families.base import GNN, Lowered, Tables, array, degree_of
+from edgerec.training.graph import Graph
+
+__all__ = ["HistoryGCN"]
+
+#: a, b and c, the weight of an item's own vector, as above. Chosen on a validation split.
+_USER_EXPONENT, _ITEM_EXPONENT, _OWN = 0.4, 0.4, 0.1
+
+#: With this exponent, the rows of a history of a few items sum to a length of about one.
+_START_EXPONENT = -0.5
+
+
+class HistoryGCN(GNN):
+    """HistoryGCN with one table or two.
+
+    Args:
+        n_users: number of users.
+        n_items: number of items.
+        dim: d, width of the embeddings.
+        tied: whether past and candidate rows share their vectors.
+    """
+
+    family: ClassVar[str] = "historygcn"
+    normalization: ClassVar[float] = 0.5
+
+    def __init__(self, n_users: int, n_items: int, dim: int = 64, tied: bool = True) -> None:
+        super().__init__()
+        self.n_users, self.n_items, self.dim, self.tied = n_users, n_items, dim, tied
+        self.items = nn.Parameter(torch.randn(n_items, dim) * 0.1)
+        self.users = None
+        self.past_items = None if tied else nn.Parameter(self.items.detach().clone())
+        self.past_weight = nn.Parameter(torch.zeros(n_items))
+        self.candidate_weight = nn.Parameter(torch.zeros(n_items))
+        self.conv = LGConv(normalize=False)
+
+    def start(self, vectors: Tensor, graph: Graph, popularity: float) -> None:
+        """Start from given item vectors, and with weights computed from degrees."""
+        with torch.no_grad():
+            unit = F.normalize(vectors, dim=1)
+            self.items.copy_(unit)
+            if self.past_items is not None:
+                self.past_items.copy_(unit)
+            log = graph.item_degree.log()
+            self.past_weight.copy_(_START_EXPONENT * log)
+            self.candidate_weight.copy_(popularity * (log - log.mean()))
+
+    def tilt(self, graph: Graph, exponent: float) -> None:
+        """Scale candidate rows by degree^exponent; past rows do not change."""
+        with torch.no_grad():
+            log = graph.item_degree.log()
+            self.candidate_weight.add_(exponent * (log - log.mean()))
+
+    def forward(self, edge_index: Tensor | Graph) -> tuple[Tensor, Tensor]:
+        """User vectors and weighted item vectors of the whole graph."""
+        past, candidates = self._weighted(edge_index)
+        size = self.n_users + self.n_items
+        if isinstance(edge_index, Graph):
+            return edge_index.pool(past, self.normalization), candidates
+        _, target = edge_index
+        scale = torch.bincount(target, minlength=size).clamp(min=1).float() ** -0.5
+        state = torch.cat([past.new_zeros(self.n_users, self.dim), past])
+        users: Tensor = self.conv(state, edge_index, scale[target])[: self.n_users]
+        return users, candidates
+
+    def tables(self, graph: Graph) -> Tables:
+        """Weighted past rows and candidate rows."""
+        past, candidates = self._weighted(graph)
+        return Tables([past], candidates)
+
+    def readout(self, candidates: Tensor, degree: Tensor) -> Tensor:
+        """Return the rows unchanged, because their lengths were learned."""
+        return candidates
+
+    def user(self, pooled: list[Tensor], own: Tensor | None = None) -> Tensor:
+        """Sum of the pooled history."""
+        return pooled[0]
+
+    def lower(self, graph: Graph) -> Lowered:
+        """One table and a number per item, or two tables."""
+        past, candidates = self._weighted(graph)
+        rows = [Op("Gather", ("items" if self.tied else "past", "history"), "rows")]
+        if self.tied:
+            ratio = (self.past_weight - self.candidate_weight).exp()[:, None]
+            tables = {"items": array(candidates), "past_scale": array(ratio)}
+            rows += [
+                Op("Gather", ("past_scale", "history"), "row_scale"),
+                Op("Mul", ("row_scale", "weights"), "scale"),
+                Op("Mul", ("rows", "scale"), "weighted"),
+            ]
+        else:
+            tables = {"past": array(past), "items": array(candidates)}
+            rows.append(Op("Mul", ("rows", "weights"), "weighted"))
+        return Lowered(tables, {}, (*rows, Op("ReduceSum", ("weighted",), "user")))
+
+    def _weighted(self, edge_index: Tensor | Graph) -> tuple[Tensor, Tensor]:
+        candidates = self._smooth(self.vectors(), edge_index)
+        past = candidates
+        if self.past_items is not None:
+            past = self._smooth(self.past_items, edge_index)
+        return (
+            past * self.past_weight.exp()[:, None],
+            candidates * self.candidate_weight.exp()[:, None],
+        )
+
+    def _smooth(self, items: Tensor, edge_index: Tensor | Graph) -> Tensor:
+        """Propagate items to users and back, add their own vectors, and normalize."""
+        by_item = degree_of(edge_index, self.n_users, self.n_items)[:, None] ** -_ITEM_EXPONENT
+        if isinstance(edge_index, Graph):
+            back = edge_index.back_and_forth(items * by_item, _USER_EXPONENT) * by_item
+        else:
+            degree = torch.bincount(edge_index[1], minlength=self.n_users + self.n_items)
+            scale = degree.clamp(min=1).float() ** -_USER_EXPONENT
+            state = torch.cat([items.new_zeros(self.n_users, self.dim), items * by_item])
+            source, target = edge_index
+            users = self.conv(state, edge_index, scale[target])
+            users = torch.cat([users[: self.n_users], items.new_zeros(self.n_items, self.dim)])
+            back = self.conv(users, edge_index, scale[source])[self.n_users :] * by_item
+        return F.normalize(_OWN * items + back, dim=1)

@@ -1,0 +1,188 @@
+r"""Ranking losses of a DeviceModel in torch.
+
+With û = u / |u|, q_j a candidate row over the median length of all and τ a temperature,
+``ranking_loss`` is the softmax cross-entropy of one left-out item over the whole catalogue.
+
+``list_loss`` is for encoders that only add up past rows p_i. There, the user without item i is
+u - p_i, so one pass over a history trains on each of its items:
+
+    L_rank = mean over (u, i) of softplus(logsumexp_j(û · q_j / τ) - (û\i) · q_i / τ)
+
+over sampled items j that the user does not have (a sampled softmax: Wu et al., TOIS 2024).
+
+``soft_loss`` preserves the ranking of a teacher, by the same scores at a temperature T of its own:
+
+    L_soft = H(softmax_j(û · q_j / T of the teacher), softmax_j(û · q_j / T))
+
+(Hinton, Vinyals & Dean, 2015; Tang & Wang, "Ranking Distillation", KDD 2018).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from edgerec.model.device_model import DeviceModel
+from edgerec.training.examples import Batch, Lists
+from edgerec.training.graph import bag
+from edgerec.training.torch_model import TorchModel
+
+__all__ = [
+    "NEVER",
+    "Rows",
+    "example_scores",
+    "list_loss",
+    "ranking_loss",
+    "raw_scores",
+    "rows_of",
+    "sampled_softmax",
+    "scale_of",
+    "scores_of",
+    "seen_among",
+    "shares_of",
+    "soft_loss",
+]
+
+#: Which share of ρ applies to items to recommend: popularity drifts more slowly than the interest
+#: of a single user. Chosen on a validation split in order of time.
+_TARGETS = 1 / 3
+
+#: Stands for minus infinity where a softmax must stay differentiable.
+NEVER = -1e4
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows that an encoder which only adds up rows amounts to.
+
+    Args:
+        past: float[n, d], what each item adds to a user vector.
+        candidates: float[n, d], rows to score, of median length 1.
+    """
+
+    past: Tensor
+    candidates: Tensor
+
+
+def scale_of(model: DeviceModel) -> float:
+    """Median length of the candidate rows; dividing scores by it puts all models on one scale."""
+    norms = np.linalg.norm(model.tables[model.head.table].decode(), axis=1)
+    return max(float(np.median(norms[norms > 0], axis=0)) if (norms > 0).any() else 1.0, 1e-12)
+
+
+def rows_of(model: TorchModel, scale: float) -> Rows:
+    """Past and candidate rows of a linear model (``DeviceModel.is_linear``)."""
+    each = torch.arange(len(model.model.items))[:, None]
+    candidates = model.table(model.model.head.table)
+    cosine = model.model.head.kind == "cosine"
+    candidates = F.normalize(candidates, dim=1) if cosine else candidates / scale
+    return Rows(model(each, torch.ones(each.shape)), candidates)
+
+
+def scores_of(rows: Rows, users: Lists, sample: Tensor) -> tuple[Tensor, Tensor]:
+    """User vectors float[B, d], and scores float[B, |S|] of sampled items; seen ones NEVER."""
+    user, scores = raw_scores(rows, users, sample)
+    return user, scores.masked_fill_(seen_among(users, sample, len(rows.candidates)), NEVER)
+
+
+def raw_scores(rows: Rows, users: Lists, sample: Tensor) -> tuple[Tensor, Tensor]:
+    """Like ``scores_of``, with the scores of seen items unchanged."""
+    user = bag(rows.past, users.items, F.pad(users.counts.cumsum(0), (1, 0)), users.weights)
+    user = user if users.own is None else user + users.own
+    return user, F.normalize(user, dim=1) @ F.embedding(sample, rows.candidates).T
+
+
+def seen_among(users: Lists, sample: Tensor, n_items: int) -> Tensor:
+    """bool[B, |S|], whether each user has each sampled item."""
+    seen = torch.zeros(len(users.counts), n_items, dtype=torch.bool)
+    seen[users.owner, users.items] = True
+    return seen[:, sample]
+
+
+def list_loss(
+    rows: Rows,
+    users: Lists,
+    user: Tensor,
+    scores: Tensor,
+    temperature: float = 0.15,
+    user_weight: float = 0.2,
+    gce: float = 0.0,
+) -> Tensor:
+    """L_rank, leaving each item of each user out in turn; ``scores`` are those of ``scores_of``."""
+    owner, weights = users.owner, users.weights
+    # F.embedding, not indexing: on CPU its backward is many times faster.
+    left = F.embedding(owner, user) - weights[:, None] * F.embedding(users.items, rows.past)
+    positive = (F.normalize(left, dim=1) * F.embedding(users.items, rows.candidates)).sum(1)
+    shares = shares_of(users, user_weight)
+    return sampled_softmax(scores, positive, owner, shares, len(rows.candidates), temperature, gce)
+
+
+def shares_of(users: Lists, user_weight: float) -> Tensor:
+    """float[edges], each item's share as one to recommend; a user's c items add up to c^(1 - g)."""
+    owner, counts = users.owner, users.age ** (-_TARGETS * users.recency)
+    total = torch.zeros(len(users.counts)).index_add(0, owner, counts)
+    return counts * (users.counts.float() ** (1 - user_weight) / total)[owner]
+
+
+def sampled_softmax(
+    scores: Tensor,
+    positive: Tensor,
+    owner: Tensor,
+    shares: Tensor,
+    n_items: int,
+    temperature: float,
+    gce: float = 0.0,
+) -> Tensor:
+    """Weighted mean of the losses l = softplus(log(n / |S| Σ_j exp(s_j / τ)) - s / τ) of positives.
+
+    Args:
+        scores: float[B, |S|], s_j of sampled items, NEVER for those that a user has.
+        positive: float[P], s of the positives.
+        owner: int64[P], the user of each positive.
+        shares: float[P], the weight of each positive.
+        n_items: n, the size of the catalogue.
+        temperature: τ.
+        gce: q of the generalized cross entropy (1 - exp(-q l)) / q (Zhang & Sabuncu, NeurIPS
+            2018), which gives less weight to items that are out of reach; 0 is l itself.
+    """
+    rest = torch.logsumexp(scores / temperature, 1) + math.log(n_items / scores.shape[1])
+    loss = F.softplus(rest[owner] - positive / temperature)
+    if gce:
+        loss = -torch.expm1(-gce * loss) / gce
+    return (loss * (shares / shares.sum())).sum()
+
+
+def soft_loss(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
+    """L_soft of scores float[B, |S|], less its minimum, which is the teacher's own entropy."""
+    target = (teacher / temperature).log_softmax(1)
+    found = (student / temperature).log_softmax(1)
+    return F.kl_div(found, target, reduction="batchmean", log_target=True)
+
+
+def ranking_loss(model: TorchModel, batch: Batch, scale: float, temperature: float = 0.1) -> Tensor:
+    """Full softmax cross-entropy of the left-out items, over the whole catalogue.
+
+    User vectors are scaled to unit length and rows by ``scale``, so that a temperature
+    means the same for every model.
+    """
+    logits = example_scores(model, batch, scale) / temperature
+    return F.cross_entropy(logits, batch.target)
+
+
+def example_scores(model: TorchModel, batch: Batch, scale: float) -> Tensor:
+    """Scores float[B, n] of unit user vectors divided by ``scale``; seen items have -inf."""
+    user = F.normalize(model(batch.history, batch.weights), dim=-1)
+    scores = model.logits(user) / scale
+    seen = torch.zeros_like(scores, dtype=torch.bool)
+    seen.scatter_(1, batch.history.clamp(min=0), batch.weights > 0)
+    # Padding reads row 0, so only items with a weight count as seen.
+    padded = (batch.weights == 0) & (batch.history <= 0)
+    row_zero = ((batch.history == 0) & ~padded).any(1)
+    seen[:, 0] = row_zero
+    seen.scatter_(1, batch.target[:, None], False)
+    return scores.masked_fill(seen, float("-inf"))

@@ -1,0 +1,99 @@
+"""TrainOptions: every option of training, with its range and its help."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgerec.errors import OptionError
+from edgerec.training.families import FAMILIES
+
+__all__ = ["TrainOptions"]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The options of training.
+
+    Raises:
+        OptionError: a value is out of range; the message names the option.
+    """
+
+    model: str = field(default="historygcn", metadata={"help": "GNN family"})
+    dim: int = field(default=64, metadata={"help": "width of the item vectors"})
+    layers: int | None = field(default=None, metadata={"help": "rounds of message passing"})
+    tied: bool | None = field(
+        default=None, metadata={"help": "historygcn: share one table for past and candidate rows"}
+    )
+    user_embedding: bool | None = field(
+        default=None,
+        metadata={"help": "lightgcn: train a vector per user, in addition to the history"},
+    )
+    features: str | None = field(
+        default=None, metadata={"help": "titles: item vectors also learn from the words of titles"}
+    )
+    epochs: int = field(default=8, metadata={"help": "number of passes over the users"})
+    learning_rate: float = field(default=0.01, metadata={"help": "the largest step size of Adam"})
+    batch: int | None = field(
+        default=None,
+        metadata={"help": "users per step; by default a 75th of them, between 32 and 400"},
+    )
+    negatives: int = field(default=16384, metadata={"help": "items sampled per step, at most all"})
+    temperature: float = field(default=0.15, metadata={"help": "τ of the softmax"})
+    popularity: float = field(
+        default=0.1, metadata={"help": "γ; candidate rows have the length degree^γ"}
+    )
+    tilt: float = field(
+        default=0.0, metadata={"help": "β; after training, candidate rows are scaled by degree^β"}
+    )
+    user_weight: float = field(
+        default=0.2, metadata={"help": "g, how much weight long histories lose"}
+    )
+    gce: float = field(
+        default=0.1, metadata={"help": "q of the generalized cross entropy; 0 is the plain one"}
+    )
+    distill: float | None = field(
+        default=None, metadata={"help": "weight of a teacher's ranking; 5 if there is a teacher"}
+    )
+    recency: float = field(
+        default=0.0,
+        metadata={"help": "ρ; the j-th most recent item weighs j^-ρ, 0 weighs all alike"},
+    )
+    history_length: int = field(
+        default=200, metadata={"help": "H, the maximum number of past items that a device reads"}
+    )
+    seed: int = field(default=0, metadata={"help": "the seed of every random choice"})
+
+    def __post_init__(self) -> None:
+        if self.model not in FAMILIES:
+            raise OptionError(f"model: expected one of {', '.join(FAMILIES)}; got {self.model!r}")
+        if self.features not in (None, "titles"):
+            raise OptionError(f"features: expected titles or none, got {self.features!r}")
+        for name in ("dim", "epochs", "batch", "negatives", "history_length", "layers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"{name}: expected a positive integer, got {value}")
+        for name in ("gce", "distill", "recency"):
+            if not 0 <= (getattr(self, name) or 0) < math.inf:
+                raise OptionError(f"{name}: expected 0 or more, got {getattr(self, name)}")
+        for name in ("popularity", "tilt", "user_weight"):
+            if not math.isfinite(getattr(self, name)):
+                raise OptionError(f"{name}: expected a number, got {getattr(self, name)}")
+        for name in ("learning_rate", "temperature"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise OptionError(f"{name}: expected a positive number, got {getattr(self, name)}")
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the family's constructor.
+
+        Raises:
+            OptionError: the family does not have an option that is set.
+        """
+        given = {name: getattr(self, name) for name in ("layers", "tied", "user_embedding")}
+        given = {name: value for name, value in given.items() if value is not None}
+        taken = inspect.signature(FAMILIES[self.model]).parameters
+        if unknown := sorted(set(given) - set(taken)):
+            raise OptionError(f"{', '.join(unknown)}: {self.model} has no such option")
+        return {"dim": self.dim} | given

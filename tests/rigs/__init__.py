@@ -1,0 +1,1 @@
+"""Rigs that several tests share: an sshd, an adbd, compressors, and answers from a device."""

@@ -1,0 +1,92 @@
+"""Tests specific to onnx: external data, in the bundle and next to an unpacked graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from edgerec.contracts.bundle import Bundle
+from edgerec.exporting.export import export
+from edgerec.model.codecs import Codec, Fp32, Int4, Int8
+from edgerec.testing import example_models
+from edgerec_onnx import OnnxTarget, packed
+from edgerec_onnx.external import relocate
+
+CODECS = [Fp32(), Int8(), Int8(symmetric=False), Int4()]
+
+
+def exported(codec: Codec, path: Path) -> Bundle:
+    return export(example_models(500, 32)["sum"].with_codec(codec, ["items"]), "onnx", path)
+
+
+def one_history() -> dict[str, np.ndarray]:
+    history, weights = np.full(30, -1, np.int32), np.zeros(30, np.float32)
+    history[:2], weights[:2] = [7, 8], [1, 0.5]
+    return {"history": history, "weights": weights}
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=str)
+def test_an_unpacked_graph_is_standard_onnx(codec: Codec, tmp_path: Path) -> None:
+    bundle = exported(codec, tmp_path / "x.edgerec")
+    bundle.unpack(tmp_path / "app")
+    path = tmp_path / "app" / "model.onnx"
+    onnx.checker.check_model(str(path))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    ids, scores = session.run(["ids", "scores"], one_history())
+    expected_ids, expected = OnnxTarget().load(bundle)(*one_history().values())
+    # The artefact omits the padding, and the rows that would be returned because of it.
+    assert (len(ids), len(expected_ids)) == (80, 52)
+    assert np.array_equal(ids[:52], expected_ids)
+    assert np.allclose(scores[:52], expected)
+
+
+def test_unpacking_does_not_overwrite(tmp_path: Path) -> None:
+    with pytest.raises(FileExistsError):
+        exported(Int8(), tmp_path / "x.edgerec").unpack(tmp_path)
+
+
+def test_a_bundle_may_be_renamed_and_linked_to(tmp_path: Path) -> None:
+    bundle = exported(Int8(), tmp_path / "x.edgerec")
+    ids, _ = OnnxTarget().load(bundle)(*one_history().values())
+    folder = tmp_path / "ein Ordner"
+    folder.mkdir()
+    moved = bundle.path.rename(folder / "größer.edgerec")
+    link = tmp_path / "link.edgerec"
+    link.symlink_to(moved)
+    for path in (moved, link):
+        again, _ = OnnxTarget().load(Bundle.open(path))(*one_history().values())
+        assert np.array_equal(ids, again)
+
+
+def test_only_named_files_are_relocated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "PART", 256)
+    graph = exported(Int4(), tmp_path / "x.edgerec").read("model.onnx")
+    moved = onnx.load_from_string(relocate(graph, "a" * 300, {"items.codes": 4096}))
+    before = onnx.load_from_string(graph)
+    lengths = {}
+    for old, new in zip(before.graph.initializer, moved.graph.initializer, strict=True):
+        entries = {e.key: e.value for e in new.external_data}
+        if entries.get("location") == "a" * 300:
+            expected = {e.key: e.value for e in old.external_data} | {"location": "a" * 300}
+            lengths[new.name] = expected["length"]
+            assert entries == expected | {"offset": str(4096 + int(expected["offset"]))}
+            del old.external_data[:], new.external_data[:]
+        assert old == new
+    # The table, and the parts in which it is scanned.
+    assert lengths == {
+        "items.codes": "8064",
+        "items.codes[0:256]": "4096",
+        "items.codes[256:504]": "3968",
+    }
+    del before.graph.initializer[:], moved.graph.initializer[:]
+    assert before == moved
+
+
+@pytest.mark.parametrize("damage", [b"\x3a\xff", b"\x3a", b"\x07", b"\xff" * 12])
+def test_bytes_that_are_not_a_graph(damage: bytes) -> None:
+    with pytest.raises(ValueError, match="not a protocol buffer"):
+        relocate(damage, "x", {})

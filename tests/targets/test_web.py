@@ -1,0 +1,86 @@
+"""onnx bundles return the oracle's lists in onnxruntime-web, the WebAssembly build.
+
+The tests need Node and a folder in which ``npm install onnxruntime-web`` has run. The environment
+variable ONNXRUNTIME_WEB names the folder; .ci/run creates one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgerec.device.scorer import Scorer
+from edgerec.exporting.export import export
+from edgerec.exporting.proof import (
+    MAX_SCORE_ERROR,
+    MIN_OVERLAP,
+    Answers,
+    measure_parity,
+    sample_histories,
+)
+from edgerec.model.codecs import F32, Codec, Fp16, Fp32, Int4, Int8
+from edgerec.testing import example_models
+
+ROOT = Path(__file__).parents[2]
+NODE = shutil.which("node")
+FOLDER = os.environ.get("ONNXRUNTIME_WEB", "")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(NODE is None, reason="node is not installed"),
+    pytest.mark.skipif(
+        not FOLDER, reason="ONNXRUNTIME_WEB does not name a folder with onnxruntime-web"
+    ),
+]
+
+CODECS = [Fp32(), Fp16(), Int8(), Int8(symmetric=False), Int4(), Int4(symmetric=True)]
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=str)
+@pytest.mark.parametrize("name", ["sum", "dense", "attention"])
+def test_lists_match_the_oracle(name: str, codec: Codec, tmp_path: Path) -> None:
+    # More rows than one block of the half-precision scan.
+    model = example_models(5000, 32)[name]
+    model = model.with_codec(codec, [n for n, t in model.tables.items() if t.shape[1] > 1])
+    bundle = export(model, "onnx", tmp_path / "x.edgerec", top_k=20)
+    histories = sample_histories(model, 100, seed=1)
+    ids, popular = model.items.ids, model.popular[10:30].tolist()
+    # Items beyond the model's limit are not recommended either, so popular items are.
+    pasts = [
+        [ids[row] for row in (3, 1, 4)],
+        [i for row, i in enumerate(ids) if row not in popular],
+    ]
+    job = tmp_path / "job.json"
+    rows = [history.tolist() for history in histories]
+    job.write_text(json.dumps({"bundle": str(bundle.path), "histories": rows, "pasts": pasts}))
+    script = ROOT / "tests" / "targets" / "recommend.mjs"
+    module = ROOT / "examples" / "browser" / "edgerec.mjs"
+    done = subprocess.run(
+        [str(NODE), str(script), FOLDER, str(module), str(job)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    runs = iter(found["runs"])
+
+    def runner(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
+        ids, scores = next(runs)
+        return np.array(ids, np.int32), np.array(scores, np.float32)
+
+    parity = measure_parity(runner, Answers(model, histories, 20))
+    assert parity.overlap >= MIN_OVERLAP, parity
+    assert parity.score_error <= MAX_SCORE_ERROR, parity
+    # The browser example's recommendations are those of the Python scorer.
+    for past, items in zip(pasts, found["lists"], strict=True):
+        expected = Scorer(bundle).recommend(past, 10)
+        assert [item["id"] for item in items] == [item.id for item in expected]
+        assert [item["title"] for item in items] == [item.title for item in expected]

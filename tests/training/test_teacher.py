@@ -1,0 +1,126 @@
+"""Training with a teacher: its order is learned, and what does not fit is refused."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import edgerec
+from edgerec.building.quality import evaluate
+from edgerec.data.dataset import Dataset
+from edgerec.errors import OptionError
+from edgerec.model.device_model import DeviceModel
+from edgerec.model.history import pad_history
+from edgerec.model.oracle import Oracle, normalize
+from edgerec.training.examples import Batch, Lists
+from edgerec.training.loop import train
+from edgerec.training.losses import NEVER, sampled_softmax, scale_of
+from edgerec.training.teacher import Teachers
+
+SMALL: dict[str, Any] = {"epochs": 4, "dim": 8, "batch": 32}
+
+
+@pytest.fixture(scope="module")
+def teacher(dataset: Dataset) -> DeviceModel:
+    return train(dataset, dim=32, epochs=8, batch=32).to_device_model()
+
+
+@pytest.mark.parametrize("family", ["historygcn", "lightgcn", "graphsage"])
+def test_a_student_comes_closer_to_its_teacher(
+    family: str, dataset: Dataset, teacher: DeviceModel
+) -> None:
+    goal = evaluate(teacher, dataset)
+    options: dict[str, Any] = SMALL | {"model": family, "epochs": 20}
+    alone = train(dataset, **options).to_device_model()
+    taught = train(dataset, teacher=teacher, distill=5.0, **options).to_device_model()
+    assert taught.table_bytes == alone.table_bytes
+    assert evaluate(taught, dataset).kept(goal)[1] > evaluate(alone, dataset).kept(goal)[1]
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_a_narrow_student_is_better_for_it() -> None:
+    films = edgerec.load("ml-100k").split_random(0.2)
+    wide = train(films, dim=128).to_device_model()
+    alone = train(films, dim=16).to_device_model()
+    taught = train(films, teacher=wide, dim=16).to_device_model()
+    assert evaluate(taught, films).ndcg > evaluate(alone, films).ndcg + 0.001
+
+
+def test_generalized_cross_entropy() -> None:
+    scores, positive = torch.tensor([[0.2, -0.1], [0.4, 0.3]]), torch.tensor([0.5, 0.1, 0.2])
+    owner, counts = torch.tensor([0, 0, 1]), torch.tensor([2.0, 1.0])
+    losses, weights = [], []
+    for place, user in enumerate(owner.tolist()):
+        rest = sum(math.exp(s / 0.5) for s in scores[user].tolist()) * 6 / 2
+        losses.append(math.log(1 + rest / math.exp(positive[place].item() / 0.5)))
+        weights.append(counts[user].item() ** -0.3)
+    for q in (0.0, 0.2):
+        each = [(1 - math.exp(-q * loss)) / q if q else loss for loss in losses]
+        expected = sum(w * loss for w, loss in zip(weights, each, strict=True)) / sum(weights)
+        shares = counts[owner] ** -0.3
+        found = sampled_softmax(scores, positive, owner, shares, 6, 0.5, gce=q)
+        assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_resuming_needs_the_same_teacher(
+    dataset: Dataset, teacher: DeviceModel, tmp_path: Path
+) -> None:
+    def interrupt(done: int, total: int, what: str) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, teacher=teacher, checkpoint=path, progress=interrupt, **SMALL)
+    with pytest.raises(OptionError, match="was written with another teacher; use the same"):
+        train(dataset, checkpoint=path, **SMALL)
+    resumed = train(dataset, teacher=teacher, checkpoint=path, **SMALL)
+    assert torch.equal(resumed.gnn.items, train(dataset, teacher=teacher, **SMALL).gnn.items)
+
+
+def test_what_is_refused(dataset: Dataset, teacher: DeviceModel) -> None:
+    with pytest.raises(OptionError, match="distill: has no effect without a teacher; set both"):
+        train(dataset, distill=1.0, **SMALL)
+    with pytest.raises(OptionError, match="gce: expected 0 or more, got -1"):
+        train(dataset, gce=-1, **SMALL)
+    fewer = teacher.take([0, 1, 2, 3])  # type: ignore[arg-type]  # rows
+    with pytest.raises(OptionError, match=r"teacher: its catalogue \(4 items\) is not that of the"):
+        train(dataset, teacher=fewer, **SMALL)
+
+
+def test_several_teachers_are_averaged(dataset: Dataset, teacher: DeviceModel) -> None:
+    sage = train(dataset, model="graphsage", epochs=2, dim=16, batch=64).to_device_model()
+    users, sample = Lists(torch.tensor([3, 1, 4, 7]), torch.tensor([3, 1])), torch.arange(80)
+    batch = Batch(torch.tensor([[3, 1, 4]]), torch.full((1, 3), 3**-0.5), torch.tensor([9]))
+    found = []
+    for models in ([teacher], [sage], [teacher, sage]):
+        teachers = Teachers(models, dataset.items)
+        lists, examples = teachers.scores(users, sample), teachers.example_scores(batch)
+        assert lists[0, [1, 3, 4]].eq(NEVER).all()
+        # The first user's history is that of the example.
+        unseen = lists[0] > NEVER
+        assert torch.allclose(lists[0][unseen], examples[0][unseen], atol=1e-5)
+        found.append(lists[:, 10:])
+    assert torch.allclose(found[2], (found[0] + found[1]) / 2, atol=1e-6)
+    # GraphSAGE takes a mean: a history of three weighs a third each.
+    oracle = Oracle(sage)
+    history, weights = pad_history(np.array([3, 1, 4]), 9, 1)
+    user = normalize(oracle.encode(history[None], weights[None]))
+    expected = torch.from_numpy(oracle.logits(user)[0, 10:] / scale_of(sage))
+    assert torch.allclose(found[1][0], expected, atol=1e-5)
+
+
+def test_any_teacher_and_more_than_one(dataset: Dataset, teacher: DeviceModel) -> None:
+    sage = train(dataset, model="graphsage", epochs=20, dim=16, batch=32).to_device_model()
+    goal = evaluate(sage, dataset)
+    alone, by_sage, by_both = (
+        evaluate(train(dataset, teacher=given, **SMALL).to_device_model(), dataset).kept(goal)[1]
+        for given in (None, sage, [sage, teacher])
+    )
+    assert by_sage > alone
+    assert by_both != by_sage
