@@ -1,1 +1,1 @@
-"""Measurements that README and docs quote; each module is a command."""
+"""Measurements quoted in README and docs; each module is a command."""

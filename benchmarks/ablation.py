@@ -1,9 +1,9 @@
-"""Each compressor alone, and chains of them, at about equal bytes an item.
+"""Single compressors and chains, compared at about equal bytes per item.
 
     python -m benchmarks.ablation [--gowalla FOLDER] [--seed 0]
 
-MovieLens-100K by default. One model, one seed, the full test set, history only. It writes
-``benchmarks/results/ablation.json`` and ``ablation.md``.
+The data set is MovieLens-100K by default. There is one model and one seed, the full test set, and
+users have only a history. The results are ``benchmarks/results/ablation.json`` and ``ablation.md``.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 
 import edgerec
 from benchmarks.quality import OPTIONS, RESULTS, console, one_of, row
-from edgerec.atomic import write_text
-from edgerec.data import Dataset
+from edgerec.building.quality import evaluate
+from edgerec.data.dataset import Dataset
 from edgerec.errors import CompressError
-from edgerec.quality import evaluate
+from edgerec.files.atomic import write_text
 
-#: Chains by the bytes an item that they come to, about: each group is one comparison.
+#: Chains by the approximate bytes per item of their results; each group is one comparison.
 GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "about 38 bytes": (
         ("quantize:codec=int4",),
@@ -53,7 +53,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 def run(data: Dataset, seed: int) -> Iterator[dict[str, Any]]:
-    """Train once; yield a row a chain."""
+    """Train once, then yield one row per chain."""
     model = edgerec.train(data, seed=seed, **OPTIONS[data.name]).to_device_model()
     before = evaluate(model, data)
     yield row(data, seed, "uncompressed", model, before, before, 0.0) | {"group": ""}
@@ -71,13 +71,13 @@ def run(data: Dataset, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown, a table a data set and group, best first."""
+    """Markdown: one table per data set and group, the best chain first."""
     lines = ["Made by `python -m benchmarks.ablation`. One seed; full test set; history only.", ""]
     for data in dict.fromkeys(r["dataset"] for r in rows):
         mine = [r for r in rows if r["dataset"] == data]
         for group in GROUPS:
             lines += [
-                f"### {data}, {group} an item",
+                f"### {data}, {group} per item",
                 "",
                 "| chain | bytes/item | NDCG@20 | NDCG kept | overlap@20 | long tail | s |",
                 "|---|---|---|---|---|---|---|",
@@ -97,7 +97,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Measure and write the results."""
+    """Measure, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gowalla", help="folder with train.txt and test.txt")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,6 +1,6 @@
 """Measure one library's scan of a table, in this process: ``python -m benchmarks.peers NAME FILE``.
 
-It prints a line of JSON with the columns of ``benchmarks.scoring`` that a peer has.
+It prints one line of JSON with those columns of ``benchmarks.scoring`` that apply to a peer.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.bench import peak_rss_bytes
-from edgerec.codecs import F32
-from edgerec.floor import by_turns
+from edgerec.device.bandwidth import time_alternately
+from edgerec.device.bench import peak_rss_bytes
+from edgerec.model.codecs import F32
 
 TOP = 20
 
-#: Slow ones are run for so long, twice.
+#: The time limit of each of the two measurements, in seconds; it cuts slow libraries short.
 SECONDS = 5
 
-#: float32[d] -> rows of the best TOP.
+#: A function from a user vector float32[d] to the rows of the TOP best items.
 Scan = Callable[[F32], NDArray[Any]]
 
 
 def numpy_fp32(table: F32, _: str) -> tuple[Scan, int, str]:
-    """A product and a partition."""
+    """A matrix product and a partition, in numpy."""
     return lambda u: np.argpartition(-(table @ u), TOP)[:TOP], table.nbytes, "numpy"
 
 
 def onnxruntime_fp32(table: F32, _: str) -> tuple[Scan, int, str]:
-    """MatMul and TopK, the table an initializer."""
+    """MatMul and TopK, with the table as an initializer."""
     import onnxruntime
     from onnx import helper, numpy_helper
 
@@ -63,7 +63,7 @@ def onnxruntime_fp32(table: F32, _: str) -> tuple[Scan, int, str]:
 
 
 def faiss(table: F32, key: str) -> tuple[Scan, int, str]:
-    """An index of the factory, by inner product."""
+    """An index made by faiss's index factory, with the inner product as its metric."""
     import faiss
 
     faiss.omp_set_num_threads(1)
@@ -90,7 +90,7 @@ def usearch_i8(table: F32, _: str) -> tuple[Scan, int, str]:
 
 
 def litert_full_int8(table: F32, _: str) -> tuple[Scan, int, str]:
-    """The converter's own full-integer quantization of a product, and TopK."""
+    """A product and TopK, with the full-integer quantization of TensorFlow's own converter."""
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
@@ -127,7 +127,7 @@ PEERS: dict[str, Callable[[F32, str], tuple[Scan, int, str]]] = {
 
 
 def main() -> None:
-    """Print the figures of the library named on the command line."""
+    """Print the figures of the library that the command line names."""
     name, path = sys.argv[1:]
     table = np.load(path)
     users = np.random.default_rng(2).standard_normal((50, table.shape[1]), np.float32)
@@ -150,7 +150,7 @@ def main() -> None:
         shared.append(len({*rows.tolist()} & {*exact[i % len(users)].tolist()}) / TOP)
     peak = peak_rss_bytes()
     count = max(3, min(30, int(SECONDS * 1e3 / np.median(times))))
-    reads, scans = by_turns(nbytes, lambda i: scan(users[i % len(users)]), count)
+    reads, scans = time_alternately(nbytes, lambda i: scan(users[i % len(users)]), count)
     floor, scanned = np.percentile(reads, 50), np.percentile(scans, 50)
     figures = {
         "runtime": f"{distribution} {version(distribution)}",
@@ -162,7 +162,7 @@ def main() -> None:
         "from memory": scanned,
         "floor": floor,
         "÷ floor": scanned / floor,
-        # With the float table that it was made of: building one needs it.
+        # This includes the float table, because building the index needs it.
         "RSS MB": peak / 1e6,
         "overlap": np.mean(shared),
     }

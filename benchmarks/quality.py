@@ -2,12 +2,13 @@
 
     python -m benchmarks.quality [--gowalla FOLDER] [--ml-100k] [--beauty FILE] [--seeds 0 1 2]
 
-FOLDER holds train.txt and test.txt of Gowalla's standard split, as LightGCN's authors
-publish it; FILE is Beauty, a line a user, items in time order, split leave-last-out.
-MovieLens-100K is fetched. The model of d = 64 comes first, and what compressors make of it, then
-others to compare it with; ``--part`` does one of the two. It writes
-``benchmarks/results/quality.json`` and ``quality.md``: means over seeds and their spread, on
-the full test set, all items ranked, training items left out.
+FOLDER contains train.txt and test.txt of Gowalla's standard split, as published by LightGCN's
+authors. FILE is Beauty, with one line per user and items in order of time; it is split
+leave-last-out. MovieLens-100K is fetched. The first part measures the model of d = 64 and its
+compressed versions, and the second part measures other models to compare it with; ``--part``
+selects one of the two. The results, ``benchmarks/results/quality.json`` and ``quality.md``, are
+means over seeds and their spread. They cover the full test set and rank all items except those of
+the training history.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ import numpy as np
 from rich.console import Console
 
 import edgerec
-from edgerec.atomic import write_text
-from edgerec.data import Dataset
-from edgerec.device_model import DeviceModel
-from edgerec.quality import Quality, evaluate
-from edgerec.readers import read_dataset
+from edgerec.building.quality import Quality, evaluate
+from edgerec.data.dataset import Dataset
+from edgerec.data.readers import read_dataset
+from edgerec.files.atomic import write_text
+from edgerec.model.device_model import DeviceModel
 
 RESULTS = Path(__file__).parent / "results"
 
 #: Published figures on Gowalla's split at d = 64: (Recall@20, NDCG@20).
 PUBLISHED = {"LightGCN": (0.1830, 0.1554), "UltraGCN": (0.1862, 0.1580), "NGCF": (0.1570, 0.1327)}
 
-#: Chains that are measured, by the name they have in the table.
+#: The chains to measure, by their names in the table.
 CHAINS: dict[str, tuple[str, ...]] = {
     "int8": ("quantize:codec=int8",),
     "int4": ("quantize:codec=int4",),
@@ -46,16 +47,17 @@ CHAINS: dict[str, tuple[str, ...]] = {
     "distill 24, pq 8": ("distill:width=24", "pq:bytes=8"),
 }
 
-#: Training options by data set: those whose histories and test are in the order of time.
+#: Training options by data set; ``recency`` is on where histories and test are in order of time.
 OPTIONS: dict[str, dict[str, Any]] = {
     "gowalla": {"history_length": 1000, "recency": 1.2, "tilt": 0.04},
     "beauty": {"history_length": 1000, "recency": 1.2},
     "ml-100k": {"history_length": 1000},
 }
 
-#: Training options of models to compare with: wider, without the order of histories, and with
-#: user rows, with that order or, as the published figures are, without: those rows are then all
-#: that tells users apart, and learn for longer, as a validation split has it.
+#: Training options of the models to compare with: a wider one, one that ignores the order of
+#: histories, and two with user rows. Of these two, one reads the order; the other ignores it, like
+#: the published models. Its user rows are then the only difference between users, so it trains for
+#: longer, as chosen on a validation split.
 WIDE = "d = 256"
 OTHERS: dict[str, dict[str, Any]] = {
     "no order": {"recency": 0.0},
@@ -70,14 +72,14 @@ OTHERS: dict[str, dict[str, Any]] = {
     WIDE: {"dim": 256},
 }
 
-#: The first model, with a wide one as its teacher.
+#: The first model, trained with the wide one as its teacher.
 TAUGHT = "taught by d = 256"
 
 console = Console()
 
 
 def datasets(arguments: argparse.Namespace) -> Iterator[Dataset]:
-    """Each data set that is asked for."""
+    """Yield the data sets that the command line selects."""
     if arguments.gowalla:
         yield gowalla(arguments.gowalla)
     if arguments.ml_100k:
@@ -88,13 +90,13 @@ def datasets(arguments: argparse.Namespace) -> Iterator[Dataset]:
 
 
 def gowalla(folder: str | Path) -> Dataset:
-    """Gowalla's standard split."""
+    """Read Gowalla's standard split."""
     data = read_dataset(Path(folder) / "train.txt", test=Path(folder) / "test.txt")
     return named(data, "gowalla")
 
 
 def one_of(folder: str | None) -> Dataset:
-    """Gowalla where its folder is given, else MovieLens-100K."""
+    """Gowalla if its folder is given, otherwise MovieLens-100K."""
     if folder is not None:
         return gowalla(folder)
     return named(edgerec.load("ml-100k").split_random(0.2), "ml-100k")
@@ -106,7 +108,7 @@ def named(data: Dataset, name: str) -> Dataset:
 
 
 def run(data: Dataset, seed: int, parts: list[str]) -> Iterator[dict[str, Any]]:
-    """Train, compress and evaluate with one seed; yield a row a model."""
+    """Train, compress and evaluate with one seed; yield one row per model."""
     options = OPTIONS[data.name]
 
     def trained(name: str, **changes: Any) -> tuple[DeviceModel, Quality, dict[str, Any]]:
@@ -134,7 +136,7 @@ def run(data: Dataset, seed: int, parts: list[str]) -> Iterator[dict[str, Any]]:
     if "others" not in parts:
         return
     for name, changes in OTHERS.items():
-        # Where training knows no order anyway, the row without is that one.
+        # If training ignores the order anyway, a row without it would repeat the first one.
         if changes.get("recency") == 0.0 and not options.get("recency"):
             continue
         wide, _, new = trained(name, **changes)
@@ -152,7 +154,7 @@ def row(
     before: Quality,
     seconds: float,
 ) -> dict[str, Any]:
-    """One line of the table."""
+    """One row of the table, which is also printed."""
     kept, overlap = now.kept(before)
     found = {
         "dataset": data.name,
@@ -174,8 +176,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: means over seeds, ± half the range."""
     lines = [
         "Made by `python -m benchmarks.quality`. Mean over seeds ± half the range; full test "
-        "set, all items ranked; d = 64 and history only but where it says otherwise; seconds on "
-        "one core.",
+        "set, all items ranked; d = 64 and history only unless stated otherwise; seconds on one "
+        "core.",
         "",
     ]
     for data in dict.fromkeys(r["dataset"] for r in rows):
@@ -213,7 +215,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def write(new: dict[str, Any]) -> list[dict[str, Any]]:
-    """Put a row in the place of an older one; return all rows, data set by data set."""
+    """Write a row, replacing an older one; return all rows, sorted by data set."""
 
     def key(row: dict[str, Any]) -> tuple[Any, ...]:
         return row["dataset"], row["model"], row["seed"]
@@ -232,11 +234,11 @@ def _place(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def main() -> None:
-    """Measure and write the results."""
+    """Measure, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gowalla", help="folder with train.txt and test.txt")
-    parser.add_argument("--beauty", help="Beauty.txt")
-    parser.add_argument("--ml-100k", action="store_true", help="MovieLens-100K, too")
+    parser.add_argument("--beauty", help="the file Beauty.txt")
+    parser.add_argument("--ml-100k", action="store_true", help="include MovieLens-100K")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parts = ["compressed", "others"]
     parser.add_argument("--part", choices=parts, nargs="+", default=parts)
@@ -244,7 +246,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for data in datasets(arguments):
         for seed in arguments.seeds:
-            # Written after each row, so that an interrupted run keeps what it has.
+            # Results are written after each row, so that an interrupted run keeps them.
             for one in run(data, seed, arguments.part):
                 rows = write(one)
     console.print(table(rows), markup=False)

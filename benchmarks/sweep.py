@@ -1,9 +1,9 @@
-"""Build for every device of the catalogue, and check each bundle from outside.
+"""Build for every device of the catalogue, and verify each bundle independently.
 
     python -m benchmarks.sweep [--gowalla FOLDER] [--trials 30]
 
-MovieLens-100K by default. After ``edgerec sweep`` every bundle is opened again by ``edgerec
-verify`` in a process of its own and measured anew. It writes ``benchmarks/results/sweep.md``.
+The data set is MovieLens-100K by default. After ``edgerec sweep``, ``edgerec verify`` opens and
+measures every bundle again, in a separate process. The result is ``benchmarks/results/sweep.md``.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pathlib import Path
 
 import edgerec
 from benchmarks.quality import RESULTS, console, one_of
-from edgerec.atomic import write_text
-from edgerec.dataset_store import save_dataset
-from edgerec.store import save_model
+from edgerec.data.dataset_file import save_dataset
+from edgerec.files.atomic import write_text
+from edgerec.model.model_file import save_model
 
 
 def main() -> None:
-    """Sweep, verify, and write the result."""
+    """Run the sweep, verify its bundles, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gowalla", help="folder with train.txt and test.txt")
     parser.add_argument("--trials", type=int, default=30)
@@ -41,7 +41,7 @@ def main() -> None:
                 *files,
                 *("-o", str(folder / "dist"), "--trials", str(arguments.trials)),
             ],
-            check=False,  # a device without a bundle is told in the table
+            check=False,  # the table reports a device without a bundle
         )
         checked = []
         for bundle in sorted((folder / "dist").glob("*/*.edgerec")):
