@@ -23,12 +23,14 @@ def measure_quality(
     dataset: Dataset,
     users: NDArray[Any],
     runtime: str | None = None,
+    *,
+    trust: bool = False,
 ) -> Figures:
     """Measure a bundle over the histories of test users: bench figures, and retention.
 
     The lists of a bundle that recommends fewer than 20 items are compared as far as they go.
     """
-    figures = measure(path, histories_of(dataset, users), runtime=runtime)
+    figures = measure(path, histories_of(dataset, users), runtime=runtime, trust=trust)
     return with_retention(figures, before, dataset, users)
 
 

@@ -25,6 +25,7 @@ def verify(
     model: DeviceModel | None = None,
     users: int | None = None,
     runtime: str | None = None,
+    trust: bool = False,
 ) -> tuple[Figures, list[str]]:
     """Check an existing bundle against a device's budget.
 
@@ -35,6 +36,7 @@ def verify(
         model: the uncompressed model that retention refers to; required in that case, too.
         users: the number of test users; none means all.
         runtime: the installed runtime to use; the target's best one by default.
+        trust: whether to run a payload that is a program (see ``Scorer``).
 
     Returns:
         What was measured in a fresh process, and the limits that it breaks.
@@ -51,12 +53,12 @@ def verify(
     if dataset is not None and model is not None:
         chosen = evaluation_users(dataset, users)
         before = evaluate(model, dataset, users=chosen)
-        figures = measure_quality(Path(path), before, dataset, chosen, runtime)
+        figures = measure_quality(Path(path), before, dataset, chosen, runtime, trust=trust)
     elif device.budget.min_quality is not None:
         raise OptionError(
             f"{device.name}: budget.min_quality is a share of the uncompressed model's quality; "
             "pass the dataset and that model"
         )
     else:
-        figures = measure(path, runtime=runtime).replace(lists=None)
+        figures = measure(path, runtime=runtime, trust=trust).replace(lists=None)
     return figures, wrong + device.budget.violations(figures.to_json())

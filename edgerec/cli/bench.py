@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgerec.cli.shared import check_output, out
+from edgerec.cli.shared import Trust, check_output, out
 from edgerec.device.figures import Figures
 from edgerec.errors import DataError, OptionError
 from edgerec.files.atomic import write_text
@@ -50,6 +50,7 @@ def bench(
         ),
     ] = None,
     timeout: Annotated[float, typer.Option(help="seconds after which to give up")] = _TIMEOUT,
+    trust: Trust = False,
     output: Annotated[Path | None, typer.Option("-o", "--out", help=".json file to write")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
@@ -91,6 +92,7 @@ def bench(
             threads=threads,
             timeout=timeout,
             lists=judge is not None,
+            trust=trust,
         )
         results = [(figures if judge is None else judge(figures)).to_json()]
     text = json.dumps(results if compare else results[0], indent=2)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from edgerec.cli.progress import progress_bar
-from edgerec.cli.shared import AsJson, BundleFile, ModelFile, err, out
+from edgerec.cli.shared import AsJson, BundleFile, ModelFile, Trust, err, out
 from edgerec.errors import OptionError
 
 __all__ = ["build", "sweep", "verify"]
@@ -59,8 +59,8 @@ def build(
     from edgerec.building.recipe import Recipe, load_recipe
     from edgerec.building.search.plan import plan
     from edgerec.contracts.host import Host, load_model
-    from edgerec.contracts.options import parse_spec
     from edgerec.data.sources import load
+    from edgerec.model.options import parse_spec
 
     if recipe is not None and (compress or target or device or top_k is not None):
         raise OptionError(
@@ -174,6 +174,7 @@ def verify(
     runtime: Annotated[
         str | None, typer.Option(help="installed runtime; the best one by default")
     ] = None,
+    trust: Trust = False,
     users: Annotated[
         int, typer.Option(help="number of test users to measure on; 0 means all", min=0)
     ] = 0,
@@ -201,6 +202,7 @@ def verify(
         model=None if model is None else load_model(model),
         users=users or None,
         runtime=runtime,
+        trust=trust,
     )
     if as_json:
         out.print_json(json.dumps({"figures": figures.to_json(), "broken": broken}))

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from edgerec.cli.shared import AsJson, BundleFile, err, out
+from edgerec.cli.shared import AsJson, BundleFile, Trust, err, out
 from edgerec.errors import OptionError
 
 __all__ = ["inspect", "score"]
@@ -64,6 +64,7 @@ def score(
     runtime: Annotated[
         str | None, typer.Option(help="installed runtime; the best one by default")
     ] = None,
+    trust: Trust = False,
     strict: Annotated[bool, typer.Option(help="treat an unknown item as an error")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -77,7 +78,7 @@ def score(
         row = next(csv.reader([history], skipinitialspace=True, strict=True), [])
     except csv.Error as error:
         raise OptionError(f"--history: expected ids as a row of CSV; {error}") from None
-    scorer = Scorer.open(bundle, runtime)
+    scorer = Scorer.open(bundle, runtime, trust=trust)
     # An id may end in a space; any other space around a comma is there for readability.
     known = scorer.bundle.items
     items = [item if known.find(item) is not None else item.strip() for item in row if item.strip()]
@@ -92,7 +93,8 @@ def score(
             "and were not read"
         )
     if found.fallback:
-        err.print("the history has no known item; these are the most popular items")
+        popular = "these are the most popular items" if found else "the bundle has no popular items"
+        err.print(f"the history has no known item; {popular}")
     if as_json:
         # The score of a popular item is NaN, which JSON does not have.
         rows = [

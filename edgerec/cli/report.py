@@ -13,7 +13,7 @@ from rich.text import Text
 from edgerec.building.build import Built
 from edgerec.contracts.device import Device
 from edgerec.contracts.host import Host
-from edgerec.contracts.options import describe_options
+from edgerec.model.options import describe_options
 
 __all__ = ["plugin_rows", "print_built", "print_devices", "print_figures", "print_rows"]
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from edgerec.errors import OptionError
 
-__all__ = ["AsJson", "BundleFile", "ModelFile", "Source", "check_output", "err", "out"]
+__all__ = ["AsJson", "BundleFile", "ModelFile", "Source", "Trust", "check_output", "err", "out"]
 
 #: Standard output. Ids, paths and names may look like markup.
 out = Console(markup=False)
@@ -26,6 +26,11 @@ ModelFile = Annotated[Path, typer.Argument(help=".model file that `edgerec train
 
 #: A bundle.
 BundleFile = Annotated[Path, typer.Argument(help=".edgerec file")]
+
+#: Whether to run a payload that is a program.
+Trust = Annotated[
+    bool, typer.Option("--trust", help="run a torchscript payload, which is a program")
+]
 
 #: Whether to print JSON instead of a table.
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgerec.contracts.attribution import attribute_errors
 from edgerec.contracts.compressor import Compressor, Context, Progress, no_progress
 from edgerec.contracts.host import Host
-from edgerec.contracts.options import parse_spec
 from edgerec.data.dataset import Dataset
 from edgerec.errors import CompressError
+from edgerec.model.attribution import attribute_errors
 from edgerec.model.device_model import DeviceModel
+from edgerec.model.options import parse_spec
 
 __all__ = ["Step", "compress", "run_chain", "same_content"]
 

@@ -8,7 +8,6 @@ Its sections are the catalogue (``items/…``), the rows recommended for an empt
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +19,9 @@ from numpy.typing import NDArray
 from edgerec.contracts.signature import Signature
 from edgerec.errors import BundleError
 from edgerec.files.container import Container, write_container
+from edgerec.files.fields import Fields
 from edgerec.model.codecs import CODECS, Codec
-from edgerec.model.device_model import DeviceModel
+from edgerec.model.device_model import MAX_EXPONENT, MAX_HISTORY, DeviceModel
 from edgerec.model.items import Items
 from edgerec.model.model_file import guarded, items_sections, read_items, read_payload_model
 
@@ -56,7 +56,7 @@ def write_bundle(
         "provenance": dict(provenance),
     }
     for name in payload:
-        _check_part(name, path)
+        _check_part(name)
     sections = items_sections(model.items) | {"popular": model.popular}
     sections |= {f"payload/{name}": content for name, content in payload.items()}
     return write_container(path, "bundle", manifest, sections)
@@ -94,13 +94,7 @@ class Bundle:
             BundleError: not a bundle, damaged, or of a newer format.
         """
         container = Container(path)
-        if container.kind != "bundle":
-            raise BundleError(f"{path}: expected a bundle, got a {container.kind}")
-        if container.meta.get("format") != _FORMAT:
-            raise BundleError(
-                f"{path}: bundle format {container.meta.get('format')!r}, this edgerec reads "
-                f"format {_FORMAT}; update edgerec"
-            )
+        container.expect("bundle", _FORMAT)
         if verify:
             container.verify()
         bundle = cls(container, CODECS if codecs is None else codecs)
@@ -108,21 +102,32 @@ class Bundle:
         return bundle
 
     def _check(self) -> None:
-        signature, rows = self.signature, self.popular
-        if signature.history_length < 1 or signature.top_k < 1:
-            raise BundleError(f"{self.path}: history_length and top_k should be at least 1")
-        if rows.dtype != np.int32 or (
-            rows.size and not 0 <= rows.min() <= rows.max() < len(self.items)
-        ):
-            raise BundleError(f"{self.path}: popular rows are outside the catalogue")
-        if not math.isfinite(self.normalization) or not math.isfinite(self.recency):
-            raise BundleError(f"{self.path}: normalization and recency should be finite")
+        """Check everything but the payload, which its runtime checks."""
+        manifest, n = Fields(self.manifest), len(self.items)
+        manifest.text("target")
+        manifest.integer("history_length", 1, MAX_HISTORY)
+        manifest.integer("top_k", 1, 2**31)
+        for name in ("normalization", "recency"):
+            manifest.number(name, -MAX_EXPONENT, MAX_EXPONENT)
+        table = manifest.fields("tables").fields(manifest.fields("head").text("table"))
+        table.text("codec")
+        table.integer("bytes", 0, 2**63)
+        manifest.fields("metadata")
+        manifest.fields("provenance")
+        rows = self.popular
+        if rows.dtype != np.int32 or rows.ndim != 1 or len(rows) > n:
+            raise BundleError(f"popular: expected int32[≤{n}], got {rows.dtype}{list(rows.shape)}")
+        if rows.size and not 0 <= rows.min() <= rows.max() < n:
+            raise BundleError("popular: a row is outside the catalogue")
         for part in self.payload:
-            _check_part(part, self.path)
-        if not (isinstance(self.manifest["target"], str) and isinstance(self.codec, str)):
-            raise BundleError(f"{self.path}: target and codec should be names")
-        if not (isinstance(self.table_bytes, int) and self.table_bytes >= 0):
-            raise BundleError(f"{self.path}: the table's bytes should be a number")
+            _check_part(part)
+        if inside := {*self.payload} & {p for part in self.payload for p in _folders(part)}:
+            raise BundleError(f"payload part {min(inside)!r} is also the folder of another")
+
+    def close(self) -> None:
+        """Close the file."""
+        self.__dict__.pop("items", None)  # which is part of the mapped file
+        self.container.close()
 
     @property
     def path(self) -> Path:
@@ -201,13 +206,25 @@ class Bundle:
         Its arrays stay in the memory-mapped file.
 
         Raises:
-            BundleError: the payload is something else, or the codec of a table is unknown.
+            BundleError: the payload is something else, contradicts the manifest, or the codec of
+                a table is unknown.
         """
-        return read_payload_model(self.container, self.items, self.codecs)
+        model = read_payload_model(self.container, self.items, self.codecs)
+        for name in ("history_length", "normalization", "recency"):
+            if getattr(model, name) != self.manifest[name]:
+                raise BundleError(
+                    f"{self.path}: {name}: the manifest has {self.manifest[name]!r}, its payload "
+                    f"{getattr(model, name)!r}; the file is damaged"
+                )
+        return model
 
     def offset(self, part: str) -> int:
         """The offset of a payload part in the file, for a runtime that maps the file itself."""
         return self.container.offset(f"payload/{part}")
+
+    def nbytes_of(self, part: str) -> int:
+        """The size of a payload part in bytes."""
+        return self.container.nbytes(f"payload/{part}")
 
     def unpack(self, folder: str | Path) -> None:
         """Write each payload part to a file of its own, the form in which apps load it.
@@ -234,11 +251,20 @@ class Bundle:
         return self.container.array(f"payload/{part}")
 
 
-def _check_part(name: str, path: str | Path) -> None:
-    """Refuse the name of a payload part that would be written outside its folder.
+def _check_part(name: str) -> None:
+    """Refuse the name of a payload part that cannot be, or should not be, written to a folder.
 
     Raises:
-        BundleError: the name is absolute, leads upwards or is empty.
+        BundleError: it is absolute, leads upwards, is empty, or is too long for a file system.
     """
-    if {"", ".", ".."} & {*name.split("/")} or "\\" in name or ":" in name or "\0" in name:
-        raise BundleError(f"{path}: payload part {name!r} is not a relative path of plain names")
+    steps = name.split("/")
+    if {"", ".", ".."} & {*steps} or "\\" in name or ":" in name or not name.isprintable():
+        raise BundleError(f"payload part {name!r} is not a relative path of plain names")
+    if max(len(step.encode("utf-8", "surrogatepass")) for step in steps) > 255:
+        raise BundleError(f"payload part {name[:60]!r}… has a name of more than 255 bytes")
+
+
+def _folders(part: str) -> list[str]:
+    """The folders in which a payload part is written: ``a`` and ``a/b`` for ``a/b/c``."""
+    steps = part.split("/")
+    return ["/".join(steps[:depth]) for depth in range(1, len(steps))]

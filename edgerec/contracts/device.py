@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from edgerec.contracts.options import from_options
 from edgerec.errors import OptionError
+from edgerec.model.options import from_options
 
 __all__ = ["Budget", "Device", "device_from", "load_device"]
 

@@ -24,12 +24,12 @@ from edgerec.contracts.checks import (
 from edgerec.contracts.compressor import Compressor
 from edgerec.contracts.device import Device, load_device
 from edgerec.contracts.hookspecs import GROUP
-from edgerec.contracts.options import from_options
 from edgerec.contracts.target import Target
 from edgerec.errors import PluginError, UnknownNameError
 from edgerec.model.codecs import CODECS, Codec
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.model_file import read_model_file
+from edgerec.model.options import from_options
 
 __all__ = ["Host", "Plugin", "load_model", "open_bundle"]
 

@@ -30,6 +30,10 @@ class Runner(abc.ABC):
     #: The name of the target, unique among installed ones.
     name: ClassVar[str]
 
+    #: Whether a payload is a program that can do whatever the process can, so that a bundle runs
+    #: only if the caller trusts its author.
+    runs_code: ClassVar[bool] = False
+
     @abc.abstractmethod
     def runtimes(self) -> list[str]:
         """Names of the installed runtimes that can run this target, best first."""
@@ -37,6 +41,9 @@ class Runner(abc.ABC):
     @abc.abstractmethod
     def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Artefact:
         """Open a bundle of this target in a runtime, by default the best one.
+
+        Threads may call the artefact at the same time. If its runtime does not support that, the
+        artefact holds a lock.
 
         Raises:
             RuntimeMissingError: the runtime is not installed.

@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 from edgerec.data.dataset import Dataset, Interactions
 from edgerec.errors import BundleError, DataError
 from edgerec.files.container import Container, write_container
+from edgerec.files.fields import Fields
 from edgerec.model.items import Strings
-from edgerec.model.model_file import guarded, items_sections, read_items
+from edgerec.model.model_file import guarded, items_sections, read_items, read_strings
 
 __all__ = ["load_dataset", "save_dataset"]
+
+#: The version of the dataset files that this edgerec writes and reads.
+_FORMAT = 1
 
 
 def save_dataset(dataset: Dataset, path: str | Path) -> int:
@@ -30,7 +34,10 @@ def save_dataset(dataset: Dataset, path: str | Path) -> int:
         if part.timestamps is not None:
             sections[f"{name}/timestamps"] = part.timestamps
     return write_container(
-        path, "dataset", {"name": dataset.name, "merged": dataset.merged}, sections
+        path,
+        "dataset",
+        {"format": _FORMAT, "name": dataset.name, "merged": dataset.merged},
+        sections,
     )
 
 
@@ -42,8 +49,7 @@ def load_dataset(path: str | Path) -> Dataset:
     """
     try:
         container = Container(path)
-        if container.kind != "dataset":
-            raise DataError(f"{path}: expected a dataset, got a {container.kind}")
+        container.expect("dataset", _FORMAT)
         container.verify()
         return guarded(container, lambda: _read(container))
     except BundleError as error:
@@ -51,6 +57,8 @@ def load_dataset(path: str | Path) -> Dataset:
 
 
 def _read(container: Container) -> Dataset:
+    meta = Fields(container.meta)
+
     def optional(name: str) -> Any:
         return container.array(name) if name in container else None
 
@@ -63,10 +71,10 @@ def _read(container: Container) -> Dataset:
         )
 
     return Dataset(
-        container.meta["name"],
-        Strings(container.array("users/offsets"), container.array("users/utf8")),
+        meta.text("name"),
+        read_strings(container, "users"),
         read_items(container),
         part("train"),
         part("test") if "test/items" in container else None,
-        int(container.meta["merged"]),
+        meta.integer("merged", 0, 2**63),
     )

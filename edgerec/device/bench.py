@@ -1,7 +1,7 @@
 """Measure a bundle on this device: bytes, time to open, latency, memory.
 
     python -m edgerec.device.bench BUNDLE [--histories FILE] [--runtime NAME] [--k K]
-        [--threads N] [--lists FILE]
+        [--threads N] [--trust] [--lists FILE]
 
 It needs only numpy and the bundle's runtime, and prints one line of JSON. ``measure`` runs it in
 a fresh process, so that the memory is that of a program which does nothing else.
@@ -45,6 +45,7 @@ def measure(
     k: int = 20,
     threads: int = 1,
     timeout: float = 600,
+    trust: bool = False,
 ) -> Figures:
     """Measure a bundle in a fresh process.
 
@@ -55,6 +56,7 @@ def measure(
         k: the length of the lists.
         threads: the number of threads of the runtime and of the libraries that it computes with.
         timeout: seconds after which to give up.
+        trust: whether to run a payload that is a program (see ``Scorer``).
 
     Returns:
         What was measured, and the ids recommended for each history.
@@ -68,6 +70,7 @@ def measure(
         lists = Path(folder) / "lists.json"
         command = [sys.executable, "-m", "edgerec.device.bench", str(path), "--lists", str(lists)]
         command += ["--k", str(k), "--threads", str(threads)]
+        command += ["--trust"] if trust else []
         if runtime is not None:
             command += ["--runtime", runtime]
         if histories is not None:
@@ -122,6 +125,7 @@ def _run(
     runtime: str | None,
     k: int,
     threads: int,
+    trust: bool,
     repeats: int = 200,
 ) -> Figures:
     """Measure in this process; see ``measure``."""
@@ -133,7 +137,7 @@ def _run(
     import_ms = (time.perf_counter() - start) * 1e3
     baseline = peak_rss_bytes()
     start = time.perf_counter()
-    scorer = Scorer.open(path, runtime, threads)
+    scorer = Scorer.open(path, runtime, threads, trust=trust)
     open_ms = (time.perf_counter() - start) * 1e3
     bundle = scorer.bundle  # mapped only once, because pages count in each mapping
     if histories is None:
@@ -238,6 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runtime")
     parser.add_argument("--k", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--trust", action="store_true")
     parser.add_argument(
         "--lists", help="a file for the recommended ids, as JSON; - adds them to the line"
     )
@@ -246,7 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         histories = None
         if given.histories:
             histories = _read_histories(Path(given.histories))
-        figures = _run(given.bundle, histories, given.runtime, given.k, given.threads)
+        figures = _run(given.bundle, histories, given.runtime, given.k, given.threads, given.trust)
     except EdgerecError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.host import Host, open_bundle
-from edgerec.contracts.runner import Runner
+from edgerec.contracts.runner import Artefact, Runner
+from edgerec.device.arguments import check_history, check_weight, check_weights
 from edgerec.device.threads import check_threads
-from edgerec.errors import DataError, OptionError
+from edgerec.errors import DataError, OptionError, TargetError
+from edgerec.model.attribution import attribute_errors
 from edgerec.model.codecs import F32
 from edgerec.model.history import pad_history
 
 __all__ = ["Recommendation", "Recommendations", "Scorer"]
-
-
-#: The largest and the smallest weight. What is computed from them must fit float32, too.
-_HEAVIEST, _LIGHTEST = 1e30, 1e-30
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Recommendations(list[Recommendation]):
         unknown: ids in the history that are not in the catalogue; they were skipped.
         truncated: the number of oldest past items beyond the model's limit, which it did not
             read. They are not recommended either. If that leaves fewer than k items, the most
-            popular ones follow, with NaN as their score.
+            popular ones and then any others follow, with NaN as their score.
         fallback: whether no id in the history was known, so that these are the most popular
             items, with NaN as their score.
     """
@@ -55,18 +56,24 @@ class Recommendations(list[Recommendation]):
 
 
 class Scorer:
-    """Recommends from an open bundle.
+    """Recommends from an open bundle. Threads may share it.
+
+    It is a context manager, which closes it at the end of the block.
 
     Args:
         bundle: an open bundle.
         runtime: the installed runtime to use; the target's best one by default.
         threads: the number of threads of the runtime.
         host: the plugins, one of which runs the bundle; the installed ones by default.
+        trust: whether to run a payload that is a program, such as torchscript's. It can do
+            whatever this process can, so it should come from someone you trust.
 
     Raises:
         UnknownNameError: the bundle's target is not installed.
         RuntimeMissingError: the requested runtime is not installed, or none is.
-        OptionError: the number of threads is not positive.
+        OptionError: the number of threads is out of range, or the payload is a program and
+            ``trust`` is false.
+        TargetError: the runtime does not accept the payload.
     """
 
     def __init__(
@@ -75,12 +82,21 @@ class Scorer:
         runtime: str | None = None,
         threads: int = 1,
         host: Host | None = None,
+        *,
+        trust: bool = False,
     ) -> None:
         self.bundle = bundle
         check_threads(threads)
         self.signature = bundle.signature
         runner: Runner = (host or Host.installed()).target(bundle.target)
-        self._run = runner.load(bundle, runtime, threads)
+        if runner.runs_code and not trust:
+            raise OptionError(
+                f"{bundle.path}: a {bundle.target} payload is a program, which can do whatever "
+                "this process can; pass trust=True (--trust) if you trust its author"
+            )
+        self._who = f"{bundle.path}: target {bundle.target}"
+        with attribute_errors(self._who, TargetError):
+            self._artefact: Artefact | None = runner.load(bundle, runtime, threads)
 
     @classmethod
     def open(
@@ -89,9 +105,22 @@ class Scorer:
         runtime: str | None = None,
         threads: int = 1,
         host: Host | None = None,
+        *,
+        trust: bool = False,
     ) -> Scorer:
         """Open a bundle file and its runtime."""
-        return cls(open_bundle(path, host=host), runtime, threads, host)
+        return cls(open_bundle(path, host=host), runtime, threads, host, trust=trust)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the runtime and the file; recommending is an error from now on."""
+        self._artefact = None
+        self.bundle.close()
 
     def recommend(
         self,
@@ -107,76 +136,84 @@ class Scorer:
             history: ids of past items, most recent last; an id that occurs twice counts
                 once, at its most recent position.
             k: the number of items, at most the bundle's ``top_k``.
-            weights: a positive number per past item (such as a rating), 1 by default; it is
-                read as float32.
+            weights: a number per past item (such as a rating) from 1e-6 to 1e6, 1 by default; it
+                is read as float32. Those of unknown ids are ignored.
             strict: whether an unknown id is an error instead of being skipped and counted.
 
         Raises:
-            OptionError: k or the weights are out of range, or the history is a text.
+            OptionError: an argument has the wrong type or is out of range, or the scorer is
+                closed.
             DataError: ``strict``, and an id is not in the catalogue.
+            TargetError: the runtime failed, or returned something that is not a list.
         """
-        if isinstance(history, str | bytes):
-            raise OptionError(f"history: expected a list of ids, got the text {history!r}")
-        if not isinstance(k, int | np.integer) or not 1 <= k <= self.signature.top_k:
+        if self._artefact is None:
+            raise OptionError(f"{self.bundle.path}: the scorer is closed")
+        past = check_history(history)
+        if isinstance(k, bool) or not isinstance(k, int | np.integer):
+            raise OptionError(f"k: expected an integer, got {k!r}")
+        if not 1 <= k <= self.signature.top_k:
             raise OptionError(
                 f"k: this bundle recommends 1 to {self.signature.top_k} items, got {k}; "
                 "build with a larger top_k"
             )
-        if weights is not None and len(weights) != len(history):
-            raise OptionError(
-                f"weights: expected {len(history)}, one per past item, got {len(weights)}"
-            )
-        given = None if weights is None else _checked(weights)
+        given = None if weights is None else check_weights(weights, len(past))
         rows: dict[int, float] = {}
         unknown: list[str] = []
-        for place, item in enumerate(history):
+        for place, item in enumerate(past):
             row = self.bundle.items.find(item)
             if row is None:
                 unknown.append(str(item))
                 continue
             rows.pop(row, None)
-            rows[row] = 1.0 if given is None else float(given[place])
+            rows[row] = 1.0 if given is None else check_weight(given[place], place)
         if unknown and strict:
             raise DataError(
                 f"history: unknown items {', '.join(unknown[:10])}; {len(unknown)} in total"
             )
         if not rows:
-            return Recommendations(self._popular(k), unknown, 0, True)
-        padded, padded_weights = pad_history(
-            np.array(list(rows), np.int32),
-            self.signature.history_length,
-            self.bundle.normalization,
-            None if given is None else np.array(list(rows.values()), np.float32),
-            recency=self.bundle.recency,
-        )
-        ids, scores = self._run(padded, padded_weights)
+            popular = self.bundle.popular.tolist()
+            return Recommendations(self._first(k, popular), unknown, 0, True)
+        ids, scores = self._run(self._artefact, rows, given is not None)
         found = zip(ids.tolist(), scores.tolist(), strict=True)
         fresh = (self._item(row, score) for row, score in found if row not in rows)
         items = list(itertools.islice(fresh, k))
         truncated = max(0, len(rows) - self.signature.history_length)
         if len(items) < k and truncated:
             # Past items that the model did not read took some of the places.
-            items += self._popular(k - len(items), {*rows, *ids.tolist()})
+            rest = itertools.chain(self.bundle.popular.tolist(), range(self.signature.items))
+            listed = {*rows, *ids.tolist()}
+            items += self._first(k - len(items), (row for row in rest if row not in listed))
         return Recommendations(items, unknown, truncated, False)
 
-    def _popular(self, k: int, listed: Collection[int] = ()) -> list[Recommendation]:
-        fresh = (row for row in self.bundle.popular.tolist() if row not in listed)
-        return [self._item(row, float("nan")) for row in itertools.islice(fresh, k)]
+    def _run(
+        self, artefact: Artefact, rows: dict[int, float], weighted: bool
+    ) -> tuple[NDArray[np.int32], F32]:
+        """Run the artefact on rows and their weights, oldest first, and check what it returns."""
+        padded, weights = pad_history(
+            np.array(list(rows), np.int32),
+            self.signature.history_length,
+            self.bundle.normalization,
+            np.array(list(rows.values()), np.float32) if weighted else None,
+            recency=self.bundle.recency,
+        )
+        with attribute_errors(self._who, TargetError):
+            ids, scores = artefact(padded, weights)
+            right = ids.ndim == 1 and ids.shape == scores.shape and ids.dtype == np.int32
+        if not right or not np.isfinite(scores).all():
+            raise TargetError(
+                f"{self._who}: returned something other than rows with finite scores; the file is "
+                "damaged"
+            )
+        if ids.size and not 0 <= ids.min() <= ids.max() < self.signature.items:
+            raise TargetError(
+                f"{self._who}: returned a row outside the catalogue; the file is damaged"
+            )
+        return ids, scores
+
+    def _first(self, k: int, rows: Iterable[int]) -> list[Recommendation]:
+        """The first k distinct ones of some rows, without scores."""
+        return [self._item(row, math.nan) for row in itertools.islice(dict.fromkeys(rows), k)]
 
     def _item(self, row: int, score: float) -> Recommendation:
         items = self.bundle.items
         return Recommendation(str(items.ids[row]), items.title(row), score)
-
-
-def _checked(weights: Sequence[float]) -> F32:
-    """Check weights and convert them to float32.
-
-    Raises:
-        OptionError: a weight is not positive, or too large or small to compute with in float32.
-    """
-    found = np.asarray(weights, np.float64)
-    if not (found > 0).all() or not np.isfinite(found).all():
-        raise OptionError("weights: expected positive finite numbers")
-    if found.size and not _LIGHTEST <= found.min() <= found.max() <= _HEAVIEST:
-        raise OptionError(f"weights: expected numbers from {_LIGHTEST:g} to {_HEAVIEST:g}")
-    return found.astype(np.float32)

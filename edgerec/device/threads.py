@@ -15,14 +15,18 @@ _VARIABLES = (
 )
 
 
+#: More threads than any processor has cores; each takes memory.
+_MOST = 1024
+
+
 def check_threads(threads: int) -> int:
     """Return the number of threads after checking it.
 
     Raises:
-        OptionError: it is not positive.
+        OptionError: it is not an integer from 1 to 1,024.
     """
-    if threads < 1:
-        raise OptionError(f"threads: expected at least 1, got {threads}")
+    if type(threads) is not int or not 1 <= threads <= _MOST:
+        raise OptionError(f"threads: expected an integer from 1 to {_MOST:,}, got {threads!r}")
     return threads
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from edgerec.contracts.attribution import attribute_errors
 from edgerec.contracts.bundle import Bundle, write_bundle
 from edgerec.contracts.device import Device
 from edgerec.contracts.host import Host
@@ -19,6 +18,7 @@ from edgerec.contracts.target import Target
 from edgerec.errors import OptionError, RuntimeMissingError, TargetError
 from edgerec.exporting.proof import Proof
 from edgerec.exporting.worker import LoadError
+from edgerec.model.attribution import attribute_errors
 from edgerec.model.codecs import Codec
 from edgerec.model.device_model import DeviceModel
 

@@ -15,14 +15,22 @@ other without gaps or overlaps, and the last one ends the file. Given contents c
 written in only one way, and every byte is covered by a digest. Sections start at multiples of 64,
 so that a runtime can use them in place in a memory-mapped file. Reading a container executes and
 unpickles nothing.
+
+A file is opened once, and checked, mapped and read through that descriptor. It may therefore be
+replaced (``os.replace``) or removed while it is in use. It must not be written over in place, which
+changes or cuts off what is mapped.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import mmap
-from collections.abc import Mapping
+import os
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +39,15 @@ from numpy.typing import NDArray
 
 from edgerec.errors import BundleError
 from edgerec.files.atomic import atomic_write
+from edgerec.files.header import ALIGN, DTYPES, MAX_HEADER, encode_header, parse_header, well_formed
+from edgerec.files.pages import give_back
 
-__all__ = ["Container", "release", "write_container"]
+__all__ = ["Container", "write_container"]
 
 _MAGIC = b"EDGEREC1"
-_ALIGN = 64
-_MAX_HEADER = 16 * 2**20
+
+#: The number of bytes that are hashed or copied at a time.
 _PIECE = 2**20
-_DTYPES = ("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<i8", "<f2", "<f4", "<f8")
 
 
 def write_container(
@@ -57,7 +66,7 @@ def write_container(
     for name, content in sections.items():
         array = np.frombuffer(content, np.uint8) if isinstance(content, bytes) else content
         dtype = array.dtype.newbyteorder("<").str
-        if dtype not in _DTYPES:
+        if dtype not in DTYPES:
             raise BundleError(f"section {name!r}: dtype {array.dtype} cannot be written")
         array = np.ascontiguousarray(array, np.dtype(dtype))
         view = array.reshape(-1).view(np.uint8).data
@@ -65,42 +74,27 @@ def write_container(
         entry = {"offset": 0, "size": view.nbytes, "sha256": digest}
         entries[name] = entry | {"dtype": dtype, "shape": list(array.shape)}
         views.append(view)
-    header = _layout(kind, meta, entries)
-    if len(header) > _MAX_HEADER:
+    header = encode_header(kind, meta, entries)
+    if len(header) > MAX_HEADER:
         raise BundleError(
-            f"{path}: the header would have {len(header):,} bytes, and at most {_MAX_HEADER:,} are "
+            f"{path}: the header would have {len(header):,} bytes, and at most {MAX_HEADER:,} are "
             "read; keep less in the metadata"
         )
     with atomic_write(path) as file:
         file.write(_MAGIC + len(header).to_bytes(8, "little"))
         file.write(hashlib.sha256(header).digest() + header)
         for view in views:
-            file.write(bytes(-file.tell() % _ALIGN))
+            file.write(bytes(-file.tell() % ALIGN))
             file.write(view)
         if views:
-            file.write(bytes(-file.tell() % _ALIGN))
+            file.write(bytes(-file.tell() % ALIGN))
         return file.tell()
-
-
-def _layout(kind: str, meta: Mapping[str, Any], entries: dict[str, dict[str, Any]]) -> bytes:
-    """Fill in the offsets and return the header, whose own length shifts them; so iterate."""
-    header = b""
-    while True:
-        position = 48 + len(header)
-        for entry in entries.values():
-            position += -position % _ALIGN
-            entry["offset"] = position
-            position += entry["size"]
-        content = {"kind": kind, "meta": meta, "sections": entries}
-        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        encoded = text.encode("utf-8")
-        if len(encoded) <= len(header):
-            return encoded.ljust(len(header))
-        header = encoded
 
 
 class Container:
     """A container, open for reading; its sections are views of a memory-mapped file.
+
+    Threads may share it.
 
     Raises:
         BundleError: the file is not a complete, well-formed container. ``verify`` checks the
@@ -110,10 +104,16 @@ class Container:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            with self.path.open("rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except FileNotFoundError:
             raise BundleError(f"{self.path}: no such file") from None
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{self.path}: cannot be read: {error}") from None
+        self._descriptor, self._reading = descriptor, threading.Lock()
+        # Closes it once, on ``close`` or when the container is no longer used.
+        self._close = weakref.finalize(self, os.close, descriptor)
+        try:
+            self._map = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
             raise BundleError(f"{self.path}: cannot be read: {error}") from None
         self.size = len(self._map)
@@ -123,8 +123,34 @@ class Container:
         self._entries: dict[str, dict[str, Any]] = header["sections"]
         self._check_layout()
 
+    def expect(self, kind: str, version: int) -> None:
+        """Check that this is a file of a kind, in the format version that is read here.
+
+        Raises:
+            BundleError: it is not; the message says what to do.
+        """
+        if self.kind != kind:
+            kind_of_file = self.kind if self.kind.isalpha() else repr(self.kind)
+            raise BundleError(f"{self.path}: expected a {kind}, got a {kind_of_file}")
+        found = self.meta.get("format", 0)
+        if type(found) is not int or found > version:
+            raise BundleError(
+                f"{self.path}: {kind} format {found!r}, this edgerec reads format {version}; "
+                "update edgerec"
+            )
+        if found < version:
+            raise BundleError(
+                f"{self.path}: {kind} format {found}, of an older edgerec; this one reads format "
+                f"{version}, so write the file again"
+            )
+
     def __contains__(self, name: str) -> bool:
         return name in self._entries
+
+    def close(self) -> None:
+        """Close the file. It stays mapped for as long as an array of it is in use."""
+        self._close()
+        del self._map
 
     @property
     def names(self) -> list[str]:
@@ -141,6 +167,7 @@ class Container:
 
     def array(self, name: str) -> NDArray[Any]:
         """Return a section as a read-only array in the memory-mapped file."""
+        self._check_open()
         entry = self._entry(name)
         dtype, shape = np.dtype(entry["dtype"]), tuple(entry["shape"])
         count = entry["size"] // dtype.itemsize
@@ -149,18 +176,56 @@ class Container:
     def read(self, name: str) -> bytes:
         """Read the bytes of a section."""
         entry = self._entry(name)
-        # Through the file, because mapped pages would count as memory in addition to the copy.
-        with self.path.open("rb") as file:
-            file.seek(entry["offset"])
-            return file.read(entry["size"])
+        return b"".join(self._pieces(entry["offset"], entry["size"]))
 
     def extract(self, name: str, path: str | Path) -> None:
         """Copy the bytes of a section into a file, piece by piece."""
         entry = self._entry(name)
-        with self.path.open("rb") as source, Path(path).open("wb") as copy:
-            source.seek(entry["offset"])
-            for left in range(entry["size"], 0, -_PIECE):
-                copy.write(source.read(min(left, _PIECE)))
+        with Path(path).open("wb") as copy:
+            copy.writelines(self._pieces(entry["offset"], entry["size"]))
+
+    def _pieces(self, offset: int, size: int) -> Iterator[bytes]:
+        """Read through the file, since mapped pages would count as memory as well."""
+        for start in range(offset, offset + size, _PIECE):
+            length = min(_PIECE, offset + size - start)
+            with self._reading:
+                self._check_open()
+                os.lseek(self._descriptor, start, os.SEEK_SET)
+                piece = os.read(self._descriptor, length)
+            if len(piece) < length:
+                raise self._damaged("it was cut off while it was open")
+            yield piece
+
+    def _check_open(self) -> None:
+        if not self._close.alive:
+            raise BundleError(f"{self.path}: is closed")
+
+    @contextlib.contextmanager
+    def as_file(self) -> Iterator[Path]:
+        """A path under which a runtime can open this very file within the block.
+
+        It is the file's own path, or that of a private copy if another file has taken its place.
+
+        Raises:
+            BundleError: the file was replaced within the block.
+        """
+        if self._is_at(self.path):
+            yield self.path.resolve()
+            if not self._is_at(self.path):
+                raise BundleError(f"{self.path}: was replaced while it was opened; open it again")
+            return
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            copy = Path(folder) / self.path.name
+            with copy.open("wb") as file:
+                file.writelines(self._pieces(0, self.size))
+            yield copy.resolve()
+
+    def _is_at(self, path: Path) -> bool:
+        self._check_open()
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), path.stat())
+        except OSError:
+            return False
 
     def verify(self) -> None:
         """Check every section against its digest.
@@ -168,13 +233,14 @@ class Container:
         Raises:
             BundleError: the bytes of a section are not those that were written.
         """
+        self._check_open()
         whole = memoryview(self._map)
         for name, entry in self._entries.items():
             digest, end = hashlib.sha256(), entry["offset"] + entry["size"]
             for start in range(entry["offset"], end, _PIECE):
                 stop = min(start + _PIECE, end)
                 digest.update(whole[start:stop])
-                _give_back(self._map, start, stop)
+                give_back(self._map, start, stop)
             if digest.hexdigest() != entry["sha256"]:
                 raise self._damaged(f"section {name!r} does not match its SHA-256")
 
@@ -190,8 +256,8 @@ class Container:
         if self._map[:8] != _MAGIC:
             raise BundleError(f"{self.path}: not an edgerec file (it does not begin with EDGEREC1)")
         length = int.from_bytes(self._map[8:16], "little")
-        if length > _MAX_HEADER:
-            raise self._damaged(f"the header should have at most {_MAX_HEADER:,} bytes")
+        if length > MAX_HEADER:
+            raise self._damaged(f"the header should have at most {MAX_HEADER:,} bytes")
         if 48 + length > self.size:
             raise self._damaged("the header is longer than the file")
         raw = self._map[48 : 48 + length]
@@ -199,84 +265,28 @@ class Container:
             raise self._damaged("the header does not match its SHA-256")
         self._end_of_header = 48 + length
         try:
-            header = json.loads(raw, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            raise self._damaged(f"the header is not JSON ({error})") from None
-        shape = {"kind": str, "meta": dict, "sections": dict}
-        if not isinstance(header, dict) or header.keys() != shape.keys():
-            raise self._damaged("the header lacks kind, meta or sections")
-        for key, kind in shape.items():
-            if not isinstance(header[key], kind):
-                raise self._damaged(f"the header's {key} is not a {kind.__name__}")
-        return header
+            return parse_header(raw)
+        except ValueError as error:
+            raise self._damaged(str(error)) from None
 
     def _check_layout(self) -> None:
         position = self._end_of_header
         for name, entry in self._entries.items():
-            if not _well_formed(entry):
+            if not well_formed(entry):
                 raise self._damaged(f"the entry of section {name!r} is malformed")
-            self._check_padding(position, position + -position % _ALIGN)
-            position += -position % _ALIGN
+            self._check_padding(position, position + -position % ALIGN)
+            position += -position % ALIGN
             if entry["offset"] != position:
                 raise self._damaged(f"section {name!r} is not where the one before it ends")
             position += entry["size"]
             if position > self.size:
                 raise self._damaged(f"section {name!r} runs past the end of the file")
         if self._entries:
-            self._check_padding(position, position + -position % _ALIGN)
-            position += -position % _ALIGN
+            self._check_padding(position, position + -position % ALIGN)
+            position += -position % ALIGN
         if position != self.size:
             raise self._damaged(f"expected {position} bytes, got {self.size}")
 
     def _check_padding(self, start: int, stop: int) -> None:
         if self._map[start:stop] != bytes(stop - start):
             raise self._damaged("padding is not zero or is cut off")
-
-
-def release(array: NDArray[Any]) -> None:
-    """Return the pages of an array in a memory-mapped file to the system.
-
-    They count as this process's memory otherwise, and are read again when needed.
-    """
-    owner: Any = array
-    while isinstance(owner, np.ndarray):
-        owner = owner.base
-    mapped = owner.obj if isinstance(owner, memoryview) else owner
-    if isinstance(mapped, mmap.mmap):
-        start = array.ctypes.data - np.frombuffer(mapped, np.uint8).ctypes.data
-        _give_back(mapped, start, start + array.nbytes)
-
-
-def _give_back(mapped: mmap.mmap, start: int, stop: int) -> None:
-    """Return mapped pages to the system, because pages that were read count as memory."""
-    if hasattr(mmap, "MADV_DONTNEED"):
-        start -= start % mmap.PAGESIZE
-        mapped.madvise(mmap.MADV_DONTNEED, start, stop - start)
-
-
-def _well_formed(entry: object) -> bool:
-    """Whether an entry has the five fields, with the right types, and they agree."""
-    if not isinstance(entry, dict):
-        return False
-    if entry.keys() != {"offset", "size", "sha256", "dtype", "shape"}:
-        return False
-    shape = entry["shape"]
-    numbers = [entry["offset"], entry["size"], *(shape if isinstance(shape, list) else [None])]
-    if not all(type(n) is int and 0 <= n < 2**63 for n in numbers):
-        return False
-    if entry["dtype"] not in _DTYPES or not isinstance(entry["sha256"], str):
-        return False
-    size = np.dtype(entry["dtype"]).itemsize
-    for length in shape:
-        size *= length
-    return bool(size == entry["size"])
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({key for key, _ in pairs}) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return dict(pairs)
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a JSON number")

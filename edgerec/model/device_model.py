@@ -16,7 +16,6 @@ over axis 0 they are [1, width].
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -32,7 +31,10 @@ from edgerec.model.items import Items
 from edgerec.model.ops import Op, Shape, counts_padding, infer_shapes
 from edgerec.model.table import Table
 
-__all__ = ["DeviceModel", "Head"]
+__all__ = ["MAX_EXPONENT", "MAX_HISTORY", "DeviceModel", "Head"]
+
+#: The longest history that a model can read, and the greatest exponent of a weight.
+MAX_HISTORY, MAX_EXPONENT = 16_384, 8
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,17 @@ class DeviceModel:
 
     def __post_init__(self) -> None:
         self._check_types()
-        if self.history_length < 1:
-            raise ModelError(f"history_length: expected at least 1, got {self.history_length}")
+        if not 1 <= self.history_length <= MAX_HISTORY:
+            raise ModelError(
+                f"history_length: expected 1 to {MAX_HISTORY:,}, got {self.history_length:,}"
+            )
         for name in ("normalization", "recency"):
-            if not math.isfinite(getattr(self, name)):
-                raise ModelError(f"{name}: expected a finite number, got {getattr(self, name)}")
+            # This is false for NaN, too.
+            if not abs(getattr(self, name)) <= MAX_EXPONENT:
+                raise ModelError(
+                    f"{name}: expected a number from -{MAX_EXPONENT} to {MAX_EXPONENT}, got "
+                    f"{getattr(self, name)}"
+                )
         for kind, names in (("tables", self.tables), ("constants", self.constants)):
             for name in names:
                 # The name becomes part of a file name.

@@ -19,6 +19,9 @@ __all__ = ["Items", "Strings"]
 #: A look-up first bisects every so-many-th id, kept in a Python list.
 _STRIDE = 256
 
+#: How many neighboring ids are compared at a time.
+_PAIRS = 2**14
+
 
 class Strings(Sequence[str]):
     """A list of strings stored as two arrays, so that a million of them can be memory-mapped.
@@ -32,10 +35,16 @@ class Strings(Sequence[str]):
     """
 
     def __init__(self, offsets: NDArray[np.uint32], utf8: NDArray[np.uint8]) -> None:
-        if offsets.ndim != 1 or len(offsets) == 0 or int(offsets[-1]) != len(utf8):
-            raise ModelError("strings: offsets do not cover the text; the file is damaged")
-        if int(offsets[0]) != 0 or np.any(offsets[1:] < offsets[:-1]):
-            raise ModelError("strings: offsets are not ascending; the file is damaged")
+        for name, array, dtype in (("offsets", offsets, np.uint32), ("utf8", utf8, np.uint8)):
+            if array.dtype != dtype or array.ndim != 1:
+                raise ModelError(
+                    f"strings: {name}: expected {np.dtype(dtype)}[…], got "
+                    f"{array.dtype}{list(array.shape)}"
+                )
+        if len(offsets) == 0 or int(offsets[0]) != 0 or int(offsets[-1]) != len(utf8):
+            raise ModelError("strings: the offsets do not cover the text")
+        if np.any(offsets[1:] < offsets[:-1]):
+            raise ModelError("strings: the offsets are not ascending")
         self.offsets = offsets
         self.utf8 = utf8
         # Looking up a history bisects thousands of strings, and memoryviews are indexed several
@@ -47,6 +56,8 @@ class Strings(Sequence[str]):
     def of(cls, strings: Iterable[str]) -> Strings:
         """Pack an iterable of strings."""
         encoded = [string.encode("utf-8") for string in strings]
+        if sum(map(len, encoded)) >= 2**32:
+            raise ModelError("strings: more than 4 GiB of text; use shorter ids or titles")
         offsets = np.zeros(len(encoded) + 1, np.uint32)
         np.cumsum([len(e) for e in encoded], out=offsets[1:])
         return cls(offsets, np.frombuffer(b"".join(encoded), np.uint8))
@@ -83,6 +94,44 @@ class Strings(Sequence[str]):
     def nbytes(self) -> int:
         """The size of both arrays in bytes."""
         return self.offsets.nbytes + self.utf8.nbytes
+
+
+def _first_not_ascending(strings: Strings, order: NDArray[np.uint32] | None) -> int | None:
+    """The first place at which a string is not greater than the one before it; none if all are.
+
+    Strings are compared by their UTF-8 bytes. It compares seven bytes of all pairs at a time, and
+    then goes on with the pairs that are still equal.
+
+    Args:
+        strings: the strings.
+        order: uint32[n], the order to go through them; from first to last by default.
+    """
+    for start in range(0, len(strings) - 1, _PAIRS):
+        stop = min(start + _PAIRS, len(strings) - 1)
+        rows = np.arange(start, stop + 1) if order is None else order[start : stop + 1]
+        begin, end = (strings.offsets[rows + step].astype(np.int64) for step in (0, 1))
+        pending = np.arange(stop - start)
+        while len(pending):
+            low, high = (_leading(strings.utf8, begin[p], end[p]) for p in (pending, pending + 1))
+            # A leading part that ends in 0 is the whole of a string.
+            wrong = (low > high) | ((low == high) & (low % 257 == 0))
+            if wrong.any():
+                return start + int(pending[wrong][0]) + 1
+            pending = pending[low == high]
+            begin = begin + 7
+    return None
+
+
+def _leading(text: NDArray[np.uint8], begin: NDArray[np.int64], end: NDArray[np.int64]) -> Any:
+    """Seven bytes of each string as one number to base 257, in which 0 stands for its end."""
+    found = np.zeros(len(begin), np.int64)
+    for place in range(7):
+        at = begin + place
+        inside = at < end
+        digits = np.zeros(len(begin), np.int64)
+        digits[inside] = text[at[inside]].astype(np.int64) + 1
+        found = found * 257 + digits
+    return found
 
 
 @dataclass(frozen=True)
@@ -126,8 +175,22 @@ class Items:
         for name, part in (("titles", self.titles), ("order", self.order)):
             if part is not None and len(part) != len(self.ids):
                 raise ModelError(f"items: {len(self.ids)} ids but {name} has {len(part)}")
-        if self.order is not None and int(self.order.max()) >= len(self.ids):
-            raise ModelError("items: order has a row outside the catalogue")
+        order = self.order
+        if order is not None:
+            if order.dtype != np.uint32 or order.ndim != 1:
+                raise ModelError(
+                    f"items: order: expected uint32[{len(self.ids)}], got "
+                    f"{order.dtype}{list(order.shape)}"
+                )
+            if int(order.max()) >= len(self.ids):
+                raise ModelError("items: order has a row outside the catalogue")
+        # Ids that rise strictly in this order are unique, and each row occurs once.
+        if (place := _first_not_ascending(self.ids, order)) is not None:
+            row = place if order is None else int(order[place])
+            raise ModelError(
+                f"items: id {self.ids[row]!r} occurs twice or is out of order; ids must be unique, "
+                "and without `order` sorted by their UTF-8 bytes (`Items.of` sorts them)"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -10,12 +10,15 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.errors import BundleError, EdgerecError
+from edgerec.errors import BundleError, CodecError, EdgerecError
 from edgerec.files.container import Container, write_container
+from edgerec.files.fields import Fields
+from edgerec.model.attribution import attribute_errors
 from edgerec.model.codecs import Codec
-from edgerec.model.device_model import DeviceModel, Head
+from edgerec.model.device_model import MAX_EXPONENT, MAX_HISTORY, DeviceModel, Head
 from edgerec.model.items import Items, Strings
 from edgerec.model.ops import Op
+from edgerec.model.options import from_options
 from edgerec.model.table import Table
 
 __all__ = [
@@ -26,6 +29,7 @@ __all__ = [
     "read_items",
     "read_model_file",
     "read_payload_model",
+    "read_strings",
     "save_model",
 ]
 
@@ -33,11 +37,17 @@ __all__ = [
 Sections = dict[str, bytes | NDArray[Any]]
 T = TypeVar("T")
 
+#: The version of the model files that this edgerec writes and reads.
+_FORMAT = 1
+
+#: How many numbers are checked at a time.
+_PIECE = 2**18
+
 
 def save_model(model: DeviceModel, path: str | Path) -> int:
     """Write a model to one file, atomically; return its size in bytes."""
     sections = items_sections(model.items) | {"popular": model.popular} | _model_sections(model)
-    return write_container(path, "model", _model_meta(model), sections)
+    return write_container(path, "model", {"format": _FORMAT} | _model_meta(model), sections)
 
 
 def read_model_file(
@@ -54,11 +64,13 @@ def read_model_file(
         BundleError: the file is damaged, or not a saved model.
     """
     container = Container(path)
-    if container.kind != "model":
-        raise BundleError(f"{path}: expected a device model, got a {container.kind}")
+    container.expect("model", _FORMAT)
     if verify:
         container.verify()
-    return _read_model(container, container.meta, read_items(container), codecs)
+    return guarded(
+        container,
+        lambda: _read_model(container, Fields(container.meta), read_items(container), codecs),
+    )
 
 
 def _model_meta(model: DeviceModel) -> dict[str, Any]:
@@ -113,19 +125,23 @@ def read_items(container: Container) -> Items:
         BundleError: the sections are not a catalogue.
     """
 
-    def strings(name: str) -> Strings:
-        return Strings(
-            container.array(f"items/{name}/offsets"), container.array(f"items/{name}/utf8")
-        )
-
     def read() -> Items:
         return Items(
-            strings("ids"),
-            strings("titles") if "items/titles/utf8" in container else None,
+            read_strings(container, "items/ids"),
+            read_strings(container, "items/titles") if "items/titles/utf8" in container else None,
             container.array("items/order") if "items/order" in container else None,
         )
 
     return guarded(container, read)
+
+
+def read_strings(container: Container, prefix: str) -> Strings:
+    """Read strings from the sections ``prefix/offsets`` and ``prefix/utf8``.
+
+    Raises:
+        EdgerecError: the sections are not strings.
+    """
+    return Strings(container.array(f"{prefix}/offsets"), container.array(f"{prefix}/utf8"))
 
 
 def model_payload(model: DeviceModel) -> Sections:
@@ -141,13 +157,22 @@ def read_payload_model(
     Raises:
         BundleError: the payload is not a model, or a codec is unknown.
     """
-    meta = guarded(container, lambda: json.loads(container.read("payload/model.json")))
-    return _read_model(container, meta, items, codecs, "payload/")
+    if "payload/model.json" not in container:
+        raise BundleError(f"{container.path}: its payload is not a model but what a runtime reads")
+
+    def read() -> DeviceModel:
+        try:
+            meta = json.loads(container.read("payload/model.json"), parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise BundleError(f"model.json: not JSON ({error})") from None
+        return _read_model(container, Fields(meta, "model.json"), items, codecs, "payload/")
+
+    return guarded(container, read)
 
 
 def _read_model(
     container: Container,
-    meta: Mapping[str, Any],
+    meta: Fields,
     items: Items,
     codecs: Mapping[str, type[Codec]],
     prefix: str = "",
@@ -155,47 +180,85 @@ def _read_model(
     """Read a model from a container; its arrays stay in the memory-mapped file.
 
     Raises:
-        BundleError: the sections and ``meta`` are not a model, or a codec is unknown.
+        EdgerecError: the sections and ``meta`` are not a model, or a codec is unknown.
     """
+    tables, head = meta.fields("tables"), meta.fields("head")
+    return DeviceModel(
+        items=items,
+        tables={
+            name: _read_table(container, f"{prefix}table/{name}", tables.fields(name), codecs)
+            for name in tables
+        },
+        constants={
+            name: _finite(container.array(f"{prefix}constant/{name}"), f"constant {name!r}")
+            for name in meta.texts("constants")
+        },
+        encoder=tuple(_read_op(entry) for entry in meta.array("encoder")),
+        head=Head(head.text("table"), head.text("kind")),  # type: ignore[arg-type]  # Head checks it
+        history_length=meta.integer("history_length", 1, MAX_HISTORY),
+        normalization=meta.number("normalization", -MAX_EXPONENT, MAX_EXPONENT),
+        recency=meta.number("recency", -MAX_EXPONENT, MAX_EXPONENT),
+        popular=container.array("popular"),
+        metadata=meta.fields("metadata").values,
+    )
 
-    def table(name: str, entry: Mapping[str, Any]) -> Table:
-        if entry["codec"] not in codecs:
-            known = ", ".join(sorted(codecs))
-            raise BundleError(
-                f"{container.path}: table {name!r} has codec {entry['codec']!r}, which is not "
-                f"installed; known: {known}"
-            )
-        n, d = entry["shape"]
-        arrays = {key: container.array(f"{prefix}table/{name}/{key}") for key in entry["arrays"]}
-        return Table(codecs[entry["codec"]](**entry["options"]), (int(n), int(d)), arrays)
 
-    def read() -> DeviceModel:
-        return DeviceModel(
-            items=items,
-            tables={name: table(name, entry) for name, entry in meta["tables"].items()},
-            constants={
-                name: container.array(f"{prefix}constant/{name}") for name in meta["constants"]
-            },
-            encoder=tuple(
-                Op(kind, tuple(inputs), output, attributes)
-                for kind, inputs, output, attributes in meta["encoder"]
-            ),
-            head=Head(**meta["head"]),
-            history_length=int(meta["history_length"]),
-            normalization=float(meta["normalization"]),
-            recency=float(meta["recency"]),
-            popular=container.array("popular").astype(np.int32),
-            metadata=meta["metadata"],
+def _read_table(
+    container: Container, prefix: str, entry: Fields, codecs: Mapping[str, type[Codec]]
+) -> Table:
+    name = entry.text("codec")
+    if name not in codecs:
+        raise CodecError(
+            f"{prefix.rpartition('table/')[2]!r} has codec {name!r}, which is not installed; "
+            f"known: {', '.join(sorted(codecs))}"
         )
+    shape = entry.array("shape")
+    if len(shape) != 2 or not all(type(n) is int and 0 < n < 2**31 for n in shape):
+        raise BundleError(f"{entry.where}.shape: expected two positive integers, got {shape!r:.60}")
+    arrays = {key: container.array(f"{prefix}/{key}") for key in entry.texts("arrays")}
+    for key, array in arrays.items():
+        _finite(array, f"{entry.where}: {key}")
+    with attribute_errors(f"codec {name}", CodecError):
+        codec = from_options(codecs[name], entry.fields("options").values, f"codec {name}")
+        return Table(codec, (shape[0], shape[1]), arrays)
 
-    return guarded(container, read)
+
+def _read_op(entry: object) -> Op:
+    match entry:
+        case [str() as kind, [*inputs], str() as output, dict() as attributes]:
+            names = tuple(name for name in inputs if isinstance(name, str))
+            if len(names) == len(inputs):
+                return Op(kind, names, output, attributes)
+    raise BundleError("encoder: expected entries [kind, inputs, output, attributes]")
+
+
+def _finite(array: NDArray[Any], what: str) -> NDArray[Any]:
+    """Check that an array from a file has no NaN and no infinity.
+
+    Raises:
+        BundleError: it has.
+    """
+    if array.dtype.kind == "f":
+        flat = array.reshape(-1)
+        for start in range(0, len(flat), _PIECE):
+            if not np.isfinite(flat[start : start + _PIECE]).all():
+                raise BundleError(f"{what}: contains NaN or infinity")
+    return array
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def guarded(container: Container, read: Callable[[], T]) -> T:
-    """Turn whatever a hostile header makes ``read`` raise into a BundleError."""
+    """Call ``read``, which checks a container's contents; name the file in what it raises.
+
+    Raises:
+        BundleError: the contents are not what they should be.
+    """
     try:
         return read()
-    except BundleError:
-        raise
-    except (EdgerecError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as e:
-        raise BundleError(f"{container.path}: {e or type(e).__name__}; the file is damaged") from e
+    except EdgerecError as error:
+        if str(error).startswith(str(container.path)):
+            raise
+        raise BundleError(f"{container.path}: {error}; the file is damaged") from error

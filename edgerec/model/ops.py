@@ -37,6 +37,10 @@ Shape = tuple[int, int]
 #: Added to the logits of padding before a Softmax.
 MASKED = -1e9
 
+#: What a device computes for one history at most: ops, inputs per op, numbers in all values, and
+#: products in all matrix products.
+_MOST_OPS, _MOST_INPUTS, _MOST_NUMBERS, _MOST_PRODUCTS = 1000, 64, 2**24, 2**31
+
 #: The number of inputs of each op; -2 means two or more.
 OPS: Mapping[str, int] = {
     "Gather": 2,
@@ -76,9 +80,18 @@ class Op:
             raise ModelError(
                 f"encoder: {self.kind} takes {expected} inputs, got {len(self.inputs)}"
             )
+        if len(self.inputs) > _MOST_INPUTS:
+            raise ModelError(
+                f"encoder: {self.kind} takes at most {_MOST_INPUTS} inputs, got {len(self.inputs)}"
+            )
         allowed = {"alpha"} if self.kind == "LeakyRelu" else set()
         if unknown := set(self.attributes) - allowed:
             raise ModelError(f"encoder: {self.kind} has no attribute {', '.join(sorted(unknown))}")
+        for name, value in self.attributes.items():
+            if not isinstance(value, int | float) or not abs(value) < 1e30:
+                raise ModelError(
+                    f"encoder: {self.kind}: {name}: expected a finite number, got {value!r}"
+                )
 
     @property
     def alpha(self) -> float:
@@ -111,6 +124,9 @@ def infer_shapes(
         "user_vector": (1, width),
     }
     shapes: dict[str, Shape] = {**builtin, **constants}
+    if len(ops) > _MOST_OPS:
+        raise ModelError(f"encoder: expected at most {_MOST_OPS:,} ops, got {len(ops):,}")
+    numbers = products = 0
     for clash in sorted((set(builtin) | {"history"}) & (set(constants) | set(tables))):
         raise ModelError(
             f"encoder: {clash!r} is a built-in value; choose another name for the constant"
@@ -123,11 +139,23 @@ def infer_shapes(
             if table not in tables or index != "history":
                 raise ModelError(f"encoder: Gather reads (table, history), got {op.inputs}")
             shapes[op.output] = (history_length, tables[table][1])
-            continue
-        for name in op.inputs:
-            if name not in shapes:
-                raise ModelError(f"encoder: {op.kind} reads {name!r}, which no earlier op computes")
-        shapes[op.output] = _output_shape(op, [shapes[name] for name in op.inputs])
+        else:
+            for name in op.inputs:
+                if name not in shapes:
+                    raise ModelError(
+                        f"encoder: {op.kind} reads {name!r}, which no earlier op computes"
+                    )
+            shapes[op.output] = _output_shape(op, [shapes[name] for name in op.inputs])
+        height, wide = shapes[op.output]
+        numbers += height * wide
+        if op.kind in ("MatMul", "Gemm"):
+            products += height * wide * shapes[op.inputs[0]][1]
+        if numbers > _MOST_NUMBERS or products > _MOST_PRODUCTS:
+            raise ModelError(
+                f"encoder: up to {op.output!r} it computes {numbers:,} numbers and {products:,} "
+                f"products, at most {_MOST_NUMBERS:,} and {_MOST_PRODUCTS:,} are run on a device; "
+                "use a shorter history or narrower tables"
+            )
     return shapes
 
 

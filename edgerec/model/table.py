@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.errors import CodecError, ModelError
-from edgerec.files.container import release
+from edgerec.files.pages import release
 from edgerec.model.codecs import F32, Arrays, Codec
 from edgerec.model.frozen import frozen_array, frozen_mapping
 

@@ -51,6 +51,7 @@ def bench_on(
     threads: int = 1,
     timeout: float = 600,
     lists: bool = False,
+    trust: bool = False,
 ) -> Figures:
     """Measure a bundle on a device.
 
@@ -63,6 +64,7 @@ def bench_on(
         threads: the number of threads of the runtime and of the libraries that it computes with.
         timeout: seconds after which to give up.
         lists: whether to return the recommended ids, too.
+        trust: whether to run a payload that is a program (see ``Scorer``).
 
     Returns:
         What ``edgerec.device.bench.measure`` returns, with ``on``, the address. Where
@@ -75,11 +77,15 @@ def bench_on(
     """
     path, variables = Path(bundle), thread_variables(threads)
     if address == "local":
-        figures = measure(path, histories, runtime=runtime, threads=threads, timeout=timeout)
+        figures = measure(
+            path, histories, runtime=runtime, threads=threads, timeout=timeout, trust=trust
+        )
         return figures.replace(on=address, lists=figures.lists if lists else None)
     connection = connect(address)
     arguments = [f"{FILES}/{path.name}", "--threads", str(threads)]
     files = {}
+    if trust:
+        arguments.append("--trust")
     if lists:
         arguments += ["--lists", "-"]
     if runtime is not None:

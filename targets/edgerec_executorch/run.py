@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 import weakref
 from pathlib import Path
 
@@ -55,10 +56,14 @@ def load(bundle: Bundle, threads: int) -> Artefact:
             "XNNPACK backend, and fp16 tables also need a CPU with half-precision arithmetic"
         ) from None
 
+    lock = threading.Lock()
+
     def run(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
         _, method = kept
-        ids, scores = method((torch.from_numpy(history), torch.from_numpy(weights)))
-        return ids.numpy(), scores.numpy()
+        with lock:
+            ids, scores = method((torch.from_numpy(history), torch.from_numpy(weights)))
+            # The next run writes to the same memory.
+            return ids.numpy().copy(), scores.numpy().copy()
 
     _in_use.add(run)
     return run

@@ -7,39 +7,88 @@ of kind 2, a length followed by that many bytes, is a string or a nested message
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["relocate"]
 
-#: Field numbers: ModelProto.graph, GraphProto.initializer and TensorProto.external_data (pairs of
-#: key and value).
-GRAPH, INITIALIZER, EXTERNAL = 7, 5, 13
+#: Field numbers of ModelProto, GraphProto, NodeProto and TensorProto (pairs of key and value).
+GRAPH, FUNCTIONS = 7, 25
+NODE, INITIALIZER, SPARSE_INITIALIZER = 1, 5, 15
+ATTRIBUTE = 5
+EXTERNAL = 13
+
+#: Field numbers of AttributeProto that hold tensors, graphs, and sparse tensors.
+TENSORS, GRAPHS, SPARSE_TENSORS = (5, 10), (6, 11), (22, 23)
+
+#: How deep graphs may be nested in nodes.
+DEEPEST = 4
 
 
-def relocate(model: bytes, file: str, places: dict[str, int]) -> bytes:
-    """Return the model with external data in separate files relocated to one file.
+def relocate(model: bytes, file: str, places: Mapping[str, tuple[int, int]]) -> bytes:
+    """Return the model with all external data, in separate files, relocated to one file.
 
     Args:
         model: a serialized ModelProto.
         file: the name of that file, without its folder.
-        places: the offset of each file of external data within that file, by name.
+        places: the offset within that file and the size of each file of external data, by name.
 
     Raises:
-        ValueError: the bytes are not protocol buffers.
+        ValueError: the bytes are not protocol buffers, or external data is anywhere else.
     """
 
     def initializer(tensor: bytes) -> bytes:
         fields = list(_fields(tensor))
         entries = dict(_pair(value) for number, value, _ in fields if number == EXTERNAL)
-        if entries.get("location") not in places:
+        if not entries:
             return tensor
-        offset = places[entries["location"]] + int(entries.get("offset", "0"))
-        entries |= {"location": file, "offset": str(offset)}
+        start, length = (_number(entries, name) for name in ("offset", "length"))
+        if entries.get("location") not in places:
+            raise ValueError(
+                f"external data in {entries.get('location')!r}, which is no part of it"
+            )
+        place, size = places[entries["location"]]
+        if start + length > size:
+            raise ValueError(f"external data beyond the end of {entries['location']!r}")
+        entries |= {"location": file, "offset": str(place + start)}
         kept = b"".join(raw for number, _, raw in fields if number != EXTERNAL)
         new = (_field(1, k.encode()) + _field(2, v.encode("utf-8")) for k, v in entries.items())
         return kept + b"".join(_field(EXTERNAL, entry) for entry in new)
 
-    return _change(model, GRAPH, lambda graph: _change(graph, INITIALIZER, initializer))
+    def graph(message: bytes) -> bytes:
+        _check_nodes(message)
+        return _change(message, INITIALIZER, initializer)
+
+    if any(number == FUNCTIONS for number, _, _ in _fields(model)):
+        raise ValueError("it has functions of its own, which this target does not write")
+    return _change(model, GRAPH, graph)
+
+
+def _check_nodes(graph: bytes, depth: int = 0) -> None:
+    """Refuse external data anywhere but in the initializers of the outermost graph.
+
+    Raises:
+        ValueError: there is some; onnxruntime would read it from any file in the folder.
+    """
+    if depth > DEEPEST:
+        raise ValueError(f"it has graphs nested more than {DEEPEST} deep")
+    for kind, value, _ in _fields(graph):
+        if kind == SPARSE_INITIALIZER:
+            raise ValueError("it has sparse initializers, which this target does not write")
+        if kind == INITIALIZER and depth:
+            _check_tensor(value)
+        attributes = (a for n, a, _ in _fields(value) if n == ATTRIBUTE) if kind == NODE else ()
+        for number, inner, _ in (field for a in attributes for field in _fields(a)):
+            if number in SPARSE_TENSORS:
+                raise ValueError("a node has a sparse tensor, which this target does not write")
+            if number in GRAPHS:
+                _check_nodes(inner, depth + 1)
+            if number in TENSORS:
+                _check_tensor(inner)
+
+
+def _check_tensor(tensor: bytes) -> None:
+    if any(number == EXTERNAL for number, _, _ in _fields(tensor)):
+        raise ValueError("external data outside the initializers of the graph")
 
 
 def _change(message: bytes, wanted: int, change: Callable[[bytes], bytes]) -> bytes:
@@ -50,8 +99,18 @@ def _change(message: bytes, wanted: int, change: Callable[[bytes], bytes]) -> by
 
 
 def _pair(entry: bytes) -> tuple[str, str]:
-    key, value = (value.decode("utf-8") for _, value, _ in _fields(entry))
-    return key, value
+    texts = [value.decode("utf-8") for _, value, _ in _fields(entry)]
+    if len(texts) != 2:
+        raise ValueError("external data: expected pairs of key and value")
+    return texts[0], texts[1]
+
+
+def _number(entries: Mapping[str, str], name: str) -> int:
+    """A number of external data, 0 by default; Python's ``int`` would take more than digits."""
+    text = entries.get(name, "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise ValueError(f"external data: {name}: expected a number, got {text!r:.60}")
+    return int(text)
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:

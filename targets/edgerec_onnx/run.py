@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, Artefact, Bundle, without_padding
+from edgerec.plugin import F32, Artefact, Bundle, TargetError, without_padding
 from edgerec_onnx.external import relocate
 
 #: onnxruntime's severity "error", because hints about graphs do not belong in a device's log.
@@ -29,15 +29,20 @@ def load(bundle: Bundle, threads: int) -> Artefact:
         options.add_session_config_entry("session.disable_prepacking", "1")
     options.enable_mem_pattern = False  # a pattern would hold the memory of two runs at once
     # onnxruntime maps external data itself, whereas it copies arrays that are passed to it.
-    path = bundle.path.resolve()
-    options.add_session_config_entry(FOLDER, str(path.parent))
-    places = {part: bundle.offset(part) for part in bundle.payload if part != "model.onnx"}
-    session = onnxruntime.InferenceSession(
-        relocate(bundle.read("model.onnx"), path.name, places),
-        options,
-        providers=["CPUExecutionProvider"],
-    )
+    places = {
+        part: (bundle.offset(part), bundle.nbytes_of(part))
+        for part in bundle.payload
+        if part != "model.onnx"
+    }
+    with bundle.container.as_file() as path:
+        options.add_session_config_entry(FOLDER, str(path.parent))
+        try:
+            graph = relocate(bundle.read("model.onnx"), path.name, places)
+        except (ValueError, KeyError) as error:
+            raise TargetError(f"{bundle.path}: model.onnx: {error}; the file is damaged") from None
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     _trim()
+    _check_call(session, bundle)
     # A dimension that has a name may have any size.
     shorten = isinstance(session.get_inputs()[0].shape[0], str)
 
@@ -48,6 +53,29 @@ def load(bundle: Bundle, threads: int) -> Artefact:
         return ids, scores
 
     return run
+
+
+def _check_call(session: onnxruntime.InferenceSession, bundle: Bundle) -> None:
+    """Check the inputs and outputs of a graph.
+
+    Raises:
+        TargetError: they are not those that the manifest of the bundle describes.
+    """
+    length = bundle.signature.history_length
+    inputs = {one.name: (one.type, one.shape) for one in session.get_inputs()}
+    outputs = {one.name: one.type for one in session.get_outputs()}
+    types = {"history": "tensor(int32)", "weights": "tensor(float)"}
+    right = inputs.keys() == types.keys() and all(
+        kind == types[name]
+        and len(shape) == 1
+        and (shape[0] == length or isinstance(shape[0], str))
+        for name, (kind, shape) in inputs.items()
+    )
+    if not right or outputs != {"ids": "tensor(int32)", "scores": "tensor(float)"}:
+        raise TargetError(
+            f"{bundle.path}: model.onnx: expected the inputs history int32[{length}] and weights "
+            f"float32[{length}], and the outputs ids and scores; the file is damaged"
+        )
 
 
 def _trim() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import threading
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, Artefact, Bundle
+from edgerec.plugin import F32, Artefact, Bundle, TargetError
 
 
 def load(bundle: Bundle, package: str, xnnpack: bool, threads: int) -> Artefact:
@@ -21,14 +22,28 @@ def load(bundle: Bundle, package: str, xnnpack: bool, threads: int) -> Artefact:
         if xnnpack
         else resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    length = bundle.signature.history_length
+    if [(list(d["shape"]), d["dtype"]) for d in inputs] != [
+        ([length], np.int32),
+        ([length], np.float32),
+    ] or len(outputs) != 2:
+        raise TargetError(
+            f"{bundle.path}: model.tflite: expected the inputs int32[{length}] and "
+            f"float32[{length}] and two outputs; the file is damaged"
+        )
     interpreter.allocate_tensors()
-    history_index, weights_index = (d["index"] for d in interpreter.get_input_details())
-    ids_index, scores_index = (d["index"] for d in interpreter.get_output_details())
+    (history_index, weights_index), (ids_index, scores_index) = (
+        [d["index"] for d in details] for details in (inputs, outputs)
+    )
+    # An interpreter has one set of tensors.
+    lock = threading.Lock()
 
     def run(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
-        interpreter.set_tensor(history_index, history)
-        interpreter.set_tensor(weights_index, weights)
-        interpreter.invoke()
-        return interpreter.get_tensor(ids_index), interpreter.get_tensor(scores_index)
+        with lock:
+            interpreter.set_tensor(history_index, history)
+            interpreter.set_tensor(weights_index, weights)
+            interpreter.invoke()
+            return interpreter.get_tensor(ids_index), interpreter.get_tensor(scores_index)
 
     return run

@@ -21,6 +21,7 @@ class TorchScriptTarget(Target):
     """A lite interpreter module, with integer products scanning int8 and int4 tables."""
 
     name: ClassVar[str] = "torchscript"
+    runs_code: ClassVar[bool] = True
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
 
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:

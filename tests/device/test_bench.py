@@ -100,7 +100,7 @@ def test_results_side_by_side(folder: Path) -> None:
         ),
         ("--compare measures nothing, so", ("--compare", "here.json", "--users", "0")),
         ("--model: applies to the histories of --data", ("x.edgerec", "--model", "x.model")),
-        ("threads: expected at least 1, got 0", ("x.edgerec", "--threads", "0")),
+        ("threads: expected an integer from 1 to 1,024, got 0", ("x.edgerec", "--threads", "0")),
         ("on: expected local, ssh://", ("x.edgerec", "--on", "pi")),
         ("here.json: not an edgerec file", ("here.json",)),
     ],

@@ -99,11 +99,11 @@ def test_weights_matter_and_are_checked(path: Path) -> None:
     assert scorer.recommend(history, weights=[9, 1]) != scorer.recommend(history, weights=[1, 9])
     with pytest.raises(OptionError, match="weights: expected 2, one per past item, got 1"):
         scorer.recommend(history, weights=[1])
-    with pytest.raises(OptionError, match="weights: expected positive finite numbers"):
-        scorer.recommend(history, weights=[1, float("nan")])
-    for odd in (1e39, 1e-46):  # float32 makes infinity and 0 of them
-        with pytest.raises(OptionError, match="weights: expected numbers from 1e-30 to 1e"):
-            scorer.recommend(history, weights=[1, odd])
+    for odd in (float("nan"), 1e39, 1e-46, 0, -1, "2", True):
+        with pytest.raises(OptionError, match=r"weights\[1\]: expected a number from 1e-06 to 1e"):
+            scorer.recommend(history, weights=[1, odd])  # type: ignore[list-item]  # mistakes
+    # The weight of an id that the catalogue does not have is not read.
+    assert scorer.recommend(["nope", "i00001"], weights=[-1, 1]).unknown == ["nope"]
 
 
 @pytest.mark.parametrize("k", [0, 21])
@@ -128,7 +128,7 @@ def rewrite(path: Path, other: Path, **meta: object) -> Path:
     ("meta", "message"),
     [
         ({"format": 2}, "bundle format 2, this edgerec reads format 1"),
-        ({"history_length": -1}, "history_length and top_k should be at least 1"),
+        ({"history_length": -1}, "history_length: expected an integer from 1 to 16,384, got -1"),
         ({"top_k": "many"}, "the file is damaged"),
         ({"normalization": []}, "the file is damaged"),
     ],
@@ -164,7 +164,7 @@ def test_a_text_is_no_history(path: Path) -> None:
     scorer = Scorer.open(path)
     with pytest.raises(OptionError, match="history: expected a list of ids, got the text 'i00001'"):
         scorer.recommend("i00001")
-    with pytest.raises(OptionError, match=r"recommends 1 to 20 items, got 2\.5"):
+    with pytest.raises(OptionError, match=r"k: expected an integer, got 2\.5"):
         scorer.recommend(["i00001"], k=2.5)  # type: ignore[arg-type]  # the mistake
 
 
@@ -188,7 +188,7 @@ def test_threads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measure(path, threads=2)
     assert given[0]["OMP_NUM_THREADS"] == given[0]["OPENBLAS_NUM_THREADS"] == "2"
     for wrong in (lambda: measure(path, threads=0), lambda: Scorer.open(path, threads=-1)):
-        with pytest.raises(OptionError, match="threads: expected at least 1"):
+        with pytest.raises(OptionError, match="threads: expected an integer from 1 to 1,024"):
             wrong()
 
 

@@ -144,7 +144,7 @@ def build(**changes: object) -> DeviceModel:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"history_length": 0}, "history_length: expected at least 1, got 0"),
+        ({"history_length": 0}, "history_length: expected 1 to 16,384, got 0"),
         ({"head": Head("nope")}, "head.table: no table 'nope'; tables: items"),
         ({"items": Items.of(range(5))}, "tables.items: 4 rows for 5 items"),
         ({"constants": {"w": np.zeros(2, np.float32)}}, "constants.w: expected a float32 matrix"),

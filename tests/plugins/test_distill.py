@@ -13,11 +13,11 @@ import torch
 import edgerec
 from edgerec.building.quality import evaluate
 from edgerec.contracts.compressor import Context
-from edgerec.contracts.options import from_options, parse_spec
 from edgerec.data.dataset import Dataset
 from edgerec.errors import CompressError, OptionError
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_history
+from edgerec.model.options import from_options, parse_spec
 from edgerec.model.oracle import Oracle
 from edgerec.testing import check_compressor, example_models
 from edgerec.training.loop import train

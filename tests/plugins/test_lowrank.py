@@ -9,13 +9,13 @@ import edgerec
 from edgerec.building.quality import evaluate
 from edgerec.compression.singular_vectors import leading_basis
 from edgerec.contracts.compressor import Compressor, Context
-from edgerec.contracts.options import from_options, parse_spec
 from edgerec.data.dataset import Dataset
 from edgerec.errors import CompressError, OptionError
 from edgerec.model.codecs import F32
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_history
 from edgerec.model.ops import Op
+from edgerec.model.options import from_options, parse_spec
 from edgerec.model.oracle import Oracle
 from edgerec.model.table import Table
 from edgerec.testing import check_compressor, example_models

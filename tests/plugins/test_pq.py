@@ -8,12 +8,12 @@ import pytest
 import edgerec
 from edgerec.building.quality import evaluate
 from edgerec.contracts.compressor import Context
-from edgerec.contracts.options import from_options, parse_spec
 from edgerec.data.dataset import Dataset
 from edgerec.errors import CodecError, CompressError, OptionError
 from edgerec.model.codecs import F32
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_history
+from edgerec.model.options import from_options, parse_spec
 from edgerec.model.oracle import Oracle
 from edgerec.model.table import Table
 from edgerec.testing import check_codec, check_compressor, example_models

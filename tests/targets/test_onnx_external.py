@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -62,18 +63,22 @@ def test_a_bundle_may_be_renamed_and_linked_to(tmp_path: Path) -> None:
         assert np.array_equal(ids, again)
 
 
-def test_only_named_files_are_relocated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_external_data_is_relocated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed, "PART", 256)
-    graph = exported(Int4(), tmp_path / "x.edgerec").read("model.onnx")
-    moved = onnx.load_from_string(relocate(graph, "a" * 300, {"items.codes": 4096}))
+    bundle = exported(Int4(), tmp_path / "x.edgerec")
+    graph = bundle.read("model.onnx")
+    places = dict.fromkeys(bundle.payload, (2**20 + 4096, 9000)) | {"items.codes": (4096, 8064)}
+    moved = onnx.load_from_string(relocate(graph, "a" * 300, places))
     before = onnx.load_from_string(graph)
     lengths = {}
     for old, new in zip(before.graph.initializer, moved.graph.initializer, strict=True):
         entries = {e.key: e.value for e in new.external_data}
         if entries.get("location") == "a" * 300:
-            expected = {e.key: e.value for e in old.external_data} | {"location": "a" * 300}
-            lengths[new.name] = expected["length"]
-            assert entries == expected | {"offset": str(4096 + int(expected["offset"]))}
+            written = {e.key: e.value for e in old.external_data}
+            if written["location"] == "items.codes":
+                lengths[new.name] = written["length"]
+            offset = str(places[written["location"]][0] + int(written["offset"]))
+            assert entries == written | {"location": "a" * 300, "offset": offset}
             del old.external_data[:], new.external_data[:]
         assert old == new
     # The table, and the parts in which it is scanned.
@@ -90,3 +95,58 @@ def test_only_named_files_are_relocated(tmp_path: Path, monkeypatch: pytest.Monk
 def test_bytes_that_are_not_a_graph(damage: bytes) -> None:
     with pytest.raises(ValueError, match="not a protocol buffer"):
         relocate(damage, "x", {})
+
+
+def tampered(bundle: Bundle, change: Callable[[onnx.ModelProto], None]) -> bytes:
+    graph = onnx.load_from_string(bundle.read("model.onnx"))
+    change(graph)
+    return graph.SerializeToString()
+
+
+def first_external(model: onnx.ModelProto) -> onnx.TensorProto:
+    return next(tensor for tensor in model.graph.initializer if tensor.external_data)
+
+
+def set_entry(tensor: onnx.TensorProto, key: str, value: str) -> None:
+    for entry in tensor.external_data:
+        if entry.key == key:
+            entry.value = value
+
+
+def hide_in_a_node(model: onnx.ModelProto) -> None:
+    node = model.graph.node.add(op_type="Constant", output=["stolen"])
+    node.attribute.add(name="value", type=onnx.AttributeProto.TENSOR).t.CopyFrom(
+        first_external(model)
+    )
+
+
+def hide_in_a_graph(model: onnx.ModelProto) -> None:
+    node = model.graph.node.add(op_type="If", input=["weights"], output=["stolen"])
+    body = node.attribute.add(name="then_branch", type=onnx.AttributeProto.GRAPH).g
+    body.initializer.add().CopyFrom(first_external(model))
+
+
+HOSTILE: dict[str, tuple[Callable[[onnx.ModelProto], None], str]] = {
+    "a file beside it": (
+        lambda m: set_entry(first_external(m), "location", "secret.bin"),
+        "'secret.bin', which is no part of it",
+    ),
+    "beyond its end": (lambda m: set_entry(first_external(m), "length", "99999999"), "beyond the"),
+    "a negative offset": (
+        lambda m: set_entry(first_external(m), "offset", "-64"),
+        "offset: expected a number, got '-64'",
+    ),
+    "within a node": (hide_in_a_node, "external data outside the initializers"),
+    "within a graph of a node": (hide_in_a_graph, "external data outside the initializers"),
+    "sparse": (lambda m: m.graph.sparse_initializer.add(), "sparse initializers"),
+    "a function": (lambda m: m.functions.add(name="f"), "functions of its own"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_external_data_is_only_read_from_the_bundle(case: str, tmp_path: Path) -> None:
+    change, message = HOSTILE[case]
+    bundle = exported(Int8(), tmp_path / "x.edgerec")
+    places = {part: (4096, bundle.nbytes_of(part)) for part in bundle.payload}
+    with pytest.raises(ValueError, match=message):
+        relocate(tampered(bundle, change), "x", places)

@@ -121,5 +121,5 @@ def test_refusals(dataset: Dataset, model: DeviceModel) -> None:
     for name in ("recency", "gce", "popularity", "tilt", "user_weight", "temperature"):
         with pytest.raises(OptionError, match=f"{name}: expected .*, got nan"):
             train(dataset, **{name: float("nan")})
-    with pytest.raises(ModelError, match="recency: expected a finite number, got nan"):
+    with pytest.raises(ModelError, match="recency: expected a number from -8 to 8, got nan"):
         model.replace(recency=float("nan"))

@@ -14,10 +14,10 @@ from edgerec.compression.chain import same_content
 from edgerec.contracts.compressor import Context
 from edgerec.contracts.device import Budget, Device
 from edgerec.contracts.host import Host
-from edgerec.contracts.options import parse_spec
 from edgerec.data.dataset import Dataset
 from edgerec.errors import BudgetError, BundleError
 from edgerec.model.device_model import DeviceModel
+from edgerec.model.options import parse_spec
 from edgerec.training.loop import train
 
 STEPS = [
