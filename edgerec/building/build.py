@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,8 +19,10 @@ from edgerec.contracts.target import Target
 from edgerec.data.dataset import Dataset
 from edgerec.data.matching import match_rows
 from edgerec.device.figures import Figures
-from edgerec.errors import BudgetError, OptionError, TargetError
+from edgerec.errors import BudgetError, CompressError, OptionError, TargetError
 from edgerec.exporting.export import check_takes, export
+from edgerec.files.staging import staging
+from edgerec.model.attribution import attribute_errors
 from edgerec.model.device_model import DeviceModel
 
 __all__ = ["Builds", "Built", "build"]
@@ -119,6 +120,7 @@ def build(
         folder / ".unfinished",
     )
     small, steps = run_chain(model, chain, context)
+    _check_outline(outline, small)
     progress(1, total, "evaluating")
     before = evaluate(model, dataset, users=chosen)
     for table in model.tables.values():
@@ -126,10 +128,10 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     built: list[Built] = []
     takers, left_out = _takers(targets, small, recipe)
-    with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as drafts:
+    with staging(folder, ".build-") as drafts:
         for number, target in enumerate(takers, 2):
             progress(number, total, f"exporting to {target.name}")
-            path = Path(drafts) / f"{target.name}.edgerec"
+            path = drafts.folder / f"{target.name}.edgerec"
             try:
                 made = _build_one(small, before, dataset, chosen, target, recipe, path, steps)
             except TargetError as error:
@@ -141,7 +143,9 @@ def build(
         if not built:
             raise _none_takes(left_out)
         # All of them or none.
-        built = [replace(one, path=one.path.replace(folder / one.path.name)) for one in built]
+        places = {one.path: folder / one.path.name for one in built}
+        drafts.move(places)
+        built = [replace(one, path=places[one.path]) for one in built]
     context.clear()
     progress(total, total, "done")
     return Builds(built, left_out)
@@ -177,8 +181,33 @@ def _outline(model: DeviceModel, chain: Sequence[Compressor]) -> DeviceModel | N
     """The shape of a chain's result, without its numbers; none if a step cannot tell."""
     outline: DeviceModel | None = model
     for step in chain:
-        outline = None if outline is None else step.outline(outline)
+        with attribute_errors(f"{step.name}: outline", CompressError):
+            outline = None if outline is None else step.outline(outline)
+            if not isinstance(outline, DeviceModel | None):
+                raise CompressError(
+                    f"{step.name}: outline: expected a DeviceModel or None, got "
+                    f"{type(outline).__name__}"
+                )
     return outline
+
+
+def _check_outline(outline: DeviceModel | None, small: DeviceModel) -> None:
+    """Check that a chain made what its outline announced, which targets were chosen by.
+
+    Raises:
+        CompressError: a table has another codec or another width.
+    """
+    if outline is None:
+        return
+    announced, made = (
+        {name: f"{t.codec.name} of width {t.shape[1]}" for name, t in sorted(m.tables.items())}
+        for m in (outline, small)
+    )
+    if announced != made:
+        raise CompressError(
+            f"the chain made the tables {made}, but its outline announced {announced}; a "
+            "compressor's outline must have the codecs and widths of what it makes"
+        )
 
 
 def _build_one(

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from edgerec.cli.shared import AsJson, BundleFile, Trust, err, out
+from edgerec.cli.shared import AsJson, BundleFile, Trust, err, out, printable
 from edgerec.errors import OptionError
 
 __all__ = ["inspect", "score"]
@@ -37,7 +37,8 @@ def inspect(
         from edgerec.contracts.host import Host
 
         bundle = Bundle.open(file)
-        print(Host.installed().target(bundle.target).operators(bundle))  # rich would wrap it
+        lines = Host.installed().target(bundle.target).operators(bundle)
+        print(printable(lines))  # rich would wrap them
         return
 
     container = Container(file)

@@ -2,21 +2,57 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from edgerec.errors import OptionError
 
-__all__ = ["AsJson", "BundleFile", "ModelFile", "Source", "Trust", "check_output", "err", "out"]
+__all__ = [
+    "AsJson",
+    "BundleFile",
+    "ModelFile",
+    "SafeConsole",
+    "Source",
+    "Trust",
+    "check_output",
+    "err",
+    "out",
+    "printable",
+]
+
+#: Characters that a terminal would obey: control characters, halves of surrogate pairs, and those
+#: that change the direction of text.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
+class SafeConsole(Console):
+    """A console that escapes what a terminal would obey, because titles come from files."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render, with such characters escaped."""
+        for segment in super().render(renderable, options):
+            text = segment.text if segment.control else printable(segment.text)
+            yield Segment(text, segment.style, segment.control)
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal would obey, as JSON does."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
 
 #: Standard output. Ids, paths and names may look like markup.
-out = Console(markup=False)
+out = SafeConsole(markup=False)
 
 #: Standard error, likewise.
-err = Console(stderr=True, markup=False)
+err = SafeConsole(stderr=True, markup=False)
 
 #: A dataset by name or path.
 Source = Annotated[str, typer.Argument(help="ml-100k, a .dataset file, or a file of interactions")]

@@ -17,7 +17,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +32,7 @@ from edgerec.device.scorer import Scorer
 from edgerec.device.threads import thread_variables
 from edgerec.errors import DataError, EdgerecError, TargetError
 from edgerec.files.atomic import write_text
+from edgerec.files.staging import staging
 
 __all__ = ["last_error", "measure", "peak_rss_bytes"]
 
@@ -66,15 +66,16 @@ def measure(
         TargetError: the process failed; the message is the one that it printed.
     """
     variables = thread_variables(threads)
-    with tempfile.TemporaryDirectory() as folder:
-        lists = Path(folder) / "lists.json"
+    with staging() as drafts:
+        folder = drafts.folder
+        lists = folder / "lists.json"
         command = [sys.executable, "-m", "edgerec.device.bench", str(path), "--lists", str(lists)]
         command += ["--k", str(k), "--threads", str(threads)]
         command += ["--trust"] if trust else []
         if runtime is not None:
             command += ["--runtime", runtime]
         if histories is not None:
-            given = Path(folder) / "histories.json"
+            given = folder / "histories.json"
             given.write_text(json.dumps([list(h) for h in histories]), "utf-8")
             command += ["--histories", str(given)]
         try:

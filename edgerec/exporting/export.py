@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from edgerec.contracts.target import Target
 from edgerec.errors import OptionError, RuntimeMissingError, TargetError
 from edgerec.exporting.proof import Proof
 from edgerec.exporting.worker import LoadError
+from edgerec.files.staging import staging
 from edgerec.model.attribution import attribute_errors
 from edgerec.model.codecs import Codec
 from edgerec.model.device_model import DeviceModel
@@ -72,12 +72,12 @@ def export(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     codecs = {table.codec.name: type(table.codec) for table in model.tables.values()}
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        draft = Path(folder) / path.name
+    with staging(path.parent, ".export-") as drafts:
+        draft = drafts.folder / path.name
         write_bundle(draft, model, chosen.name, signature, payload, provenance or {})
         del payload  # frees a copy of the tables before runtimes make their own
         _prove(draft, codecs, model, signature, chosen, runtimes)
-        draft.replace(path)
+        drafts.move({draft: path})
     return Bundle.open(path, verify=False, codecs=codecs)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from edgerec.contracts.device import Budget
 from edgerec.data.dataset import Dataset
 from edgerec.errors import BudgetError, EdgerecError, TargetError
 from edgerec.files.atomic import write_text
+from edgerec.files.staging import staging
 
 __all__ = ["Attempt", "Choice"]
 
@@ -108,14 +108,14 @@ class Choice:
         # Built without limits, because a figure over a limit is needed here, not an exception.
         device = dataclasses.replace(self.device, budget=Budget())
         recipe = Recipe(tried.chain, search.targets, device, self.top_k)
-        with tempfile.TemporaryDirectory(prefix=".plan-", dir=self.folder) as draft:
+        with staging(self.folder, ".plan-") as drafts:
             try:
                 # On all test users, because the noise of a sample exceeds a limit's margin.
                 built = build(
                     search.model,
                     self.dataset,
                     recipe,
-                    draft,
+                    drafts.folder,
                     users=None,
                     seed=search.seed,
                     host=search.host,
@@ -129,9 +129,9 @@ class Choice:
                 attempt.built = built
                 attempt.violations = {target: v for target, v in broken.items() if v}
                 return attempt
-            for one in good:
-                path = one.path.replace(self.folder / one.path.name)
-                attempt.built = [*attempt.built, dataclasses.replace(one, path=path)]
+            places = {one.path: self.folder / one.path.name for one in good}
+            drafts.move(places)
+            attempt.built = [dataclasses.replace(one, path=places[one.path]) for one in good]
         return attempt
 
     def _nearest(self, tried: Sequence[Tried]) -> Attempt:
