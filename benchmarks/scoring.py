@@ -29,7 +29,8 @@ from rich.console import Console
 
 from benchmarks.scoring_tables import pages_of
 from edgerec.contracts.bundle import write_bundle
-from edgerec.contracts.host import Host, load_model
+from edgerec.contracts.host import Host
+from edgerec.contracts.opening import load_model
 from edgerec.contracts.signature import Signature
 from edgerec.device.bench import measure, peak_rss_bytes
 from edgerec.device.figures import Figures

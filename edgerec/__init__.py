@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from edgerec.compression.chain import compress
     from edgerec.contracts.bundle import Bundle
     from edgerec.contracts.device import Budget, Device, load_device
-    from edgerec.contracts.host import Host, load_model
+    from edgerec.contracts.host import Host
+    from edgerec.contracts.opening import load_model
     from edgerec.data.dataset import Dataset
     from edgerec.data.sources import load
     from edgerec.device.scorer import Scorer
@@ -77,7 +78,7 @@ _HOMES = {
     "export": "exporting.export",
     "load": "data.sources",
     "load_device": "contracts.device",
-    "load_model": "contracts.host",
+    "load_model": "contracts.opening",
     "plan": "building.search.plan",
     "save_model": "model.model_file",
     "train": "training.loop",

@@ -6,7 +6,7 @@ level, so that listing plugins does not load torch.
 
 from edgerec.building.quality import rank
 from edgerec.compression.fine_tuning import fine_tune, fine_tune_result
-from edgerec.contracts.host import load_model
+from edgerec.contracts.opening import load_model
 from edgerec.exporting.torch_artefact import TorchArtefact
 from edgerec.training.examples import Batch, batches
 from edgerec.training.losses import ranking_loss, scale_of

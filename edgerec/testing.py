@@ -163,6 +163,7 @@ def check_codec(codec: Codec, width: int = 16) -> None:
             assert np.allclose(structure.rows(part), whole[part], rtol=1e-4, atol=1e-5), (
                 "structure describes other rows than decode gives"
             )
+    _check_alone(table, matrix)
     _check_saved(table)
     _check_large(matrix, codec)
     taken = table.take(rows)
@@ -175,6 +176,18 @@ def check_codec(codec: Codec, width: int = 16) -> None:
     except CodecError:
         return
     raise AssertionError("arrays with a part missing were accepted")
+
+
+def _check_alone(table: Table, matrix: F32) -> None:
+    """Check that rows follow from the codec's options and arrays, which are all that a file has."""
+    whole = table.decode()
+    Table.encode(matrix[::-1] * 2, type(table.codec)())
+    codec = type(table.codec)(**table.codec.options())
+    arrays = {name: array.copy() for name, array in table.arrays.items()}
+    found = codec.decode(arrays, slice(None))
+    assert np.array_equal(found, whole), (
+        "decode needs more than the options and the arrays, which are all that a file has"
+    )
 
 
 def _check_large(matrix: F32, codec: Codec) -> None:

@@ -118,7 +118,7 @@ def _users(source: str, users: int, model: Path | None) -> tuple[list[list[str]]
     """Histories of a dataset's users, and a function that compares their lists with a model's."""
     from edgerec.building.measured import histories_of, with_retention
     from edgerec.building.quality import evaluate, evaluation_users
-    from edgerec.contracts.host import load_model
+    from edgerec.contracts.opening import load_model
     from edgerec.data.sources import load
 
     dataset = load(source)

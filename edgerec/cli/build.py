@@ -58,7 +58,8 @@ def build(
     from edgerec.building.build import build as run_build
     from edgerec.building.recipe import Recipe, load_recipe
     from edgerec.building.search.plan import plan
-    from edgerec.contracts.host import Host, load_model
+    from edgerec.contracts.host import Host
+    from edgerec.contracts.opening import load_model
     from edgerec.data.sources import load
     from edgerec.model.options import parse_spec
 
@@ -140,7 +141,8 @@ def sweep(
     Example: `edgerec sweep shop.model --data shop.dataset -o dist`
     """
     from edgerec.building.search.sweep import sweep as run_sweep
-    from edgerec.contracts.host import Host, load_model
+    from edgerec.contracts.host import Host
+    from edgerec.contracts.opening import load_model
     from edgerec.data.sources import load
 
     host = Host.installed()
@@ -187,7 +189,8 @@ def verify(
     """
     from edgerec.building.verify import verify as run_verify
     from edgerec.cli.report import print_figures
-    from edgerec.contracts.host import Host, load_model
+    from edgerec.contracts.host import Host
+    from edgerec.contracts.opening import load_model
     from edgerec.data.sources import load
 
     if (source is None) != (model is None) or (users and source is None):

@@ -138,7 +138,7 @@ def train(
     Example: `edgerec train shop.dataset --teacher wide.model -o shop.model`
     """
     from edgerec.building.quality import evaluate
-    from edgerec.contracts.host import load_model
+    from edgerec.contracts.opening import load_model
     from edgerec.data.sources import load
     from edgerec.model.model_file import save_model
     from edgerec.training.loop import train as run_training

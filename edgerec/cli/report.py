@@ -109,7 +109,11 @@ def _cell(name: str, figures: Mapping[str, Any]) -> str:
 
 def plugin_rows(host: Host) -> list[dict[str, Any]]:
     """List what each plugin provides, with its options, and broken plugins with the reason."""
-    kinds: dict[str, Mapping[str, Any]] = {"compressor": host.compressors, "target": host.targets}
+    kinds: dict[str, Mapping[str, Any]] = {
+        "codec": host.codecs,
+        "compressor": host.compressors,
+        "target": host.targets,
+    }
     rows = []
     for plugin in host.plugins:
         for kind, names in (plugin.provides or {"plugin": (plugin.name,)}).items():

@@ -16,7 +16,9 @@ __all__ = ["devices", "plugins"]
 
 def plugins(
     as_json: AsJson = False,
-    strict: Annotated[bool, typer.Option(help="exit with 2 if a plugin is broken")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="exit with 1 if a plugin is broken or clashes")
+    ] = False,
     matrix: Annotated[
         bool, typer.Option(help="try what each target can do, by op and codec")
     ] = False,
@@ -28,7 +30,7 @@ def plugins(
     from edgerec.cli.report import plugin_rows, print_rows
     from edgerec.contracts.host import Host
 
-    installed = Host(strict=True) if strict else Host.installed()
+    installed = Host.installed()
     if matrix:
         from edgerec.exporting.capabilities import capabilities, markdown
 
@@ -42,6 +44,8 @@ def plugins(
         out.print_json(json.dumps(rows))
     else:
         print_rows(rows, ("name", "kind", "distribution", "version", "state", "reason"), out)
+    if check and any(row["state"] == "broken" for row in rows):
+        raise typer.Exit(1)
 
 
 def devices(as_json: AsJson = False) -> None:

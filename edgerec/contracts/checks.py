@@ -16,7 +16,8 @@ from edgerec.contracts.compressor import Compressor
 from edgerec.contracts.device import Device
 from edgerec.contracts.hookspecs import API_VERSION
 from edgerec.contracts.target import Target
-from edgerec.errors import PluginError
+from edgerec.errors import OptionError, PluginError
+from edgerec.model.options import check_option_types
 
 __all__ = ["check_api_version", "check_hooks", "check_provided", "declared_api_version"]
 
@@ -91,6 +92,8 @@ def check_provided(thing: Any, hook: str, base: type) -> None:
         raise PluginError(f"{thing.__name__} should be a frozen dataclass")
     if missing := sorted(getattr(thing, "__abstractmethods__", ())):
         raise PluginError(f"{thing.__name__} lacks {', '.join(missing)}")
+    if base is not Device:
+        _check_options(thing)
     if base is Compressor:
         _check_search_space(thing)
     if base is Target:
@@ -98,6 +101,23 @@ def check_provided(thing: Any, hook: str, base: type) -> None:
         for option in dataclasses.fields(thing):
             if option.default is option.default_factory is dataclasses.MISSING:
                 raise PluginError(f"{thing.__name__}.{option.name} should have a default")
+
+
+def _check_options(thing: type) -> None:
+    """Check that the options of a class can be read from text, TOML and files."""
+    inherited = {name for parent in thing.__mro__[1:] for name in vars(parent)}
+    annotations = vars(thing).get("__annotations__", {})
+    for name, value in vars(thing).items():
+        is_data = not callable(value) and not hasattr(value, "__get__")
+        if is_data and not name.startswith("_") and name not in {*annotations, *inherited, "name"}:
+            raise PluginError(
+                f"{thing.__name__}.{name} has no type, so it is not an option; write "
+                f"`{name}: {type(value).__name__} = {value!r}`, or ClassVar if it should not be one"
+            )
+    try:
+        check_option_types(thing)
+    except OptionError as error:
+        raise PluginError(f"{thing.__name__}: {error}") from None
 
 
 def _check_search_space(compressor: type[Compressor]) -> None:

@@ -8,13 +8,11 @@ import importlib.metadata
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import pluggy
 
 from edgerec.contracts import hookspecs
-from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.checks import (
     check_api_version,
     check_hooks,
@@ -24,14 +22,13 @@ from edgerec.contracts.checks import (
 from edgerec.contracts.compressor import Compressor
 from edgerec.contracts.device import Device, load_device
 from edgerec.contracts.hookspecs import GROUP
+from edgerec.contracts.importing import import_plugin
 from edgerec.contracts.target import Target
 from edgerec.errors import PluginError, UnknownNameError
 from edgerec.model.codecs import CODECS, Codec
-from edgerec.model.device_model import DeviceModel
-from edgerec.model.model_file import read_model_file
 from edgerec.model.options import from_options
 
-__all__ = ["Host", "Plugin", "load_model", "open_bundle"]
+__all__ = ["Host", "Plugin"]
 
 #: The owner of the codecs that are always there.
 _CORE = "edgerec"
@@ -148,12 +145,12 @@ class Host:
         try:
             if (declared := declared_api_version(entry_point)) is not None:
                 check_api_version(declared)
-            module = entry_point.load()
+            module = import_plugin(entry_point)
             check_api_version(getattr(module, "edgerec_api", None))
             check_hooks(module)
             self.manager.register(module, name=f"{distribution}:{entry_point.name}")
             provided = self._collect(module)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # a plugin may raise anything
+        except BaseException as error:  # noqa: BLE001  # a plugin may raise anything
             if module is not None and self.manager.is_registered(module):
                 self.manager.unregister(module)
             reason = str(error)
@@ -248,26 +245,3 @@ class Host:
             OptionError: the file cannot be read or a value is wrong.
         """
         return load_device(name) if name.endswith(".toml") else self._get(self._devices, name)
-
-
-def load_model(path: str | Path, *, verify: bool = True, host: Host | None = None) -> DeviceModel:
-    """Read a model that ``save_model`` wrote; its arrays stay in the memory-mapped file.
-
-    Args:
-        path: the file.
-        verify: whether to check its contents against their digests.
-        host: the plugins whose codecs it may use; the installed ones by default.
-
-    Raises:
-        BundleError: the file is damaged, or not a saved model.
-    """
-    return read_model_file(path, (host or Host.installed()).codecs, verify=verify)
-
-
-def open_bundle(path: str | Path, *, verify: bool = True, host: Host | None = None) -> Bundle:
-    """Open a bundle with the codecs of the installed plugins, or of another host.
-
-    Raises:
-        BundleError: not a bundle, damaged, or of a newer format.
-    """
-    return Bundle.open(path, verify=verify, codecs=(host or Host.installed()).codecs)

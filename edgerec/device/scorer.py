@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.contracts.bundle import Bundle
-from edgerec.contracts.host import Host, open_bundle
-from edgerec.contracts.runner import Artefact, Runner
+from edgerec.contracts.host import Host
+from edgerec.contracts.opening import find_runner, open_bundle
+from edgerec.contracts.runner import Artefact
 from edgerec.device.arguments import check_history, check_weight, check_weights
 from edgerec.device.threads import check_threads
 from edgerec.errors import DataError, OptionError, TargetError
@@ -88,7 +89,7 @@ class Scorer:
         self.bundle = bundle
         check_threads(threads)
         self.signature = bundle.signature
-        runner: Runner = (host or Host.installed()).target(bundle.target)
+        runner = find_runner(bundle.target, host)
         if runner.runs_code and not trust:
             raise OptionError(
                 f"{bundle.path}: a {bundle.target} payload is a program, which can do whatever "

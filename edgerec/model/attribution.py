@@ -34,7 +34,9 @@ def raised_in(error: BaseException) -> str:
         str(frame.f_globals.get("__name__", ""))
         for frame, _ in traceback.walk_tb(error.__traceback__)
     )
-    plugin = next((m.partition(".")[0] for m in modules if not m.startswith("edgerec.")), "")
-    names = importlib.metadata.packages_distributions().get(plugin, [])
-    others = [name for name in names if name.lower() != "edgerec"]
-    return f" (in {others[0]} {importlib.metadata.version(others[0])})" if others else ""
+    package = next((m.partition(".")[0] for m in modules if not m.startswith("edgerec.")), "")
+    for plugin in importlib.metadata.entry_points(group="edgerec"):
+        if plugin.module.partition(".")[0] == package and plugin.dist is not None:
+            ours = plugin.dist.name == "edgerec"
+            return "" if ours else f" (in {plugin.dist.name} {plugin.dist.version})"
+    return ""

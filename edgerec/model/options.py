@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from edgerec.errors import OptionError
 
-__all__ = ["describe_options", "from_options", "parse_spec"]
+__all__ = ["check_option_types", "describe_options", "from_options", "parse_spec"]
 
 T = TypeVar("T")
 
@@ -78,6 +78,37 @@ def describe_options(cls: type[Any]) -> list[dict[str, Any]]:
         }
         for f in _fields(cls)
     ]
+
+
+def check_option_types(cls: type[Any]) -> None:
+    """Check that the type of each option is known at run time and can be converted to.
+
+    Raises:
+        OptionError: one is not.
+    """
+    try:
+        hints = typing.get_type_hints(cls)
+    except (NameError, TypeError, AttributeError) as error:
+        raise OptionError(
+            f"the type of an option cannot be resolved at run time ({error}); import it outside "
+            "`if TYPE_CHECKING`"
+        ) from None
+    for field in _fields(cls):
+        if not _is_option(hints[field.name]):
+            raise OptionError(
+                f"{field.name}: an option cannot be {_type_name(hints[field.name])}; use int, "
+                "float, bool, str, Literal, a tuple of one of them, or one of them | None"
+            )
+
+
+def _is_option(hint: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        inner = [a for a in arguments if a is not type(None)]
+        return len(inner) == 1 and _is_option(inner[0])
+    if origin is tuple:
+        return len(arguments) == 2 and arguments[1] is Ellipsis and _is_option(arguments[0])
+    return origin is typing.Literal or hint in (int, float, bool, str)
 
 
 def _fields(cls: type[Any]) -> list[dataclasses.Field[Any]]:

@@ -137,6 +137,21 @@ BROKEN = {
         "device: budget: expected a Budget, got ('numpy',)",
     ),
     "exits": ("raise SystemExit(3)", "SystemExit: 3"),
+    "interrupts": ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+    "hangs": ("import time\ntime.sleep(5)", "its import did not end within 0.5 s"),
+    "a type that is only there for checkers": (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from decimal import Decimal\n"
+        + COMPRESSOR.replace("strength: int", "strength: 'Decimal'"),
+        "Half: the type of an option cannot be resolved at run time (name 'Decimal'",
+    ),
+    "an option of another type": (
+        "from pathlib import Path\n" + COMPRESSOR.replace("strength: int", "strength: Path"),
+        "Half: strength: an option cannot be <class 'pathlib.Path'>; use int",
+    ),
+    "an option without a type": (
+        COMPRESSOR.replace("strength: int", "strength"),
+        "Half.strength has no type, so it is not an option; write `strength: int = 1`",
+    ),
     "another API": (
         "edgerec_api = 1",
         "written for plugin API version 1, and this edgerec has version 2; update the plugin",
@@ -151,6 +166,7 @@ def test_a_broken_plugin_is_caught_and_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     body, reason = BROKEN[case]
+    monkeypatch.setenv("EDGEREC_PLUGIN_SECONDS", "0.5" if case == "hangs" else "")
     good = install(tmp_path, monkeypatch, "good", COMPRESSOR)
     bad = install(tmp_path, monkeypatch, "bad", body)
     loaded = Host([bad, good])

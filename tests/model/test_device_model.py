@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgerec.contracts.host import load_model
+from edgerec.contracts.opening import load_model
 from edgerec.errors import BundleError, ModelError
 from edgerec.exporting.proof import sample_histories
 from edgerec.model.codecs import Fp32, Int8
