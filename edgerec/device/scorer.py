@@ -18,12 +18,16 @@ from edgerec.contracts.opening import find_runner, open_bundle
 from edgerec.contracts.runner import Artefact
 from edgerec.device.arguments import check_history, check_weight, check_weights
 from edgerec.device.threads import check_threads
-from edgerec.errors import DataError, OptionError, TargetError
+from edgerec.errors import DataError, OptionError, TargetError, UnknownNameError
 from edgerec.model.attribution import attribute_errors
 from edgerec.model.codecs import F32
 from edgerec.model.history import pad_history
 
 __all__ = ["Recommendation", "Recommendations", "Scorer"]
+
+
+#: By how much a score may exceed the one before it, relative to the highest.
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,11 @@ class Scorer:
         self.bundle = bundle
         check_threads(threads)
         self.signature = bundle.signature
-        runner = find_runner(bundle.target, host)
+        try:
+            runner = find_runner(bundle.target, host)
+        except UnknownNameError as error:
+            error.args = (f"{bundle.path}: {error}",)
+            raise
         if runner.runs_code and not trust:
             raise OptionError(
                 f"{bundle.path}: a {bundle.target} payload is a program, which can do whatever "
@@ -209,6 +217,9 @@ class Scorer:
             raise TargetError(
                 f"{self._who}: returned a row outside the catalogue; the file is damaged"
             )
+        # Neighbors may swap places by rounding.
+        if ids.size and np.any(np.diff(scores) > _ROUNDING * np.abs(scores).max()):
+            raise TargetError(f"{self._who}: returned scores out of order; the file is damaged")
         return ids, scores
 
     def _first(self, k: int, rows: Iterable[int]) -> list[Recommendation]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["relocate"]
+__all__ = ["check_loops", "relocate"]
 
 #: Field numbers of ModelProto, GraphProto, NodeProto and TensorProto (pairs of key and value).
 GRAPH, FUNCTIONS = 7, 25
 NODE, INITIALIZER, SPARSE_INITIALIZER = 1, 5, 15
-ATTRIBUTE = 5
-EXTERNAL = 13
+INPUT, OPERATOR, ATTRIBUTE = 1, 4, 5
+NAME, RAW, EXTERNAL = 8, 9, 13
 
 #: Field numbers of AttributeProto that hold tensors, graphs, and sparse tensors.
 TENSORS, GRAPHS, SPARSE_TENSORS = (5, 10), (6, 11), (22, 23)
@@ -76,7 +76,10 @@ def _check_nodes(graph: bytes, depth: int = 0) -> None:
             raise ValueError("it has sparse initializers, which this target does not write")
         if kind == INITIALIZER and depth:
             _check_tensor(value)
-        attributes = (a for n, a, _ in _fields(value) if n == ATTRIBUTE) if kind == NODE else ()
+        fields = list(_fields(value)) if kind == NODE else []
+        if depth and any(number == OPERATOR and op == b"Loop" for number, op, _ in fields):
+            raise ValueError("it has a loop within a graph of a node")
+        attributes = (attribute for number, attribute, _ in fields if number == ATTRIBUTE)
         for number, inner, _ in (field for a in attributes for field in _fields(a)):
             if number in SPARSE_TENSORS:
                 raise ValueError("a node has a sparse tensor, which this target does not write")
@@ -84,6 +87,32 @@ def _check_nodes(graph: bytes, depth: int = 0) -> None:
                 _check_nodes(inner, depth + 1)
             if number in TENSORS:
                 _check_tensor(inner)
+
+
+def check_loops(model: bytes, most: int) -> None:
+    """Check that every loop of a graph has a constant number of rounds, and not too many.
+
+    Raises:
+        ValueError: one does not, so that it may never end.
+    """
+    for _, graph, _ in (field for field in _fields(model) if field[0] == GRAPH):
+        counts = dict(_count(value) for kind, value, _ in _fields(graph) if kind == INITIALIZER)
+        for node in (value for kind, value, _ in _fields(graph) if kind == NODE):
+            fields = list(_fields(node))
+            if (OPERATOR, b"Loop") not in [(number, value) for number, value, _ in fields]:
+                continue
+            inputs = [value for number, value, _ in fields if number == INPUT]
+            if not inputs or not 0 <= counts.get(inputs[0], -1) <= most:
+                raise ValueError(f"a loop should have at most {most:,} rounds")
+
+
+def _count(tensor: bytes) -> tuple[bytes, int]:
+    """The name of a tensor, and its number if it is a single int64; otherwise -1."""
+    fields = {number: value for number, value, _ in _fields(tensor)}
+    raw = fields.get(RAW, b"")
+    return fields.get(NAME, b""), int.from_bytes(raw, "little", signed=True) if len(
+        raw
+    ) == 8 else -1
 
 
 def _check_tensor(tensor: bytes) -> None:

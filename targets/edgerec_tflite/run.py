@@ -9,14 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.plugin import F32, Artefact, Bundle, TargetError
+from edgerec_tflite.graph_check import check_graph
 
 
 def load(bundle: Bundle, package: str, xnnpack: bool, threads: int) -> Artefact:
     """Return the loaded model of a bundle."""
     module = importlib.import_module(f"{package}.interpreter")
     resolvers = module.OpResolverType
+    content = bundle.read("model.tflite")
+    try:
+        check_graph(content)
+    except ValueError as error:
+        raise TargetError(f"{bundle.path}: model.tflite: {error}; the file is damaged") from None
     interpreter = module.Interpreter(
-        model_content=bundle.read("model.tflite"),
+        model_content=content,
         num_threads=threads,
         experimental_op_resolver_type=resolvers.BUILTIN
         if xnnpack

@@ -1,0 +1,1 @@
+"""A fuzzer of edgerec's files: ``python -m tests.fuzz --mutations 100000``."""
