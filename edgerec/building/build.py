@@ -21,6 +21,7 @@ from edgerec.data.matching import match_rows
 from edgerec.device.figures import Figures
 from edgerec.errors import BudgetError, CompressError, OptionError, TargetError
 from edgerec.exporting.export import check_takes, export
+from edgerec.files.atomic import check_writable
 from edgerec.files.staging import staging
 from edgerec.model.attribution import attribute_errors
 from edgerec.model.device_model import DeviceModel
@@ -106,6 +107,7 @@ def build(
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise OptionError(f"{folder}: is a file; name a folder for the bundles")
+    check_writable(folder)
     # Where the shape of the result is known in advance, targets refuse before anything trains.
     if (outline := _outline(model, chain)) is not None:
         _takers(targets, outline, recipe)

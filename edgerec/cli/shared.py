@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from edgerec.errors import OptionError
+from edgerec.files.atomic import check_writable
 
 __all__ = [
     "AsJson",
@@ -77,9 +78,11 @@ def check_output(path: Path, *inputs: str | Path | None, suffix: str = "") -> No
 
     Raises:
         OptionError: it is a folder, is also an input, or has the wrong suffix.
+        OSError: its folder cannot be written to.
     """
     if path.is_dir():
         raise OptionError(f"--out: {path} is a folder; name a file")
+    check_writable(path.parent)
     if path.exists() and any(path.samefile(i) for i in inputs if i and Path(i).exists()):
         raise OptionError(f"--out: {path} is also an input; name another file")
     if not path.name.endswith(suffix):

@@ -32,6 +32,8 @@ from edgerec.device.scorer import Scorer
 from edgerec.device.threads import thread_variables
 from edgerec.errors import DataError, EdgerecError, TargetError
 from edgerec.files.atomic import write_text
+from edgerec.files.container import Container
+from edgerec.files.fields import Fields
 from edgerec.files.staging import staging
 
 __all__ = ["last_error", "measure", "peak_rss_bytes"]
@@ -130,9 +132,10 @@ def _run(
     repeats: int = 200,
 ) -> Figures:
     """Measure in this process; see ``measure``."""
-    bundle = Bundle.open(path, verify=False)
-    target = Host.installed().target(bundle.target)
-    chosen = runtime or (target.runtimes() or [bundle.target])[0]
+    # The name alone, because what a bundle maps belongs to the bundle.
+    name = Fields(Container(path).meta).text("target")
+    target = Host.installed().target(name)
+    chosen = runtime or (target.runtimes() or [name])[0]
     start = time.perf_counter()
     version = _import_runtime(chosen, type(target).__module__)
     import_ms = (time.perf_counter() - start) * 1e3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["atomic_write", "write_text"]
+__all__ = ["atomic_write", "check_writable", "write_text"]
 
 #: Where Linux shows the open files of this process, and the flag for a file without a name.
 _OPEN_FILES, _UNNAMED = Path("/proc/self/fd"), getattr(os, "O_TMPFILE", 0)
@@ -53,6 +54,19 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         if error.filename is None:  # as when the disk is full
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def check_writable(path: str | Path) -> None:
+    """Check before long work that a file or folder can be made at a path.
+
+    Raises:
+        OSError: it cannot; the error contains the folder.
+    """
+    folder = Path(path).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(errno.EACCES, "cannot be written to", str(folder))
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -158,7 +158,11 @@ class Items:
     @classmethod
     def of(cls, ids: Iterable[object], titles: Iterable[str] | None = None) -> Items:
         """Make a catalogue from Python values, converting ids to text."""
-        keys = [str(i).encode("utf-8") for i in ids]
+        values = list(ids)
+        for value in values:
+            if isinstance(value, bytes | bytearray) or value is None:
+                raise ModelError(f"items: expected ids as text or numbers, got {value!r:.60}")
+        keys = [str(value).encode("utf-8", "surrogatepass") for value in values]
         order = sorted(range(len(keys)), key=keys.__getitem__)
         for a, b in itertools.pairwise(order):
             if keys[a] == keys[b]:

@@ -24,10 +24,12 @@ from edgerec.data.dataset import Dataset
 from edgerec.errors import DataError
 from edgerec.model.codecs import F32, Fp32
 from edgerec.model.device_model import DeviceModel, Head
+from edgerec.model.model_file import items_sections
 from edgerec.model.table import Table
 from edgerec.training.checkpoint import load_state, save_state
 from edgerec.training.families import FAMILIES
 from edgerec.training.families.base import GNN
+from edgerec.training.families.lowered import check_lowered
 from edgerec.training.graph import Graph
 from edgerec.training.objective import Objective
 from edgerec.training.options import TrainOptions
@@ -53,11 +55,15 @@ class Trained:
         return None if users is None else users.detach().numpy()
 
     def to_device_model(self) -> DeviceModel:
-        """Compile the graph away, into item tables and an encoder of histories."""
+        """Compile the graph away, into item tables and an encoder of histories.
+
+        Raises:
+            ModelError: what the family lowers computes something else than the family.
+        """
         self.gnn.eval()
         with torch.no_grad():
             lowered = self.gnn.lower(self.graph)
-        return DeviceModel(
+        model = DeviceModel(
             items=self.dataset.items,
             tables={name: Table.encode(a, Fp32()) for name, a in lowered.tables.items()},
             encoder=lowered.encoder,
@@ -72,6 +78,8 @@ class Trained:
                 "training": dataclasses.asdict(self.options),
             },
         )
+        check_lowered(self.gnn, self.graph, self.dataset.train, model)
+        return model
 
 
 def train(
@@ -126,10 +134,9 @@ def train(
 
 
 def _digest(dataset: Dataset) -> int:
-    """A digest of the catalogue and the training interactions."""
-    train, items = dataset.train, dataset.items
-    digest = zlib.crc32("\n".join(items.ids).encode("utf-8", "surrogatepass"))
-    for part in (train.indptr, train.items):
+    """A digest of the catalogue, with its titles, and of the training interactions."""
+    train, digest = dataset.train, 0
+    for part in (*items_sections(dataset.items).values(), train.indptr, train.items):
         digest = zlib.crc32(np.ascontiguousarray(part).tobytes(), digest)
     return digest
 

@@ -101,6 +101,7 @@ class LightGCN(GNN):
         if self.layers == 1 and not self.user_embedding:
             # One row is a multiple of the other, and the ratio of their lengths is the factor.
             ratio = past.norm(dim=1, keepdim=True) / candidates.norm(dim=1, keepdim=True)
+            ratio = ratio.nan_to_num(0.0)  # rows that training has left at zero
             arrays = {"items": array(candidates), "past_scale": array(ratio)}
             ops = [
                 Op("Gather", ("items", "history"), "rows"),
