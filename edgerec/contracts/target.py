@@ -43,6 +43,14 @@ class Target(Runner):
             reasons.append("the encoder reads user_vector, which is not an input of the artefact")
         return reasons
 
+    def exact(self) -> Target | None:
+        """A variant of this target that scans in float, if this one scans in integers.
+
+        ``export`` uses it for a table on which rounding the user vector misplaces items, such as
+        one with a column that dwarfs all others. By default there is none.
+        """
+        return None
+
     @abc.abstractmethod
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:
         """Write the model for this target's runtime.

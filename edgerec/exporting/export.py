@@ -15,11 +15,10 @@ from edgerec.contracts.host import Host
 from edgerec.contracts.signature import Signature
 from edgerec.contracts.target import Target
 from edgerec.errors import OptionError, RuntimeMissingError, TargetError
-from edgerec.exporting.proof import Proof
+from edgerec.exporting.proof import InexactError, Proof
 from edgerec.exporting.worker import LoadError
 from edgerec.files.staging import staging
 from edgerec.model.attribution import attribute_errors
-from edgerec.model.codecs import Codec
 from edgerec.model.device_model import DeviceModel
 
 __all__ = ["check_takes", "export", "reasons_against"]
@@ -65,53 +64,71 @@ def export(
     if top_k < 1:
         raise OptionError(f"top_k: expected at least 1, got {top_k}")
     check_takes(chosen, model, device)
+    for runtime in runtimes or ():
+        chosen.choose_runtime(runtime, f"installed: {', '.join(chosen.runtimes())}")
     signature = Signature(len(model.items), model.history_length, top_k)
-    with attribute_errors(f"target {chosen.name}", TargetError):
-        payload: Any = chosen.lower(model, signature)
-    _check_payload(payload, chosen.name)
+    proof = Proof(model, signature)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    codecs = {table.codec.name: type(table.codec) for table in model.tables.values()}
     with staging(path.parent, ".export-") as drafts:
         draft = drafts.folder / path.name
-        write_bundle(draft, model, chosen.name, signature, payload, provenance or {})
-        del payload  # frees a copy of the tables before runtimes make their own
-        _prove(draft, codecs, model, signature, chosen, runtimes)
+        try:
+            _write(draft, model, chosen, signature, provenance or {})
+            _prove(draft, proof, chosen, runtimes)
+        except InexactError:
+            if (exact := chosen.exact()) is None:
+                raise
+            _write(draft, model, exact, signature, provenance or {})
+            _prove(draft, proof, exact, runtimes)
+            warnings.warn(
+                f"target {chosen.name}: rounding the user vector misplaces items of this table, so "
+                "it is scanned in float, which takes longer",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         drafts.move({draft: path})
-    return Bundle.open(path, verify=False, codecs=codecs)
+    return Bundle.open(path, verify=False, codecs=proof.codecs)
 
 
-def _prove(
+def _write(
     draft: Path,
-    codecs: Mapping[str, type[Codec]],
     model: DeviceModel,
-    signature: Signature,
     target: Target,
-    runtimes: Sequence[str] | None,
+    signature: Signature,
+    provenance: Mapping[str, Any],
 ) -> None:
+    """Lower a model and write the bundle.
+
+    Raises:
+        TargetError: the target failed, or returned something that is not a payload.
+    """
+    with attribute_errors(f"target {target.name}", TargetError):
+        payload: Any = target.lower(model, signature)
+    _check_payload(payload, target.name)
+    write_bundle(draft, model, target.name, signature, payload, provenance)
+
+
+def _prove(draft: Path, proof: Proof, target: Target, runtimes: Sequence[str] | None) -> None:
     """Prove a bundle in the given runtimes, or in all installed ones.
 
     Raises:
-        RuntimeMissingError: a runtime that was named is not installed.
-        TargetError: the artefact computes something else, or cannot be loaded.
+        InexactError: the artefact computes something else.
+        TargetError: it cannot be loaded, or returns something that is not a list.
     """
-    installed = target.runtimes()
-    for runtime in runtimes or ():
-        target.choose_runtime(runtime, f"installed: {', '.join(installed)}")
-    proof, failed = Proof(model, signature), []
-    names = list(runtimes or installed)
+    failed, names = [], list(runtimes or target.runtimes())
     for runtime in names:
         who = f"target {target.name} on {runtime}"
         try:
             with attribute_errors(who, TargetError):
-                proof.check(Bundle.open(draft, codecs=codecs), target, runtime)
+                proof.check(Bundle.open(draft, codecs=proof.codecs), target, runtime)
         except LoadError as error:
             if runtimes:
                 raise TargetError(f"{who}: {error}") from error
             failed.append(f"{who}: {error}")
         except TargetError as error:
+            kind = InexactError if isinstance(error, InexactError) else TargetError
             text = str(error)
-            raise TargetError(text if text.startswith("target ") else f"{who}: {text}") from error
+            raise kind(text if text.startswith("target ") else f"{who}: {text}") from error
     if len(failed) == len(names):
         raise TargetError("; ".join(failed))
     for reason in failed:

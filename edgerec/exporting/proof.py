@@ -30,6 +30,7 @@ __all__ = [
     "MIN_OVERLAP",
     "TIE",
     "Answers",
+    "InexactError",
     "Parity",
     "Proof",
     "adverse_histories",
@@ -52,6 +53,10 @@ TIE = 1e-6
 
 #: The number of histories in a proof on export, and the length of the compared lists.
 _HISTORIES, _TOP = 24, 20
+
+
+class InexactError(TargetError):
+    """An artefact does not compute what its model computes."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,7 @@ class Proof:
 
     def __init__(self, model: DeviceModel, signature: Signature) -> None:
         self.model, self.k = model, min(_TOP, signature.top_k)
+        self.codecs = {table.codec.name: type(table.codec) for table in model.tables.values()}
 
     @functools.cached_property
     def _answers(self) -> Answers:
@@ -146,7 +152,8 @@ class Proof:
 
         Raises:
             LoadError: the runtime cannot load the bundle, or crashed.
-            TargetError: the artefact computes something else; the message contains the figures.
+            InexactError: the artefact computes something else; the message contains the figures.
+            TargetError: what it returned is not a list of recommendations.
         """
         if runs_elsewhere(target, self.model):
             lists = shared_worker().run(
@@ -161,7 +168,7 @@ class Proof:
                 raise LoadError(text or f"{type(error).__name__}: {error}") from error
             parity = measure_parity(artefact, self._answers)
         if parity.overlap < MIN_OVERLAP or not parity.score_error <= MAX_SCORE_ERROR:
-            raise TargetError(
+            raise InexactError(
                 f"the artefact differs from the model: top-{self.k} overlap {parity.overlap:.4f} "
                 f"(at least {MIN_OVERLAP}), score error {parity.score_error:.2e} (at most "
                 f"{MAX_SCORE_ERROR:.0e}); nothing was written"

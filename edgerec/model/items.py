@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import codecs
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,9 @@ _STRIDE = 256
 
 #: How many neighboring ids are compared at a time.
 _PAIRS = 2**14
+
+#: How many bytes of text are checked at a time.
+_PIECE = 2**20
 
 
 class Strings(Sequence[str]):
@@ -45,6 +49,7 @@ class Strings(Sequence[str]):
             raise ModelError("strings: the offsets do not cover the text")
         if np.any(offsets[1:] < offsets[:-1]):
             raise ModelError("strings: the offsets are not ascending")
+        _check_utf8(offsets, utf8)
         self.offsets = offsets
         self.utf8 = utf8
         # Looking up a history bisects thousands of strings, and memoryviews are indexed several
@@ -94,6 +99,24 @@ class Strings(Sequence[str]):
     def nbytes(self) -> int:
         """The size of both arrays in bytes."""
         return self.offsets.nbytes + self.utf8.nbytes
+
+
+def _check_utf8(offsets: NDArray[np.uint32], utf8: NDArray[np.uint8]) -> None:
+    """Check that text is UTF-8, and that no string starts within a character.
+
+    Raises:
+        ModelError: it is not; two ids could then look alike.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(utf8), _PIECE):
+            decoder.decode(utf8[start : start + _PIECE].tobytes())
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        raise ModelError("strings: the text is not UTF-8") from None
+    starts = offsets[:-1][offsets[:-1] < len(utf8)]
+    if np.any(utf8[starts] & 0xC0 == 0x80):
+        raise ModelError("strings: one starts within a character")
 
 
 def _first_not_ascending(strings: Strings, order: NDArray[np.uint32] | None) -> int | None:
@@ -162,7 +185,13 @@ class Items:
         for value in values:
             if isinstance(value, bytes | bytearray) or value is None:
                 raise ModelError(f"items: expected ids as text or numbers, got {value!r:.60}")
-        keys = [str(value).encode("utf-8", "surrogatepass") for value in values]
+        try:
+            keys = [str(value).encode("utf-8") for value in values]
+        except UnicodeEncodeError as error:
+            raise ModelError(
+                f"items: expected ids as text, got {error.object!r:.60}, which has half of a "
+                "surrogate pair"
+            ) from None
         order = sorted(range(len(keys)), key=keys.__getitem__)
         for a, b in itertools.pairwise(order):
             if keys[a] == keys[b]:

@@ -10,7 +10,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgerec.plugin import F32, Artefact, Bundle, TargetError, without_padding
-from edgerec_onnx.external import check_loops, relocate
+from edgerec_onnx.external import relocate
+from edgerec_onnx.graph_check import check_graph
 
 #: onnxruntime's severity "error", because hints about graphs do not belong in a device's log.
 ERROR = 3
@@ -37,8 +38,9 @@ def load(bundle: Bundle, threads: int) -> Artefact:
     with bundle.container.as_file() as path:
         options.add_session_config_entry(FOLDER, str(path.parent))
         try:
-            graph = relocate(bundle.read("model.onnx"), path.name, places)
-            check_loops(graph, bundle.signature.items)
+            graph = bundle.read("model.onnx")
+            check_graph(graph, bundle.signature.items)
+            graph = relocate(graph, path.name, places)
         except (ValueError, KeyError) as error:
             raise TargetError(f"{bundle.path}: model.onnx: {error}; the file is damaged") from None
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

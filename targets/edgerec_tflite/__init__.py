@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from edgerec.plugin import (
@@ -37,6 +38,9 @@ class TFLiteTarget(Target):
 
     name: ClassVar[str] = "tflite"
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
+    integers: bool = field(
+        default=True, metadata={"help": "scan int8 tables in integers, not widened on loading"}
+    )
 
     def refuse(self, model: DeviceModel) -> list[str]:
         """Refuse codecs without a kernel, and tables that exceed the format."""
@@ -48,11 +52,15 @@ class TFLiteTarget(Target):
             )
         return reasons
 
+    def exact(self) -> Target | None:
+        """Widen int8 tables to float, once, on loading."""
+        return dataclasses.replace(self, integers=False) if self.integers else None
+
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:
         """Write the FlatBuffer op by op, so that the bytes of a table are those of its codec."""
         from edgerec_tflite.lower import lower
 
-        return {"model.tflite": lower(model, signature)}
+        return {"model.tflite": lower(model, signature, self.integers)}
 
     def runtimes(self) -> list[str]:
         """Return the variants of ai-edge-litert and tflite-runtime that are installed."""

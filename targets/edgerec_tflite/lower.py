@@ -41,13 +41,15 @@ INEXACT = ("int8", "int4")
 OVERHEAD = 32 * 1024
 
 
-def lower(model: DeviceModel, signature: Signature) -> bytes:
+def lower(model: DeviceModel, signature: Signature, integers: bool = True) -> bytes:
     """Return the bytes of a ``.tflite`` file with the signature ``serving_default``.
+
+    Without ``integers``, an int8 table is widened to float on loading, and the scan is exact.
 
     Raises:
         TargetError: the file does not hold the tables as their codecs wrote them.
     """
-    writer = Writer(model)
+    writer = Writer(model, integers)
     history = writer.graph.input("history", (model.history_length,), "int32")
     weights = writer.graph.input("weights", (model.history_length,), "float32")
     ids, scores = writer.recommend(writer.encode(history, weights), signature)
@@ -62,8 +64,8 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
 class Writer:
     """Adds a model's parts to a graph."""
 
-    def __init__(self, model: DeviceModel) -> None:
-        self.model, self.graph = model, Graph()
+    def __init__(self, model: DeviceModel, integers: bool = True) -> None:
+        self.model, self.integers, self.graph = model, integers, Graph()
         self.factor = candidate_factor(model)
         self._widened: dict[str, Tensor] = {}
 
@@ -97,7 +99,7 @@ class Writer:
         if self.model.head.kind == "cosine":
             user = self._normalize(user)
         returned = signature.returned
-        inexact = table.codec.name in INEXACT
+        inexact = table.codec.name in (INEXACT if self.integers else ("int4",))
         k = signature.proposed if inexact else returned
         layout = score_layout(table, k)
         logits = self._scan(name, table, user, layout)
@@ -182,6 +184,8 @@ class Writer:
             scores = graph.fully_connected(user, self._floats(name, table))
             return graph.reshape(scores, layout)
         codes = graph.constant(table.arrays["codes"], table.shape, table.codec.name)
+        if not self.integers and table.codec.name == "int8":
+            codes = self._widen(f"{name}/codes", codes)
         # Reshaped first, because XNNPACK would copy a value that other ops read as well.
         products = graph.reshape(graph.fully_connected(user, codes), layout)
         scale = self._range(name, table, "scale", layout)

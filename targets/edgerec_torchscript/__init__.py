@@ -6,8 +6,9 @@ apps that already use it.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from edgerec.plugin import Artefact, Bundle, DeviceModel, Payload, Signature, Target, hookimpl
@@ -23,12 +24,19 @@ class TorchScriptTarget(Target):
     name: ClassVar[str] = "torchscript"
     runs_code: ClassVar[bool] = True
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
+    integers: bool = field(
+        default=True, metadata={"help": "scan int8 and int4 tables in integers, not in float"}
+    )
+
+    def exact(self) -> Target | None:
+        """Widen int8 and int4 tables to float, block by block, in each scan."""
+        return dataclasses.replace(self, integers=False) if self.integers else None
 
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:
         """Trace a module that contains the codec's own arrays."""
         from edgerec_torchscript.lower import lower
 
-        return {"model.ptl": lower(model, signature)}
+        return {"model.ptl": lower(model, signature, self.integers)}
 
     def runtimes(self) -> list[str]:
         """Return torch if it is installed."""

@@ -44,13 +44,15 @@ OVERHEAD = 64 * 1024
 BLOCK = 65536
 
 
-def lower(model: DeviceModel, signature: Signature) -> bytes:
+def lower(model: DeviceModel, signature: Signature, integers: bool = True) -> bytes:
     """Return the bytes of a ``.ptl`` file.
+
+    Without ``integers``, the scan of an int8 or int4 table is a float product, which is exact.
 
     Raises:
         TargetError: the file is larger than its tables account for.
     """
-    module = Lite(model, signature, INEXACT).eval()
+    module = Lite(model, signature, INEXACT if integers else ("fp16",)).eval()
     example = (
         torch.zeros(model.history_length, dtype=torch.int32),
         torch.ones(model.history_length),
@@ -85,6 +87,9 @@ class Lite(TorchArtefact):
             return self.array(name, "values") @ user[0]
         if table.codec.name == "fp16":
             return (self.array(name, "values") @ self.shrunk(user[0])).float()
+        if table.codec.name not in self.inexact:
+            blocks = range(0, table.shape[0], BLOCK)
+            return torch.cat([self._floats(name, table, start) @ user[0] for start in blocks])
         step = user.abs().max().clamp(min=1e-30) / 127
         rounded = (user[0] / step).round().to(torch.int8)[:, None]
         codes = self.array(name, "codes")
@@ -102,6 +107,11 @@ class Lite(TorchArtefact):
                 part = part * step + offset * user.sum()
             logits[block] = part
         return logits
+
+    def _floats(self, name: str, table: Table, start: int) -> Tensor:
+        """A block of rows, decoded."""
+        stop = min(start + BLOCK, table.shape[0])
+        return self.rows(name, table, torch.arange(start, stop))
 
     def best(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Take the best of groups, because topk makes a pair of 16 bytes of each input.

@@ -72,6 +72,14 @@ def test_what_counts_as_a_list(path: Path) -> None:
             assert scorer.recommend(history, weights=weights) == expected  # type: ignore[arg-type]  # arrays work, too
 
 
+def test_a_repeated_item_counts_once_and_last(tmp_path: Path) -> None:
+    model = example_models()["sum"].replace(recency=2.0)
+    scorer = Scorer(export(model, "numpy", tmp_path / "x.edgerec"))
+    expected = scorer.recommend(["i00002", "i00001"])
+    assert scorer.recommend(["i00001", "i00002", "i00001"]) == expected
+    assert scorer.recommend(["i00001", "i00002"]) != expected
+
+
 def open_files() -> int:
     folder = Path("/proc/self/fd")
     return len(list(folder.iterdir())) if folder.exists() else 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
-from tests.mutants.catalogue import Mutant
+from tests.mutants.mutant import Mutant
 
 __all__ = ["draw"]
 

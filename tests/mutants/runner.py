@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mutants.catalogue import Mutant
+from tests.mutants.mutant import Mutant
 
 __all__ = ["Copy", "Result"]
 

@@ -16,6 +16,7 @@ from edgerec.model.codecs import Codec, Fp32, Int4, Int8
 from edgerec.testing import example_models
 from edgerec_onnx import OnnxTarget, packed
 from edgerec_onnx.external import relocate
+from edgerec_onnx.graph_check import check_graph
 
 CODECS = [Fp32(), Int8(), Int8(symmetric=False), Int4()]
 
@@ -126,6 +127,11 @@ def hide_in_a_graph(model: onnx.ModelProto) -> None:
     body.initializer.add().CopyFrom(first_external(model))
 
 
+def set_count(model: onnx.ModelProto) -> None:
+    number = next(t for t in model.graph.initializer if len(t.raw_data) == 8 and t.data_type == 7)
+    number.raw_data = (10**7).to_bytes(8, "little")
+
+
 HOSTILE: dict[str, tuple[Callable[[onnx.ModelProto], None], str]] = {
     "a file beside it": (
         lambda m: set_entry(first_external(m), "location", "secret.bin"),
@@ -139,6 +145,11 @@ HOSTILE: dict[str, tuple[Callable[[onnx.ModelProto], None], str]] = {
     "within a node": (hide_in_a_node, "external data outside the initializers"),
     "within a graph of a node": (hide_in_a_graph, "external data outside the initializers"),
     "sparse": (lambda m: m.graph.sparse_initializer.add(), "sparse initializers"),
+    "a count that would fill the memory": (set_count, "an integer is beyond 67,536"),
+    "a loop without a constant count": (
+        lambda m: m.graph.node.add(op_type="Loop", input=["history"], output=["x"]),
+        "a loop should have a constant number of rounds",
+    ),
     "a function": (lambda m: m.functions.add(name="f"), "functions of its own"),
 }
 
@@ -148,5 +159,11 @@ def test_external_data_is_only_read_from_the_bundle(case: str, tmp_path: Path) -
     change, message = HOSTILE[case]
     bundle = exported(Int8(), tmp_path / "x.edgerec")
     places = {part: (4096, bundle.nbytes_of(part)) for part in bundle.payload}
+    graph = tampered(bundle, change)
+
+    def read() -> bytes:
+        check_graph(graph, 500)
+        return relocate(graph, "x", places)
+
     with pytest.raises(ValueError, match=message):
-        relocate(tampered(bundle, change), "x", places)
+        read()

@@ -252,3 +252,28 @@ def test_a_transductive_model_needs_its_users_vectors(dataset: Dataset) -> None:
         logits[dataset.train.of(int(user))] = -np.inf
         assert tied_overlap(mine[mine >= 0][:10].astype(np.int32), logits, 10) == 1.0
     assert train(dataset, model="lightgcn", epochs=1).user_vectors is None
+
+
+class Louder(LightGCN):
+    """Overrides how a user vector follows from the history, but not what a device computes."""
+
+    def user(self, pooled: list[torch.Tensor], own: torch.Tensor | None = None) -> torch.Tensor:
+        """Twice what is above zero."""
+        return 2 * super().user(pooled, own).relu()
+
+
+def test_a_family_that_lowers_something_else(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = train(dataset, model="lightgcn", epochs=1, dim=8)
+    trained.gnn.__class__ = Louder
+    with pytest.raises(ModelError, match=r"Louder: lower\(\) differs from user\(\) by"):
+        trained.to_device_model()
+
+
+def test_rows_that_nothing_has_moved(dataset: Dataset) -> None:
+    """An item that no one has, and that is never a negative, keeps its row of zeros."""
+    items = Items.of([*dataset.items.ids, *(f"unseen{n}" for n in range(40))])
+    wider = dataclasses.replace(dataset, items=items)
+    model = train(wider, model="lightgcn", epochs=1, dim=16, negatives=4).to_device_model()
+    assert np.isfinite(model.tables["past_scale"].decode()).all()

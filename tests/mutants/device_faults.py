@@ -1,0 +1,160 @@
+"""Faults on the device, in what is measured, in the proof, and in targets and compressors."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["FAULTS"]
+
+SCORER = ("tests/device/test_scorer.py", "tests/device/test_arguments.py")
+TARGETS = ("tests/exporting/test_targets.py",)
+PROOF = ("tests/exporting/test_proof.py", "tests/test_bad_plugins.py")
+
+FAULTS = (
+    # The device.
+    Mutant(
+        "seen items are recommended",
+        "edgerec/device/scorer.py",
+        "for row, score in found if row not in rows)",
+        "for row, score in found)",
+        SCORER,
+    ),
+    Mutant(
+        "an item that occurs twice counts at its first position",
+        "edgerec/device/scorer.py",
+        "            rows.pop(row, None)\n",
+        "",
+        SCORER,
+    ),
+    Mutant(
+        "what a runtime returns is not checked",
+        "edgerec/device/scorer.py",
+        "if not right or not np.isfinite(scores).all():",
+        "if False:",
+        SCORER,
+    ),
+    Mutant(
+        "the budget is not compared",
+        "edgerec/contracts/device.py",
+        'elif (value > limit) if bound == "max" else (value < limit):',
+        "elif False:",
+        ("tests/building", "tests/test_bad_input.py"),
+    ),
+    Mutant(
+        "the plugin API version is not compared",
+        "edgerec/contracts/checks.py",
+        "    if version != API_VERSION:\n",
+        "    if False:\n",
+        ("tests/contracts",),
+    ),
+    # Training and measuring.
+    Mutant(
+        "NDCG's ideal list has one hit too many",
+        "edgerec/building/metrics.py",
+        "ideal[min(k, len(rows)) - 1]",
+        "ideal[min(k, len(rows) + 1) - 1]",
+        ("tests/building/test_metrics.py",),
+    ),
+    Mutant(
+        "recall is divided by k",
+        "edgerec/building/metrics.py",
+        "float(np.isin(top[:k], rows).sum()) / len(rows)",
+        "float(np.isin(top[:k], rows).sum()) / k",
+        ("tests/building/test_metrics.py",),
+    ),
+    # The proof.
+    Mutant(
+        "the proof ignores the overlap",
+        "edgerec/exporting/proof.py",
+        "if parity.overlap < MIN_OVERLAP or not",
+        "if not",
+        PROOF,
+    ),
+    Mutant(
+        "the proof ignores the scores",
+        "edgerec/exporting/proof.py",
+        "or not parity.score_error <= MAX_SCORE_ERROR:",
+        "or False:",
+        PROOF,
+    ),
+    Mutant(
+        "the proof weighs all items alike",
+        "edgerec/exporting/proof.py",
+        "np.exp(rng.uniform(np.log(0.03), np.log(30), len(rows)))",
+        "np.ones(len(rows))",
+        PROOF,
+    ),
+    Mutant(
+        "the proof accepts a list out of order",
+        "edgerec/exporting/proof.py",
+        "if np.any(np.diff(scores) > TIE * np.abs(scores).max()):",
+        "if False:",
+        PROOF,
+    ),
+    # Targets.
+    Mutant(
+        "numpy scans with the scales of the next row",
+        "targets/edgerec_numpy/scan.py",
+        "scores *= affine.scale[rows]",
+        "scores *= np.roll(affine.scale, 1)[rows]",
+        TARGETS,
+    ),
+    Mutant(
+        "numpy forgets where a block of rows starts",
+        "targets/edgerec_numpy/scan.py",
+        "(found + start).astype(np.int32)",
+        "found.astype(np.int32)",
+        TARGETS,
+    ),
+    Mutant(
+        "onnx ignores weights",
+        "targets/edgerec_onnx/lower.py",
+        '"weights": graph.add("Reshape", "weights", graph.constant([-1, 1]))',
+        '"weights": graph.add("Cast", graph.add("Cast", graph.add("Reshape", "weights", '
+        "graph.constant([-1, 1])), to=9), to=1)",
+        TARGETS,
+    ),
+    Mutant(
+        "onnx returns one item too few",
+        "targets/edgerec_onnx/lower.py",
+        "graph.constant([signature.top_k]))",
+        "graph.constant([signature.top_k - 1]))",
+        TARGETS,
+    ),
+    Mutant(
+        "tflite takes the softmax over the wrong axis",
+        "targets/edgerec_tflite/lower.py",
+        "wide = (shape[1], shape[0])\n                turn = graph.small([1, 0])",
+        "wide = (shape[0], shape[1])\n                turn = graph.small([0, 1])",
+        TARGETS,
+    ),
+    Mutant(
+        "tflite drops the offsets of a scan",
+        "targets/edgerec_tflite/lower.py",
+        'logits = graph.op("ADD", [logits, shift], layout)',
+        'logits = graph.op("MUL", [logits, graph.small(1.0)], layout)',
+        TARGETS,
+    ),
+    Mutant(
+        "torchscript swaps the halves of a byte",
+        "targets/edgerec_torchscript/lower.py",
+        "return (packed << 4) >> 4, packed >> 4",
+        "return packed >> 4, (packed << 4) >> 4",
+        TARGETS,
+    ),
+    # Compressors.
+    Mutant(
+        "pq looks up the next codeword",
+        "plugins/edgerec_pq/codec.py",
+        "values = lookup(codes, self._words(arrays))",
+        "values = lookup(codes, np.roll(self._words(arrays), 1, axis=1))",
+        ("tests/plugins/test_pq.py",),
+    ),
+    Mutant(
+        "sparse rows are shifted by one",
+        "plugins/edgerec_prune/sparse.py",
+        'dense[out_rows, arrays["columns"][places]] = values',
+        'dense[np.roll(out_rows, 1), arrays["columns"][places]] = values',
+        ("tests/plugins",),
+    ),
+)
