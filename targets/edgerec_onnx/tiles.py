@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from edgerec.plugin import F32, Table
 from edgerec_onnx.onnx_graph import Graph
-from edgerec_onnx.proposal import highest, members, user_sum
+from edgerec_onnx.proposal import LOWEST, highest, members, user_sum
 
 __all__ = ["Tiles"]
 
@@ -98,13 +98,26 @@ class Tiles:
             noise = graph.add("Div", noise, step)  # because the scores lack the step as well
         best, tiles = highest(graph, self, maxima, returned)
         last = graph.add("ReduceMin", best, keepdims=0)
-        # Tiles equal to the last one are not taken: if u shares nothing with most rows, or is zero,
-        # that would be most of the table.
-        below = graph.add("Less", maxima, last)
-        near = graph.add("Less", graph.add("Sub", last, noise), maxima)
-        others = graph.add("NonZero", graph.add("And", below, near))
-        others = graph.add("Reshape", others, graph.constant([-1]))
+        others = self._others(maxima, last, tiles, returned, graph.add("Sub", last, noise))
         return str(graph.add("Concat", tiles, others, axis=0))
+
+    def _others(self, maxima: str, last: str, tiles: str, returned: str, bound: str) -> str:
+        """Tiles besides ``tiles`` whose maximum is above a bound, int64[g].
+
+        A tile that equals the last one of ``tiles`` may hold a row that rounding has put behind its
+        maximum. Where there are more of those than rows are returned, none is taken: if u shares
+        nothing with most rows, or is zero, that would be most of the table.
+        """
+        graph = self.graph
+        places = graph.add("Reshape", tiles, graph.constant([-1, 1]))
+        lowest = graph.add("Expand", graph.constant(LOWEST), graph.add("Shape", tiles))
+        left = graph.add("ScatterND", maxima, places, lowest)
+        equal = graph.add("Equal", left, last)
+        count = graph.add("ReduceSum", graph.add("Cast", equal, to=7), keepdims=1)
+        few = graph.add("Not", graph.add("Greater", count, returned))
+        kept = graph.add("Or", graph.add("Not", equal), few)
+        others = graph.add("NonZero", graph.add("And", kept, graph.add("Less", bound, left)))
+        return str(graph.add("Reshape", others, graph.constant([-1])))
 
     def _maxima(self, user: str, codes: str, step: str) -> str:
         """The highest rough score per tile, float[groups]; the step applies only with offsets."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,14 @@ from edgerec.model.codecs import Int8
 from edgerec.model.device_model import DeviceModel
 from edgerec.testing import example_models
 
-TARGETS = ["numpy", "onnx", "tflite", "torchscript"]
+TARGETS = [
+    name
+    for name in ("numpy", "onnx", "tflite", "torchscript", "executorch")
+    if Host.installed().target(name).runtimes()
+]
+
+#: Calls per thread on one Scorer.
+CALLS = int(os.environ.get("EDGEREC_THREAD_CALLS", "200"))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +126,7 @@ def test_threads_share_a_scorer(target: str, tmp_path: Path) -> None:
 
     def work() -> None:
         try:
-            for number in range(200):
+            for number in range(CALLS):
                 place = number % len(histories)
                 if scorer.recommend(histories[place]) != expected[place]:
                     wrong.append(place)

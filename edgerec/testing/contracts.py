@@ -1,12 +1,4 @@
-"""Contract suites for plugin authors, for every codec, compressor and target.
-
-    from edgerec.testing import check_target
-
-    def test_my_target(tmp_path):
-        check_target(MyTarget(), tmp_path)
-
-Each raises an AssertionError that describes the fault. None of them needs torch.
-"""
+"""What every codec, compressor and target has to do, as checks that raise AssertionErrors."""
 
 from __future__ import annotations
 
@@ -28,6 +20,7 @@ from edgerec.exporting.proof import (
     Answers,
     measure_parity,
     sample_histories,
+    uneven_weights,
 )
 from edgerec.model.codecs import CODECS, F32, Codec, Fp16, Fp32, Int4, Int8
 from edgerec.model.device_model import DeviceModel, Head
@@ -35,8 +28,9 @@ from edgerec.model.items import Items
 from edgerec.model.model_file import read_model_file, save_model
 from edgerec.model.ops import Op
 from edgerec.model.table import Table
+from edgerec.testing.models import adverse_models, example_models
 
-__all__ = ["CORE_CODECS", "check_codec", "check_compressor", "check_target", "example_models"]
+__all__ = ["CORE_CODECS", "check_codec", "check_compressor", "check_target"]
 
 #: The codecs of core, symmetric and affine.
 CORE_CODECS: tuple[Codec, ...] = (
@@ -47,96 +41,6 @@ CORE_CODECS: tuple[Codec, ...] = (
     Int4(),
     Int4(symmetric=True),
 )
-
-
-def example_models(items: int = 600, width: int = 16, seed: int = 0) -> dict[str, DeviceModel]:
-    """Small models that together use every op, head and arrangement of tables.
-
-    ``sum`` is LightGCN with one tied table and a weight per item. ``two-tables`` has a past table
-    in addition to the candidate table. ``dense`` is like GraphSAGE, with dense layers and a cosine
-    head. ``attention`` has softmax weights over the history and a sigmoid head.
-    """
-    rng = np.random.default_rng(seed)
-
-    def matrix(*shape: int) -> F32:
-        return rng.normal(size=shape).astype(np.float32) / np.float32(np.sqrt(shape[-1]))
-
-    catalogue = Items.of(f"i{n:05d}" for n in range(items))
-    popular = np.arange(min(items, 100), dtype=np.int32)
-
-    def table(*shape: int) -> Table:
-        return Table.encode(matrix(*shape), Fp32())
-
-    def make(
-        tables: dict[str, Table], ops: list[Op], head: Head, constants: dict[str, F32] | None = None
-    ) -> DeviceModel:
-        return DeviceModel(
-            catalogue, tables, tuple(ops), head, 30, constants or {}, popular=popular
-        )
-
-    d = width
-    degree = Table.encode(rng.uniform(0.1, 1, (items, 1)).astype(np.float32), Fp32())
-    pooled = [Op("Mul", ("rows", "weights"), "weighted"), Op("ReduceSum", ("weighted",), "pooled")]
-    return {
-        "sum": make(
-            {"items": table(items, d), "degree": degree},
-            [
-                Op("Gather", ("items", "history"), "rows"),
-                Op("Gather", ("degree", "history"), "by_degree"),
-                Op("Mul", ("rows", "by_degree"), "scaled"),
-                Op("Mul", ("scaled", "weights"), "weighted"),
-                Op("ReduceSum", ("weighted",), "user"),
-            ],
-            Head("items"),
-        ),
-        "two-tables": make(
-            {"past": table(items, d), "items": table(items, d)},
-            [
-                Op("Gather", ("past", "history"), "rows"),
-                pooled[0],
-                Op("ReduceSum", ("weighted",), "user"),
-            ],
-            Head("items"),
-        ),
-        "dense": make(
-            {"past": table(items, 2 * d), "items": table(items, d)},
-            [
-                Op("Gather", ("past", "history"), "rows"),
-                *pooled,
-                Op("Gemm", ("pooled", "w1", "b1"), "h1"),
-                Op("Relu", ("h1",), "a1"),
-                Op("MatMul", ("pooled", "w2"), "h2"),
-                Op("Tanh", ("h2",), "a2"),
-                Op("Concat", ("a1", "a2"), "both"),
-                Op("Gemm", ("both", "w3", "b3"), "h3"),
-                Op("Sigmoid", ("h3",), "gate"),
-                Op("Add", ("h3", "gate"), "h4"),
-                Op("LpNormalization", ("h4",), "user"),
-            ],
-            Head("items", "cosine"),
-            {
-                "w1": matrix(2 * d, d),
-                "b1": matrix(1, d),
-                "w2": matrix(2 * d, d),
-                "w3": matrix(2 * d, d),
-                "b3": matrix(1, d),
-            },
-        ),
-        "attention": make(
-            {"items": table(items, d)},
-            [
-                Op("Gather", ("items", "history"), "rows"),
-                Op("MatMul", ("rows", "query"), "raw"),
-                Op("LeakyRelu", ("raw",), "logits", {"alpha": 0.2}),
-                Op("Add", ("logits", "mask"), "masked"),
-                Op("Softmax", ("masked",), "attention"),
-                Op("Mul", ("rows", "attention"), "weighted"),
-                Op("ReduceSum", ("weighted",), "user"),
-            ],
-            Head("items", "sigmoid"),
-            {"query": matrix(d, 1)},
-        ),
-    }
 
 
 def check_codec(codec: Codec, width: int = 16) -> None:
@@ -256,12 +160,15 @@ def check_target(
 ) -> dict[tuple[str, str], str]:
     """Export, load and run every model with every codec, and compare it with the oracle.
 
+    By default, the models are ``example_models`` and ``adverse_models``. The past items of each
+    history have unequal weights.
+
     Returns ``ok`` for each pair, or the reason why the target refuses it. A combination that is
     neither refused nor correct is an AssertionError.
     """
     found: dict[tuple[str, str], str] = {}
     folder = Path(folder)
-    for name, model in (models or example_models()).items():
+    for name, model in (models or example_models() | adverse_models()).items():
         for codec in codecs:
             # Tables with one number per item (LightGCN's degree weights) keep their codec.
             wide = [n for n, t in model.tables.items() if t.shape[1] > 1]
@@ -277,7 +184,8 @@ def check_target(
             except TargetError as error:
                 raise AssertionError(f"{name}, {label}: {error}") from error
             known = {**CODECS, codec.name: type(codec)}
-            answers = Answers(coded, sample_histories(coded, histories, seed=1), 20)
+            rows = sample_histories(coded, histories, seed=1)
+            answers = Answers(coded, rows, 20, uneven_weights(rows))
             for runtime in target.runtimes():
                 artefact = target.load(Bundle.open(path, codecs=known), runtime)
                 parity = measure_parity(artefact, answers)

@@ -1,0 +1,132 @@
+"""Small models for tests: every op, and tables on which shortcuts go wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgerec.model.codecs import F32, Fp32
+from edgerec.model.device_model import DeviceModel, Head
+from edgerec.model.items import Items
+from edgerec.model.ops import Op
+from edgerec.model.table import Table
+
+__all__ = ["adverse_models", "example_models"]
+
+
+def example_models(items: int = 600, width: int = 16, seed: int = 0) -> dict[str, DeviceModel]:
+    """Small models that together use every op, head and arrangement of tables.
+
+    ``sum`` is LightGCN with one tied table and a weight per item. ``two-tables`` has a past table
+    in addition to the candidate table. ``dense`` is like GraphSAGE, with dense layers and a cosine
+    head. ``attention`` has softmax weights over the history and a sigmoid head.
+    """
+    rng = np.random.default_rng(seed)
+
+    def matrix(*shape: int) -> F32:
+        return rng.normal(size=shape).astype(np.float32) / np.float32(np.sqrt(shape[-1]))
+
+    catalogue = Items.of(f"i{n:05d}" for n in range(items))
+    popular = np.arange(min(items, 100), dtype=np.int32)
+
+    def table(*shape: int) -> Table:
+        return Table.encode(matrix(*shape), Fp32())
+
+    def make(
+        tables: dict[str, Table], ops: list[Op], head: Head, constants: dict[str, F32] | None = None
+    ) -> DeviceModel:
+        return DeviceModel(
+            catalogue, tables, tuple(ops), head, 30, constants or {}, popular=popular
+        )
+
+    d = width
+    degree = Table.encode(rng.uniform(0.1, 1, (items, 1)).astype(np.float32), Fp32())
+    pooled = [Op("Mul", ("rows", "weights"), "weighted"), Op("ReduceSum", ("weighted",), "pooled")]
+    return {
+        "sum": make(
+            {"items": table(items, d), "degree": degree},
+            [
+                Op("Gather", ("items", "history"), "rows"),
+                Op("Gather", ("degree", "history"), "by_degree"),
+                Op("Mul", ("rows", "by_degree"), "scaled"),
+                Op("Mul", ("scaled", "weights"), "weighted"),
+                Op("ReduceSum", ("weighted",), "user"),
+            ],
+            Head("items"),
+        ),
+        "two-tables": make(
+            {"past": table(items, d), "items": table(items, d)},
+            [
+                Op("Gather", ("past", "history"), "rows"),
+                pooled[0],
+                Op("ReduceSum", ("weighted",), "user"),
+            ],
+            Head("items"),
+        ),
+        "dense": make(
+            {"past": table(items, 2 * d), "items": table(items, d)},
+            [
+                Op("Gather", ("past", "history"), "rows"),
+                *pooled,
+                Op("Gemm", ("pooled", "w1", "b1"), "h1"),
+                Op("Relu", ("h1",), "a1"),
+                Op("MatMul", ("pooled", "w2"), "h2"),
+                Op("Tanh", ("h2",), "a2"),
+                Op("Concat", ("a1", "a2"), "both"),
+                Op("Gemm", ("both", "w3", "b3"), "h3"),
+                Op("Sigmoid", ("h3",), "gate"),
+                Op("Add", ("h3", "gate"), "h4"),
+                Op("LpNormalization", ("h4",), "user"),
+            ],
+            Head("items", "cosine"),
+            {
+                "w1": matrix(2 * d, d),
+                "b1": matrix(1, d),
+                "w2": matrix(2 * d, d),
+                "w3": matrix(2 * d, d),
+                "b3": matrix(1, d),
+            },
+        ),
+        "attention": make(
+            {"items": table(items, d)},
+            [
+                Op("Gather", ("items", "history"), "rows"),
+                Op("MatMul", ("rows", "query"), "raw"),
+                Op("LeakyRelu", ("raw",), "logits", {"alpha": 0.2}),
+                Op("Add", ("logits", "mask"), "masked"),
+                Op("Softmax", ("masked",), "attention"),
+                Op("Mul", ("rows", "attention"), "weighted"),
+                Op("ReduceSum", ("weighted",), "user"),
+            ],
+            Head("items", "sigmoid"),
+            {"query": matrix(d, 1)},
+        ),
+    }
+
+
+def adverse_models(width: int = 16, seed: int = 0) -> dict[str, DeviceModel]:
+    """Models on which an inexact scan, or one that is built for few rows, goes wrong.
+
+    ``recency`` weighs the latest items most. In ``column``, one column dwarfs all others.
+    ``clusters`` are rows that are almost equal, and ``ties`` are rows that are equal. ``large`` has
+    more rows than a block of any scan.
+    """
+    rng = np.random.default_rng(seed)
+
+    def normal(*shape: int) -> F32:
+        return rng.standard_normal(shape, np.float32)
+
+    def of(matrix: F32, **changes: float) -> DeviceModel:
+        model = example_models(len(matrix), width, seed)["two-tables"]
+        table = Table.encode(matrix, Fp32())
+        return model.replace(tables={"past": table, "items": table}, **changes)
+
+    column = normal(5000, width)
+    column[:, 0] = 20 + np.float32(0.1) * column[:, 0]
+    near = normal(5000, width) * np.float32(0.01)
+    return {
+        "recency": of(normal(5000, width), recency=1.5, normalization=0.0),
+        "column": of(column),
+        "clusters": of(normal(50, width)[rng.integers(0, 50, 5000)] + near),
+        "ties": of(normal(700, width)[rng.integers(0, 700, 5000)]),
+        "large": of(normal(70_001, width)),
+    }
