@@ -36,7 +36,7 @@ def verify(
         model: the uncompressed model that retention refers to; required in that case, too.
         users: the number of test users; none means all.
         runtime: the installed runtime to use; the target's best one by default.
-        trust: whether to run a payload that is a program (see ``Scorer``).
+        trust: whether to run a payload that needs trust (see ``Scorer``).
 
     Returns:
         What was measured in a fresh process, and the limits that it breaks.

@@ -64,9 +64,10 @@ ModelFile = Annotated[Path, typer.Argument(help=".model file that `edgerec train
 #: A bundle.
 BundleFile = Annotated[Path, typer.Argument(help=".edgerec file")]
 
-#: Whether to run a payload that is a program.
+#: Whether to run a payload that could do anything.
 Trust = Annotated[
-    bool, typer.Option("--trust", help="run a torchscript payload, which is a program")
+    bool,
+    typer.Option("--trust", help="run a payload that can do anything: torchscript, executorch"),
 ]
 
 #: Whether to print JSON instead of a table.

@@ -25,7 +25,7 @@ from edgerec.model.device_model import MAX_EXPONENT, MAX_HISTORY, DeviceModel
 from edgerec.model.items import Items
 from edgerec.model.model_file import guarded, items_sections, read_items, read_payload_model
 
-__all__ = ["Bundle", "write_bundle"]
+__all__ = ["Bundle", "target_of", "write_bundle"]
 
 #: The version of the manifest that this edgerec writes and reads.
 _FORMAT = 1
@@ -249,6 +249,17 @@ class Bundle:
     def array(self, part: str) -> NDArray[Any]:
         """A payload part as a read-only array in the memory-mapped file."""
         return self.container.array(f"payload/{part}")
+
+
+def target_of(path: str | Path) -> str:
+    """The name of a bundle's target, without mapping anything else.
+
+    Raises:
+        BundleError: not a bundle, or of a newer format.
+    """
+    container = Container(path)
+    container.expect("bundle", _FORMAT)
+    return guarded(container, lambda: Fields(container.meta).text("target"))
 
 
 def _check_part(name: str) -> None:

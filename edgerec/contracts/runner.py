@@ -30,9 +30,9 @@ class Runner(abc.ABC):
     #: The name of the target, unique among installed ones.
     name: ClassVar[str]
 
-    #: Whether a payload is a program that can do whatever the process can, so that a bundle runs
-    #: only if the caller trusts its author.
-    runs_code: ClassVar[bool] = False
+    #: Whether a payload can do whatever the process can, or end it, because it is a program or
+    #: because its runtime does not check it. Such a bundle runs only if the caller trusts it.
+    needs_trust: ClassVar[bool] = False
 
     @abc.abstractmethod
     def runtimes(self) -> list[str]:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgerec.contracts.bundle import Bundle
+from edgerec.contracts.bundle import Bundle, target_of
 from edgerec.contracts.host import Host
 from edgerec.device.bandwidth import time_alternately
 from edgerec.device.figures import Figures
@@ -32,8 +32,6 @@ from edgerec.device.scorer import Scorer
 from edgerec.device.threads import thread_variables
 from edgerec.errors import DataError, EdgerecError, TargetError
 from edgerec.files.atomic import write_text
-from edgerec.files.container import Container
-from edgerec.files.fields import Fields
 from edgerec.files.staging import staging
 
 __all__ = ["last_error", "measure", "peak_rss_bytes"]
@@ -58,7 +56,7 @@ def measure(
         k: the length of the lists.
         threads: the number of threads of the runtime and of the libraries that it computes with.
         timeout: seconds after which to give up.
-        trust: whether to run a payload that is a program (see ``Scorer``).
+        trust: whether to run a payload that needs trust (see ``Scorer``).
 
     Returns:
         What was measured, and the ids recommended for each history.
@@ -133,7 +131,7 @@ def _run(
 ) -> Figures:
     """Measure in this process; see ``measure``."""
     # The name alone, because what a bundle maps belongs to the bundle.
-    name = Fields(Container(path).meta).text("target")
+    name = target_of(path)
     target = Host.installed().target(name)
     chosen = runtime or (target.runtimes() or [name])[0]
     start = time.perf_counter()

@@ -70,13 +70,13 @@ class Scorer:
         runtime: the installed runtime to use; the target's best one by default.
         threads: the number of threads of the runtime.
         host: the plugins, one of which runs the bundle; the installed ones by default.
-        trust: whether to run a payload that is a program, such as torchscript's. It can do
-            whatever this process can, so it should come from someone you trust.
+        trust: whether to run a payload that can do whatever this process can (torchscript,
+            executorch), because it comes from someone you trust.
 
     Raises:
         UnknownNameError: the bundle's target is not installed.
         RuntimeMissingError: the requested runtime is not installed, or none is.
-        OptionError: the number of threads is out of range, or the payload is a program and
+        OptionError: the number of threads is out of range, or the payload needs trust and
             ``trust`` is false.
         TargetError: the runtime does not accept the payload.
     """
@@ -98,10 +98,10 @@ class Scorer:
         except UnknownNameError as error:
             error.args = (f"{bundle.path}: {error}",)
             raise
-        if runner.runs_code and not trust:
+        if runner.needs_trust and not trust:
             raise OptionError(
-                f"{bundle.path}: a {bundle.target} payload is a program, which can do whatever "
-                "this process can; pass trust=True (--trust) if you trust its author"
+                f"{bundle.path}: a {bundle.target} payload can do whatever this process can; pass "
+                "trust=True (--trust) if you trust its author"
             )
         self._who = f"{bundle.path}: target {bundle.target}"
         with attribute_errors(self._who, TargetError):

@@ -64,7 +64,7 @@ def bench_on(
         threads: the number of threads of the runtime and of the libraries that it computes with.
         timeout: seconds after which to give up.
         lists: whether to return the recommended ids, too.
-        trust: whether to run a payload that is a program (see ``Scorer``).
+        trust: whether to run a payload that needs trust (see ``Scorer``).
 
     Returns:
         What ``edgerec.device.bench.measure`` returns, with ``on``, the address. Where

@@ -36,19 +36,19 @@ def load(bundle: Bundle, threads: int) -> Artefact:
             )
         runtime._unsafe_reset_threadpool(threads)
         torch.set_num_threads(threads)
-    data = b""
+    data, check = b"", runtime.Verification.InternalConsistency
     try:
         if bundle.codec == "fp32":
             # Read in place. The runtime maps a whole file, but not a part of a bundle.
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                 path = Path(folder) / "model.pte"
                 bundle.extract("model.pte", path)
-                program = runtime._load_program(str(path))
+                program = runtime._load_program(str(path), program_verification=check)
         else:
             # XNNPACK packs these into its own memory. If they were mapped, they would count twice
             # more, as constants and as its data, both of which the runtime locks in memory.
             data = bundle.read("model.pte")
-            program = runtime._load_program_from_buffer(data)
+            program = runtime._load_program_from_buffer(data, program_verification=check)
         kept = data, program.load_method("forward")  # the program does not keep the bytes alive
     except RuntimeError as error:
         raise TargetError(

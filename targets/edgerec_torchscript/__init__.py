@@ -22,7 +22,7 @@ class TorchScriptTarget(Target):
     """A lite interpreter module, with integer products scanning int8 and int4 tables."""
 
     name: ClassVar[str] = "torchscript"
-    runs_code: ClassVar[bool] = True
+    needs_trust: ClassVar[bool] = True
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
     integers: bool = field(
         default=True, metadata={"help": "scan int8 and int4 tables in integers, not in float"}
