@@ -32,9 +32,9 @@ max_bundle_bytes = {size}
 COMMANDS = {
     "data": "data {inputs}/ratings.csv -o {out}/a.dataset",
     "train": "train {inputs}/a.dataset -o {out}/a.model --epochs 12 --dim 16",
-    "build": "build {inputs}/a.model --data {inputs}/a.dataset -o {out}/dist --target numpy "
-    "--target onnx --target tflite --compress quantize:codec=int8,epochs=4",
-    "sweep": "sweep {inputs}/a.model --data {inputs}/a.dataset -o {out}/all --trials 5 "
+    "build": "build {inputs}/a.model --data {inputs}/a.dataset -o {out}/dist --users 50 "
+    "--target numpy --target onnx --target tflite --compress quantize:codec=int8,epochs=4",
+    "sweep": "sweep {inputs}/a.model --data {inputs}/a.dataset -o {out}/all --trials 3 --users 50 "
     "--device {inputs}/small.toml --device {inputs}/large.toml",
 }
 

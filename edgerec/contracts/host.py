@@ -150,7 +150,7 @@ class Host:
             check_hooks(module)
             self.manager.register(module, name=f"{distribution}:{entry_point.name}")
             provided = self._collect(module)
-        except BaseException as error:  # noqa: BLE001  # a plugin may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a plugin may raise anything
             if module is not None and self.manager.is_registered(module):
                 self.manager.unregister(module)
             reason = str(error)

@@ -21,9 +21,9 @@ def import_plugin(entry_point: importlib.metadata.EntryPoint) -> Any:
     """Import the module of a plugin in a thread, with its standard output on standard error.
 
     Raises:
-        PluginError: the import does not end in time; it goes on in the background.
-        BaseException: whatever the plugin raised, also a KeyboardInterrupt, which is then not the
-            user's.
+        PluginError: the import does not end in time, and goes on in the background; or the plugin
+            raised something that would end the program, such as a KeyboardInterrupt.
+        Exception: whatever else the plugin raised.
     """
     ended: list[Any] = []
     raised: list[BaseException] = []
@@ -40,7 +40,10 @@ def import_plugin(entry_point: importlib.metadata.EntryPoint) -> Any:
         thread.start()
         thread.join(seconds)
     if raised:
-        raise raised[0]
+        error = raised[0]
+        if isinstance(error, Exception):
+            raise error
+        raise PluginError(f"{type(error).__name__}: {error}") from error
     if not ended:
         raise PluginError(
             f"its import did not end within {seconds:g} s; set {_VARIABLE} if it needs longer"

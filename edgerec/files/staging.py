@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,7 @@ class Staging:
         self._keeper = keeper
 
     def move(self, moves: Mapping[Path, Path]) -> None:
-        """Move drafts into place, replacing what is there.
+        """Move drafts into place. They get the permissions of the files that they replace.
 
         Args:
             moves: from each draft to its place on the same file system.
@@ -89,6 +90,8 @@ def _keep(folder: str) -> None:
         if line.endswith("\n"):  # a parent that was killed may have sent half of it
             try:
                 for draft, place in json.loads(line):
+                    with contextlib.suppress(FileNotFoundError):
+                        Path(draft).chmod(stat.S_IMODE(Path(place).stat().st_mode))
                     Path(draft).replace(place)
             except OSError as error:
                 answer = [error.errno, error.strerror, error.filename]

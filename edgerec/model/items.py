@@ -133,9 +133,11 @@ def _first_not_ascending(strings: Strings, order: NDArray[np.uint32] | None) -> 
         stop = min(start + _PAIRS, len(strings) - 1)
         rows = np.arange(start, stop + 1) if order is None else order[start : stop + 1]
         begin, end = (strings.offsets[rows + step].astype(np.int64) for step in (0, 1))
-        pending = np.arange(stop - start)
+        pending, leading = np.arange(stop - start), np.zeros(len(rows), np.int64)
         while len(pending):
-            low, high = (_leading(strings.utf8, begin[p], end[p]) for p in (pending, pending + 1))
+            both = np.union1d(pending, pending + 1)
+            leading[both] = _leading(strings.utf8, begin[both], end[both])
+            low, high = leading[pending], leading[pending + 1]
             # A leading part that ends in 0 is the whole of a string.
             wrong = (low > high) | ((low == high) & (low % 257 == 0))
             if wrong.any():

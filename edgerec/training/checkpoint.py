@@ -16,6 +16,9 @@ from edgerec.files.container import Container, write_container
 
 __all__ = ["load_state", "save_state"]
 
+#: The version of the states that this edgerec writes and reads.
+_FORMAT = 1
+
 
 def save_state(
     path: str | Path,
@@ -30,7 +33,7 @@ def save_state(
     for index, entry in optimizer.state_dict()["state"].items():
         sections |= {f"optimizer/{index}/{k}": v.numpy() for k, v in entry.items()}
     sections["loss"] = np.array([loss])  # an array, because JSON has no NaN
-    meta = {"options": dict(options), "epochs_done": epochs_done}
+    meta = {"format": _FORMAT, "options": dict(options), "epochs_done": epochs_done}
     write_container(path, "training", meta, sections)
 
 
@@ -46,7 +49,7 @@ def load_state(
 
     Raises:
         OptionError: the file was written with other options.
-        BundleError: the file is damaged.
+        BundleError: the file is damaged, or of another format version; remove it to start over.
     """
     if not Path(path).exists():
         return 0, 0.0
@@ -60,6 +63,7 @@ def load_state(
             f"{path}: was written with another {', '.join(changed) or 'kind of file'}; use the "
             "same options to resume, or remove it to start over"
         )
+    container.expect("training", _FORMAT)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             parameter.copy_(torch.from_numpy(container.array(f"parameter/{name}").copy()))

@@ -159,7 +159,7 @@ def runs_arrays(ends: NDArray[np.integer[Any]], levels: F32) -> dict[str, NDArra
         CodecError: a number does not fit float16.
     """
     if float(np.abs(levels).max(initial=0)) > 65504:
-        raise CodecError("codec pq: a length is beyond ±65504; scale the table down")
+        raise CodecError("codec runs: a number is beyond ±65504; scale the table down")
     return {"ends": ends.astype(np.uint32), "levels": levels.astype(np.float16)}
 
 

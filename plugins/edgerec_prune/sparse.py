@@ -74,6 +74,15 @@ class Sparse(Codec):
         dense[out_rows, arrays["columns"][places]] = values
         return dense
 
+    def check(self, arrays: Arrays, n: int, d: int) -> None:
+        """Check the layout, and that rows and columns lie inside the table."""
+        super().check(arrays, n, d)
+        starts, columns = arrays["starts"].astype(np.int64), arrays["columns"]
+        if starts[0] != 0 or starts[-1] != self.nonzeros or (np.diff(starts) < 0).any():
+            raise CodecError(f"codec sparse: starts should rise from 0 to {self.nonzeros:,}")
+        if self.width != d or (columns.size and int(columns.max()) >= d):
+            raise CodecError(f"codec sparse: a column is beyond the {d} of the table")
+
     def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Row starts, column indices and values; the sizes depend on the number of non-zeros."""
         layout: dict[str, tuple[str, tuple[int, ...]]] = {

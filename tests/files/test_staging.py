@@ -39,6 +39,17 @@ def test_drafts_move_into_place_together(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
 
 
+def test_a_move_keeps_permissions(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("secret")
+    (tmp_path / "a").chmod(0o600)
+    with staging(tmp_path) as drafts:
+        for name in ("a", "b"):
+            (drafts.folder / name).write_text("new")
+        drafts.move({drafts.folder / name: tmp_path / name for name in ("a", "b")})
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == {"a": 0o600, "b": 0o666 & ~current_umask()}
+
+
 def test_a_move_that_fails(tmp_path: Path) -> None:
     with staging(tmp_path) as drafts, pytest.raises(FileNotFoundError) as caught:
         drafts.move({drafts.folder / "none": tmp_path / "a"})

@@ -147,14 +147,21 @@ def serve(seeds: list[Seed], numbers: list[int], salt: int, folder: Path) -> Ite
         child = os.fork()
         if not child:
             os.close(reading)
-            _work(seeds, waiting[:500], salt, folder, os.fdopen(writing, "w"))
-            os._exit(0)
+            try:
+                _work(seeds, waiting[:500], salt, folder, os.fdopen(writing, "w"))
+            finally:
+                os._exit(0)  # whatever happens, it does not go on as its parent
         os.close(writing)
-        with os.fdopen(reading) as lines:
-            for line in lines:
-                yield (outcome := Outcome(**json.loads(line)))
-                waiting.remove(outcome.number)
-        _, status = os.waitpid(child, 0)
+        try:
+            with os.fdopen(reading) as lines:
+                for line in lines:
+                    yield (outcome := Outcome(**json.loads(line)))
+                    waiting.remove(outcome.number)
+        except GeneratorExit:
+            os.kill(child, signal.SIGKILL)
+            raise
+        finally:
+            _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
             number, what = json.loads((folder / "current").read_text())
             waiting.remove(number)

@@ -155,6 +155,6 @@ FAULTS = (
         "plugins/edgerec_prune/sparse.py",
         'dense[out_rows, arrays["columns"][places]] = values',
         'dense[np.roll(out_rows, 1), arrays["columns"][places]] = values',
-        ("tests/plugins",),
+        ("tests/plugins/test_sparse.py",),
     ),
 )
