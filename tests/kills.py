@@ -34,7 +34,7 @@ COMMANDS = {
     "train": "train {inputs}/a.dataset -o {out}/a.model --epochs 12 --dim 16",
     "build": "build {inputs}/a.model --data {inputs}/a.dataset -o {out}/dist --users 50 "
     "--target numpy --target onnx --target tflite --compress quantize:codec=int8,epochs=4",
-    "sweep": "sweep {inputs}/a.model --data {inputs}/a.dataset -o {out}/all --trials 3 --users 50 "
+    "sweep": "sweep {inputs}/a.model --data {inputs}/a.dataset -o {out}/all --trials 5 --users 50 "
     "--device {inputs}/small.toml --device {inputs}/large.toml",
 }
 

@@ -213,9 +213,11 @@ class Scorer:
                 f"{self._who}: returned something other than rows with finite scores; the file is "
                 "damaged"
             )
-        if ids.size and not 0 <= ids.min() <= ids.max() < self.signature.items:
+        inside = not ids.size or 0 <= ids.min() <= ids.max() < self.signature.items
+        if not inside or len(set(ids.tolist())) < len(ids):
             raise TargetError(
-                f"{self._who}: returned a row outside the catalogue; the file is damaged"
+                f"{self._who}: returned a row outside the catalogue, or a row twice; the file is "
+                "damaged"
             )
         # Neighbors may swap places by rounding.
         if ids.size and np.any(np.diff(scores) > _ROUNDING * np.abs(scores).max()):

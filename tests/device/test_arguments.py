@@ -193,6 +193,7 @@ Change = Callable[[Any, Any], Any]
     [
         (lambda ids, scores: (ids, scores * np.nan), "other than rows with finite scores"),
         (lambda ids, scores: (ids + 10**6, scores), "a row outside the catalogue"),
+        (lambda ids, scores: (np.where(ids == ids[1], ids[0], ids), scores), "or a row twice"),
         (lambda ids, scores: (ids[:3], scores), "other than rows with finite scores"),
         (lambda ids, scores: ids, "ValueError|AttributeError|TypeError"),
         (lambda ids, scores: 1 / 0, "target numpy: ZeroDivisionError"),

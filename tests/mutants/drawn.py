@@ -15,7 +15,10 @@ __all__ = ["draw"]
 
 #: What is mutated, each with the tests that mirror it.
 PLACES = {
-    "edgerec/model": ("tests/model", "tests/device", "tests/exporting/test_targets.py"),
+    "edgerec/model": (
+        *("tests/model", "tests/device", "tests/contracts"),
+        "tests/exporting/test_targets.py",
+    ),
     "edgerec/files": ("tests/files", "tests/contracts"),
     "edgerec/device/scorer.py": ("tests/device",),
     "edgerec/device/arguments.py": ("tests/device",),
