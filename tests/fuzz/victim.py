@@ -141,7 +141,7 @@ def _peak() -> int:
 
 def serve(seeds: list[Seed], numbers: list[int], salt: int, folder: Path) -> Iterator[Outcome]:
     """Try mutations in forked processes; a new one follows after each crash or delay."""
-    waiting = list(numbers)
+    waiting, again = list(numbers), set[int]()
     while waiting:
         reading, writing = os.pipe()
         child = os.fork()
@@ -164,8 +164,11 @@ def serve(seeds: list[Seed], numbers: list[int], salt: int, folder: Path) -> Ite
             _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
             number, what = json.loads((folder / "current").read_text())
-            waiting.remove(number)
             ending = signal.Signals(os.WTERMSIG(status))
+            if ending == signal.SIGALRM and number not in again:
+                again.add(number)  # the machine may have been busy
+                continue
+            waiting.remove(number)
             verdict = "slow" if ending == signal.SIGALRM else "crash"
             yield Outcome(number, what, verdict, True, ending.name)
 
