@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from edgerec.errors import (
 )
 from edgerec.exporting.export import export
 from edgerec.files.container import Container, write_container
+from edgerec.files.staging import Staging
 from edgerec.model.codecs import Int8
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.items import Items
@@ -88,6 +90,22 @@ def test_a_build_writes_all_or_nothing(
     with pytest.raises(BudgetError, match=r"onnx on x: budget\.max_bundle_bytes: measured"):
         build(trained, dataset, Recipe(quantize, ("numpy", "onnx"), device), tmp_path / "none")
     assert list((tmp_path / "none").iterdir()) == []
+
+
+def test_the_bundles_of_a_build_move_together(
+    trained: DeviceModel, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moves: list[set[str]] = []
+    move = Staging.move
+
+    def recorded(self: Staging, pairs: Mapping[Path, Path]) -> None:
+        moves.append({place.name for place in pairs.values()})
+        move(self, pairs)
+
+    monkeypatch.setattr(Staging, "move", recorded)
+    build(trained, dataset, Recipe((), ("numpy", "onnx")), tmp_path / "all")
+    # The keeper carries out one request to its end, even if this process is killed meanwhile.
+    assert moves[-1] == {"numpy.edgerec", "onnx.edgerec"}
 
 
 def test_a_refusal_comes_before_training(

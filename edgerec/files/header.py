@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ALIGN", "DTYPES", "MAX_HEADER", "encode_header", "parse_header", "well_formed"]
+__all__ = [
+    "ALIGN",
+    "DTYPES",
+    "MAX_HEADER",
+    "encode_header",
+    "parse_header",
+    "strict_json",
+    "well_formed",
+]
 
 #: Sections start at multiples of this.
 ALIGN = 64
@@ -47,9 +55,9 @@ def parse_header(raw: bytes) -> dict[str, Any]:
         ValueError: it is not a header; the text says what is wrong.
     """
     try:
-        header = json.loads(raw, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"the header is not JSON ({error})") from None
+        header = strict_json(raw)
+    except ValueError as error:
+        raise ValueError(f"the header is {error}") from None
     shape = {"kind": str, "meta": dict, "sections": dict}
     if not isinstance(header, dict) or header.keys() != shape.keys():
         raise ValueError("the header lacks kind, meta or sections")
@@ -57,6 +65,18 @@ def parse_header(raw: bytes) -> dict[str, Any]:
         if not isinstance(header[key], kind):
             raise ValueError(f"the header's {key} is not a {kind.__name__}")
     return header
+
+
+def strict_json(raw: bytes) -> Any:
+    """Parse JSON from a file that may be hostile: no key twice, no NaN and no deep nesting.
+
+    Raises:
+        ValueError: it is not such JSON.
+    """
+    try:
+        return json.loads(raw, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON ({error})") from None
 
 
 def well_formed(entry: object) -> bool:

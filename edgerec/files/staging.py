@@ -78,7 +78,7 @@ def staging(parent: str | Path | None = None, prefix: str = ".edgerec-") -> Iter
             keeper.stdin.close()
         keeper.wait()
         keeper.stdout.close()
-        shutil.rmtree(folder, ignore_errors=True)  # in case that the keeper was killed
+        shutil.rmtree(folder, ignore_errors=True)  # in case the keeper was killed
 
 
 def _keep(folder: str) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgerec.errors import BundleError, CodecError, EdgerecError
 from edgerec.files.container import Container, write_container
 from edgerec.files.fields import Fields
+from edgerec.files.header import strict_json
 from edgerec.model.attribution import attribute_errors
 from edgerec.model.codecs import Codec
 from edgerec.model.device_model import MAX_EXPONENT, MAX_HISTORY, DeviceModel, Head
@@ -162,9 +163,9 @@ def read_payload_model(
 
     def read() -> DeviceModel:
         try:
-            meta = json.loads(container.read("payload/model.json"), parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            raise BundleError(f"model.json: not JSON ({error})") from None
+            meta = strict_json(container.read("payload/model.json"))
+        except ValueError as error:
+            raise BundleError(f"model.json: {error}") from None
         return _read_model(container, Fields(meta, "model.json"), items, codecs, "payload/")
 
     return guarded(container, read)
@@ -244,10 +245,6 @@ def _finite(array: NDArray[Any], what: str) -> NDArray[Any]:
             if not np.isfinite(flat[start : start + _PIECE]).all():
                 raise BundleError(f"{what}: contains NaN or infinity")
     return array
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def guarded(container: Container, read: Callable[[], T]) -> T:

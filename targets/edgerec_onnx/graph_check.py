@@ -12,7 +12,10 @@ __all__ = ["check_graph"]
 GRAPH, FUNCTIONS = 7, 25
 NODE, INITIALIZER, SPARSE_INITIALIZER = 1, 5, 15
 INPUT, OPERATOR, ATTRIBUTE = 1, 4, 5
-INTEGERS, NAME, RAW, EXTERNAL = 7, 8, 9, 13
+DATA_TYPE, INTEGERS, NAME, RAW, EXTERNAL = 2, 7, 8, 9, 13
+
+#: The data type of 64-bit integers.
+INT64 = 7
 
 #: Field numbers of AttributeProto that hold tensors, graphs, and sparse tensors.
 TENSORS, GRAPHS, SPARSE_TENSORS = (5, 10), (6, 11), (22, 23)
@@ -78,22 +81,19 @@ def _check_node(node: bytes, constants: set[bytes], most: int, depth: int) -> No
 
 def _check_tensor(tensor: bytes, most: int, may_be_outside: bool) -> bytes:
     """Check a constant, and return its name."""
-    found = {number: value for number, value, _ in fields(tensor)}
+    found, is_int64 = {}, False
+    for number, value, whole in fields(tensor):
+        found[number] = value
+        is_int64 = is_int64 or (number == DATA_TYPE and whole[-1] == INT64)
     if EXTERNAL in found and not may_be_outside:
         raise ValueError("external data outside the initializers of the graph")
-    # A data type of int64 is a number of kind 0, which is read from the raw field.
     raw = found.get(RAW, b"")
     if INTEGERS in found:
         raise ValueError("integers should be raw data")
-    if raw and _is_int64(tensor):
+    if raw and is_int64:
         if len(raw) % 8:
             raise ValueError("integers should have 8 bytes each")
         values = np.frombuffer(raw, "<i8")
         if values.max() > most or values.min() < -most:
             raise ValueError(f"an integer is beyond {most:,}, which no shape or row needs")
     return found.get(NAME, b"")
-
-
-def _is_int64(tensor: bytes) -> bool:
-    """Whether the field data_type, 2, is INT64, 7."""
-    return any(number == 2 and raw[-1] == 7 for number, _, raw in fields(tensor))

@@ -11,6 +11,9 @@ import pytest
 
 from edgerec.data.dataset import Dataset
 from edgerec.data.dataset_file import save_dataset
+from edgerec.exporting.export import export
+from edgerec.model.items import Items
+from edgerec.testing import example_models
 
 
 def edgerec(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -42,6 +45,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path:
     assert done.returncode == 0, done.stderr
     assert "quantize:" in done.stdout
     return folder
+
+
+def test_what_a_terminal_would_obey_is_escaped(tmp_path: Path) -> None:
+    model = example_models(40, 16)["sum"]
+    titles = [f"\x1b[31m red {n}\x9b\u202e" for n in range(40)]
+    model = model.replace(items=Items.of(list(model.items.ids), titles), metadata={"a": "\x1b]0;x"})
+    path = export(model, "numpy", tmp_path / "x.edgerec").path
+    for arguments in (("score", "--history", "i00001", "-k", "3"), ("inspect",)):
+        done = edgerec(arguments[0], str(path), *arguments[1:])
+        assert done.returncode == 0, done.stderr
+        assert "\\u001b[31m red" in done.stdout or "\\u001b]0;x" in done.stdout
+        assert not {"\x1b", "\x9b", "\u202e"} & {*done.stdout, *done.stderr}
 
 
 def fails(folder: Path, message: str, *arguments: str) -> None:

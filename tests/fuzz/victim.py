@@ -150,7 +150,7 @@ def serve(seeds: list[Seed], numbers: list[int], salt: int, folder: Path) -> Ite
             try:
                 _work(seeds, waiting[:500], salt, folder, os.fdopen(writing, "w"))
             finally:
-                os._exit(0)  # whatever happens, it does not go on as its parent
+                os._exit(0)  # the child must never return into its parent's code
         os.close(writing)
         try:
             with os.fdopen(reading) as lines:

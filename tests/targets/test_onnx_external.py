@@ -133,7 +133,7 @@ def set_count(model: onnx.ModelProto) -> None:
 
 
 HOSTILE: dict[str, tuple[Callable[[onnx.ModelProto], None], str]] = {
-    "a file beside it": (
+    "another file in the folder": (
         lambda m: set_entry(first_external(m), "location", "secret.bin"),
         "'secret.bin', which is no part of it",
     ),
