@@ -15,7 +15,8 @@ import pytest
 from edgerec.building.recipe import load_recipe
 from edgerec.cli import app
 from edgerec.contracts.device import load_device
-from edgerec.data.readers import _FORMATS, _USUAL
+from edgerec.data.columns import USUAL
+from edgerec.data.formats import FORMATS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -61,7 +62,7 @@ def test_the_device_loads(tmp_path: Path) -> None:
 
 def test_the_columns_that_are_guessed_are_listed() -> None:
     page = (ROOT / "docs" / "data.md").read_text("utf-8").lower()
-    for names in (*_USUAL.values(), _FORMATS, _FORMATS.values()):
+    for names in (*USUAL.values(), FORMATS, FORMATS.values()):
         assert [name for name in names if f"`{name}`" not in page] == []
 
 

@@ -53,6 +53,13 @@ def data(
     format: Annotated[
         str | None, typer.Option(help="format: csv, tsv, parquet, inter or train.txt")
     ] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="what is between two fields, such as '::' or '\\t'")
+    ] = None,
+    header: Annotated[
+        bool | None,
+        typer.Option(help="whether the first line has names; without, columns are 1, 2, ..."),
+    ] = None,
     user_column: Annotated[str | None, typer.Option(help="name of the user column")] = None,
     item_column: Annotated[str | None, typer.Option(help="name of the item column")] = None,
     rating_column: Annotated[str | None, typer.Option(help="name of the rating column")] = None,
@@ -77,7 +84,14 @@ def data(
         "rating": rating_column,
         "timestamp": timestamp_column,
     }
-    given = {"test": test, "format": format, "min_rating": min_rating, "titles": titles}
+    given = {
+        "test": test,
+        "format": format,
+        "separator": None if separator is None else separator.replace("\\t", "\t"),
+        "header": header,
+        "min_rating": min_rating,
+        "titles": titles,
+    }
     named = {role: name for role, name in columns.items() if name is not None}
     options: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
     dataset = load(source, **(options | ({"columns": named} if named else {})))
@@ -101,7 +115,7 @@ def data(
     out.print(
         f"{output}: {len(dataset.users):,} users, {len(dataset.items):,} items, "
         f"{len(dataset.train):,} interactions to train on, {held:,} held out"
-        + (f"; {dataset.merged:,} repeated pairs merged" if dataset.merged else ""),
+        + "".join(f"\n{count:,} {what}" for what, count in dataset.notes.items()),
         highlight=False,
     )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ class Interactions:
         indptr: int64[users + 1]; user u's items are ``items[indptr[u]:indptr[u + 1]]``.
         items: int32[edges], rows of the catalogue.
         ratings: float32[edges], or none.
-        timestamps: float64[edges], or none.
+        timestamps: float64[edges], or none; in the unit of the file, or microseconds since 1970.
 
     Raises:
         DataError: the arrays do not fit together.
@@ -124,7 +124,7 @@ class Dataset:
         items: the catalogue.
         train: interactions to train on, which are also the histories at test time.
         test: held-out interactions, or none.
-        merged: the number of repeated (user, item) pairs merged into their latest one.
+        notes: what reading and filtering merged or dropped, with how many.
 
     Raises:
         DataError: there are fewer than two users or two items, nothing to train on, or
@@ -136,7 +136,7 @@ class Dataset:
     items: Items
     train: Interactions
     test: Interactions | None = None
-    merged: int = 0
+    notes: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for what, count in (("user", len(self.users)), ("item", len(self.items))):
@@ -225,12 +225,15 @@ class Dataset:
         kept_users, user = np.unique(self.train.users[keep], return_inverse=True)
         kept_items, item = np.unique(self.train.items[keep], return_inverse=True)
         part = self.train.take(keep)
+        outside = len(self.train) - len(part)
+        dropped = {"interactions dropped by the k-core": outside} if outside else {}
         train = Interactions.of_pairs(user, item, len(kept_users), part.ratings, part.timestamps)
         return dataclasses.replace(
             self,
             users=[self.users[int(u)] for u in kept_users],
             items=self.items.take(kept_items),
             train=train,
+            notes={**self.notes, **dropped},
         )
 
     def _split(self, share: float, keys: NDArray[Any]) -> Dataset:

@@ -17,7 +17,7 @@ from edgerec.model.model_file import guarded, items_sections, read_items, read_s
 __all__ = ["load_dataset", "save_dataset"]
 
 #: The version of the dataset files that this edgerec writes and reads.
-_FORMAT = 1
+_FORMAT = 2
 
 
 def save_dataset(dataset: Dataset, path: str | Path) -> int:
@@ -36,7 +36,7 @@ def save_dataset(dataset: Dataset, path: str | Path) -> int:
     return write_container(
         path,
         "dataset",
-        {"format": _FORMAT, "name": dataset.name, "merged": dataset.merged},
+        {"format": _FORMAT, "name": dataset.name, "notes": dict(dataset.notes)},
         sections,
     )
 
@@ -58,6 +58,7 @@ def load_dataset(path: str | Path) -> Dataset:
 
 def _read(container: Container) -> Dataset:
     meta = Fields(container.meta)
+    notes = meta.fields("notes")
 
     def optional(name: str) -> Any:
         return container.array(name) if name in container else None
@@ -76,5 +77,5 @@ def _read(container: Container) -> Dataset:
         read_items(container),
         part("train"),
         part("test") if "test/items" in container else None,
-        meta.integer("merged", 0, 2**63),
+        {what: notes.integer(what, 0, 2**63) for what in notes},
     )

@@ -65,7 +65,7 @@ def test_histories_are_oldest_first_and_repeats_keep_the_latest(tmp_path: Path) 
     path = tmp_path / "x.csv"
     path.write_text("user,item,timestamp\na,x,3\na,y,1\na,x,0\nb,y,1\n")
     dataset = read_dataset(path)
-    assert dataset.merged == 1
+    assert dataset.notes == {"repeated pairs merged": 1}
     assert [dataset.items.ids[i] for i in dataset.train.of(0)] == ["y", "x"]
 
 
@@ -98,22 +98,25 @@ BAD = {
     "header only": ("user,item\n", "the file has no interactions"),
     "text rating": (
         "user,item,rating\na,x,5\nb,y,good\n",
-        "'rating', row 2: expected a number, got 'good'",
+        "'rating', line 3: expected a number, got 'good'",
     ),
     "nan rating": (
         "user,item,rating\na,x,NaN\nb,y,2\n",
-        "'rating', row 1: expected a number, got 'NaN'",
+        "'rating', line 2: expected a number, got 'NaN'",
     ),
     "infinite": (
         "user,item,rating\na,x,inf\nb,y,2\n",
-        "'rating', row 1: expected a number, got 'inf'",
+        "'rating', line 2: expected a number, got 'inf'",
     ),
     "missing rating": (
         "user,item,rating\na,x,1\nb,y,\n",
-        "'rating', row 2: expected a number, got None",
+        "'rating', line 3: expected a number, got None",
     ),
-    "bad time": ("user,item,timestamp\na,x,1\nb,y,soon\n", "'timestamp', row 2: expected a number"),
-    "missing user": ("user,item\na,x\n,y\n", "1 rows have no user; the first one is row 2"),
+    "bad time": (
+        "user,item,timestamp\na,x,1\nb,y,soon\n",
+        "'timestamp', line 3: expected a number, got 'soon'",
+    ),
+    "missing user": ("user,item\na,x\n,y\n", "1 of 2 rows have no user; the first is line 3"),
     "one user": ("user,item\na,x\na,y\n", "1 user; a recommender needs at least two users"),
     "one item": ("user,item\na,x\nb,x\n", "1 item; a recommender needs at least two users and two"),
 }
@@ -131,14 +134,15 @@ def test_bad_input(tmp_path: Path, case: str) -> None:
 def test_more_bad_input(tmp_path: Path, csv: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read_dataset(tmp_path / "none.csv")
-    with pytest.raises(DataError, match="unknown format; specify one of csv, tsv, parquet"):
+    (tmp_path / "x.xls").write_text("user item\na b\n")
+    with pytest.raises(DataError, match=r"unknown format; its first line is 'user item'\. Pass"):
         read_dataset(tmp_path / "x.xls")
     with pytest.raises(DataError, match="no column 'stars'; columns: user, item, rating"):
         read_dataset(csv, columns={"rating": "stars"})
     with pytest.raises(DataError, match="no interaction is rated 9 or more"):
         read_dataset(csv, min_rating=9)
     (tmp_path / "bad.parquet").write_bytes(b"nope")
-    with pytest.raises(DataError, match="cannot be read as parquet"):
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
         read_dataset(tmp_path / "bad.parquet")
     with pytest.raises(DataError, match="unknown dataset 'ml-100m'; known: ml-100k, or a file"):
         load("ml-100m")
