@@ -104,7 +104,7 @@ def one_of(folder: str | None) -> Dataset:
 
 def named(data: Dataset, name: str) -> Dataset:
     """Return the data set under another name."""
-    return Dataset(name, data.users, data.items, data.train, data.test)
+    return Dataset(name, data.users, data.items, data.train, data.valid, data.test)
 
 
 def run(data: Dataset, seed: int, parts: list[str]) -> Iterator[dict[str, Any]]:

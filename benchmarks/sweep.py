@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--gowalla", help="folder with train.txt and test.txt")
     parser.add_argument("--trials", type=int, default=30)
     arguments = parser.parse_args()
-    data = one_of(arguments.gowalla)
+    data = one_of(arguments.gowalla).split_random(0.1, part="valid")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         save_dataset(data, folder / "x.dataset")

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgerec.data.dataset import Dataset, Interactions
+from edgerec.data.dataset import Dataset
+from edgerec.data.interactions import Interactions
 from edgerec.data.sources import load
 from edgerec.errors import DataError
 from edgerec.model.device_model import DeviceModel
@@ -48,8 +49,8 @@ def make_dataset(users: int = 120, items: int = 80, seed: int = 0) -> Dataset:
 
 @pytest.fixture(scope="session")
 def dataset() -> Dataset:
-    """The synthetic data set, a fifth of it held out."""
-    return make_dataset().split_random(0.2)
+    """The synthetic data set, a fifth of it held out, and then a sixth to choose by."""
+    return make_dataset().split_random(0.2).split_random(0.15, seed=1, part="valid")
 
 
 @pytest.fixture(scope="session")

@@ -114,7 +114,7 @@ def build(
     total = 2 + len(targets)
     progress(0, total, "compressing")
     # No compressor sees what its result is measured on.
-    unseen = replace(dataset, test=None)
+    unseen = replace(dataset, valid=None, test=None)
     context = Context(
         unseen,
         seed,

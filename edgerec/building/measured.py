@@ -35,9 +35,9 @@ def measure_quality(
 
 
 def histories_of(dataset: Dataset, users: NDArray[Any]) -> list[list[str]]:
-    """Ids of the training items of some users, oldest first."""
+    """Ids of what is known of some users at test time, oldest first."""
     ids = dataset.items.ids
-    return [[ids[int(row)] for row in dataset.train.of(int(user))] for user in users]
+    return [[ids[int(row)] for row in dataset.histories.of(int(user))] for user in users]
 
 
 def with_retention(

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from edgerec.building.metrics import long_tail_share, ndcg, overlap, recall
 from edgerec.contracts.compressor import Progress, no_progress
-from edgerec.data.dataset import Dataset, Interactions
+from edgerec.data.dataset import Dataset
+from edgerec.data.interactions import Interactions
 from edgerec.data.matching import match_rows
 from edgerec.errors import DataError
 from edgerec.model.codecs import F32
@@ -54,7 +55,7 @@ def evaluation_users(
         DataError: nothing is held out, or no user has both.
     """
     held = _held_out(dataset)
-    users = np.flatnonzero((np.diff(dataset.train.indptr) > 0) & (np.diff(held.indptr) > 0))
+    users = np.flatnonzero((np.diff(dataset.histories.indptr) > 0) & (np.diff(held.indptr) > 0))
     if not len(users):
         raise DataError(f"{dataset.name}: no user has both a history and something held out")
     if limit is not None and limit < len(users):
@@ -130,7 +131,7 @@ def rank(
     step = max(1, min(512, _SCORES // len(model.items)))
     for start in range(0, len(users), step):
         chunk = users[start : start + step]
-        seen = [to_model[dataset.train.of(int(u))] for u in chunk]
+        seen = [to_model[dataset.histories.of(int(u))] for u in chunk]
         seen = [rows[rows >= 0] for rows in seen]
         history, weights = pad_histories(seen, model)
         own = None if user_vectors is None else user_vectors[chunk]

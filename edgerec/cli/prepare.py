@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,10 +11,16 @@ from edgerec.cli.progress import progress_bar
 from edgerec.cli.shared import Source, check_output, err, out
 from edgerec.errors import OptionError
 
+if TYPE_CHECKING:
+    from edgerec.data.dataset import Dataset, Part
+
 __all__ = ["data", "demo", "train"]
 
 #: The share that is held out by default.
 _SHARE = 0.2
+
+#: The share of what remains that choices are made by, by default.
+_VALID_SHARE = 0.1
 
 
 def demo(
@@ -43,6 +49,13 @@ def data(
         str | None, typer.Option(help="what to hold out: random, recent, last or none")
     ] = None,
     share: Annotated[float, typer.Option(help="share to hold out, for random and recent")] = _SHARE,
+    valid: Annotated[
+        str | None,
+        typer.Option(help="what to choose by: random, recent, last or none; as --split by default"),
+    ] = None,
+    valid_share: Annotated[
+        float, typer.Option(help="share of what remains, for --valid random and recent")
+    ] = _VALID_SHARE,
     k_core: Annotated[
         int | None, typer.Option(help="minimum number of interactions of each user and item")
     ] = None,
@@ -74,10 +87,13 @@ def data(
     from edgerec.data.sources import load
 
     check_output(output, source, test, titles, suffix=".dataset")
+    valid = valid if valid is not None else split
     if split not in ("random", "recent") and share != _SHARE:
         raise OptionError("--share: applies to --split random or recent only")
-    if split != "random" and seed:
-        raise OptionError("--seed: applies to --split random only")
+    if valid not in ("random", "recent") and valid_share != _VALID_SHARE:
+        raise OptionError("--valid-share: applies to --valid random or recent only")
+    if "random" not in (split, valid) and seed:
+        raise OptionError("--seed: applies to --split random and --valid random only")
     columns = {
         "user": user_column,
         "item": item_column,
@@ -95,29 +111,39 @@ def data(
     named = {role: name for role, name in columns.items() if name is not None}
     options: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
     dataset = load(source, **(options | ({"columns": named} if named else {})))
-    if split in ("recent", "last") and dataset.train.timestamps is None:
+    if {split, valid} & {"recent", "last"} and dataset.train.timestamps is None:
         err.print(
             "no time column, so lines are assumed to be in order of time; name one with "
             "--timestamp-column"
         )
     if k_core is not None:
         dataset = dataset.k_core(k_core)
-    if split == "random":
-        dataset = dataset.split_random(share, seed)
-    elif split == "recent":
-        dataset = dataset.split_recent(share)
-    elif split == "last":
-        dataset = dataset.split_last()
-    elif split not in (None, "none"):
-        raise OptionError(f"--split: expected random, recent, last or none; got {split!r}")
+    dataset = _split(dataset, "split", split, share, seed, "test")
+    dataset = _split(dataset, "valid", valid, valid_share, seed, "valid")
     save_dataset(dataset, output)
-    held = 0 if dataset.test is None else len(dataset.test)
+    held = [0 if part is None else len(part) for part in (dataset.valid, dataset.test)]
     out.print(
         f"{output}: {len(dataset.users):,} users, {len(dataset.items):,} items, "
-        f"{len(dataset.train):,} interactions to train on, {held:,} held out"
+        f"{len(dataset.train):,} interactions to train on, {held[0]:,} to choose by, "
+        f"{held[1]:,} to test on"
         + "".join(f"\n{count:,} {what}" for what, count in dataset.notes.items()),
         highlight=False,
     )
+
+
+def _split(
+    dataset: Dataset, option: str, rule: str | None, share: float, seed: int, part: Part
+) -> Dataset:
+    """Hold interactions out by a rule that a user chose."""
+    if rule == "random":
+        return dataset.split_random(share, seed, part)
+    if rule == "recent":
+        return dataset.split_recent(share, part)
+    if rule == "last":
+        return dataset.split_last(part=part)
+    if rule not in (None, "none"):
+        raise OptionError(f"--{option}: expected random, recent, last or none; got {rule!r}")
+    return dataset
 
 
 def train(

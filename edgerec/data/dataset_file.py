@@ -7,7 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgerec.data.dataset import Dataset, Interactions
+from edgerec.data.dataset import Dataset
+from edgerec.data.interactions import Interactions
 from edgerec.errors import BundleError, DataError
 from edgerec.files.container import Container, write_container
 from edgerec.files.fields import Fields
@@ -25,7 +26,7 @@ def save_dataset(dataset: Dataset, path: str | Path) -> int:
     users = Strings.of(dataset.users)
     sections: dict[str, bytes | NDArray[Any]] = items_sections(dataset.items)
     sections |= {"users/offsets": users.offsets, "users/utf8": users.utf8}
-    for name, part in (("train", dataset.train), ("test", dataset.test)):
+    for name, part in (("train", dataset.train), ("valid", dataset.valid), ("test", dataset.test)):
         if part is None:
             continue
         sections |= {f"{name}/indptr": part.indptr, f"{name}/items": part.items}
@@ -76,6 +77,7 @@ def _read(container: Container) -> Dataset:
         read_strings(container, "users"),
         read_items(container),
         part("train"),
+        part("valid") if "valid/items" in container else None,
         part("test") if "test/items" in container else None,
         {what: notes.integer(what, 0, 2**63) for what in notes},
     )

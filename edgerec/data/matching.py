@@ -9,7 +9,23 @@ from edgerec.data.dataset import Dataset
 from edgerec.errors import DataError
 from edgerec.model.device_model import DeviceModel
 
-__all__ = ["known_histories", "match_rows"]
+__all__ = ["check_unseen", "known_histories", "match_rows"]
+
+
+def check_unseen(model: DeviceModel, dataset: Dataset) -> None:
+    """Check that a model was trained on a dataset's training interactions, if the model knows it.
+
+    Otherwise it may have been trained on what it is about to be judged by.
+
+    Raises:
+        DataError: it was trained on others.
+    """
+    trained = model.metadata.get("trained_on")
+    if trained not in (None, dataset.train.digest):
+        raise DataError(
+            f"{dataset.name}: the model was trained on other interactions than those to train on "
+            "here, and so perhaps on those to choose by; train it on this data set"
+        )
 
 
 def match_rows(model: DeviceModel, dataset: Dataset) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -22,8 +22,9 @@ from pathlib import Path
 import polars as pl
 
 from edgerec.data.columns import USUAL, find_column, ids, numbers, times
-from edgerec.data.dataset import Dataset, Interactions
+from edgerec.data.dataset import Dataset
 from edgerec.data.formats import FORMATS, Layout, open_sheet, read_lists
+from edgerec.data.interactions import Interactions
 from edgerec.data.titles import read_titles
 from edgerec.errors import DataError
 from edgerec.model.items import Items

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgerec.data.dataset import Interactions
+from edgerec.data.interactions import Interactions
 
 __all__ = ["Graph", "bag"]
 

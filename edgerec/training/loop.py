@@ -75,6 +75,7 @@ class Trained:
             popular=self.dataset.popular,
             metadata={
                 "dataset": self.dataset.name,
+                "trained_on": self.dataset.train.digest,
                 "training": dataclasses.asdict(self.options),
             },
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import optuna
 import pytest
 
 from edgerec.building.quality import evaluate
@@ -21,7 +22,7 @@ from edgerec.contracts.compressor import Context
 from edgerec.contracts.device import Budget
 from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
-from edgerec.errors import OptionError, TargetError
+from edgerec.errors import DataError, OptionError, TargetError
 from edgerec.model.device_model import DeviceModel
 from tests.rigs.compressors import Broken, Drop, Narrow
 from tests.rigs.plans import QUICK, device, size_of
@@ -109,18 +110,57 @@ def test_validation_never_touches_test_items(
     assert dataset.test is not None
     test, train_ = pairs(dataset, "test"), pairs(dataset, "train")
     for data in seen:
-        assert not pairs(data, "test") & test
         assert not pairs(data, "train") & test
-        assert pairs(data, "train") | pairs(data, "test") == train_
-    searched = [
-        c.dataset
-        for c in contexts
-        if c.dataset is not None and c.dataset.train is not dataset.train
-    ]
+        assert data.valid is None
+        assert pairs(data, "train") == train_
+        assert pairs(data, "test") == pairs(dataset, "valid")
+    searched = [c.dataset for c in contexts if c.dataset is not None]
     assert searched
     for part in searched:
         assert part.test is None
-        assert not pairs(part, "train") & pairs(seen[0], "test")
+        assert pairs(part, "train") == train_
+        assert part.valid is None
+
+
+def test_a_model_that_may_have_seen_the_validation_items_is_refused(
+    offer: Callable[..., None], model: DeviceModel, dataset: Dataset, tmp_path: Path
+) -> None:
+    offer(Narrow)
+    whole = dataclasses.replace(dataset, train=dataset.histories, valid=None)
+    with pytest.raises(DataError, match="has no validation interactions to choose by; hold some"):
+        plan(model, whole, device(), folder=tmp_path, **QUICK)
+    other = whole.split_random(0.1, seed=5, part="valid")
+    with pytest.raises(DataError, match="the model was trained on other interactions"):
+        plan(model, other, device(), folder=tmp_path, **QUICK)
+    imported = model.replace(metadata={})
+    assert plan(imported, other, device(), folder=tmp_path, trials=1, **QUICK).built
+
+
+def test_trials_of_a_process_that_was_killed_are_drawn_again(
+    offer: Callable[..., None],
+    model: DeviceModel,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offer(Narrow, Drop)
+    monkeypatch.setattr(choice, "build", lambda *_, **__: [])
+    monkeypatch.setattr(Budget, "violations", lambda *_: [])
+    options: dict[str, Any] = {"users": 60, "seed": 3}
+    whole = plan(model, dataset, device(), folder=tmp_path / "whole", trials=7, **options)
+    for done in (1, 2, 4):
+        folder = tmp_path / str(done)
+        plan(model, dataset, device(), folder=folder, trials=done, **options)
+        # What is in the storage if a process is killed while it runs one trial, with one to come.
+        storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.db'}")
+        study = optuna.load_study(study_name="watch", storage=storage)
+        study.enqueue_trial({"step 1": "drop", "step 2": "stop"})
+        study.ask().suggest_categorical("step 1", ["drop", "narrow", "stop"])
+        study.enqueue_trial({"step 1": "narrow", "step 2": "stop"})
+        storage.remove_session()
+        storage.engine.dispose()
+        resumed = plan(model, dataset, device(), folder=folder, trials=7, **options)
+        assert [row[1:] for row in figures(resumed)] == [row[1:] for row in figures(whole)]
 
 
 def pairs(dataset: Dataset, which: str) -> set[tuple[int, int]]:

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from edgerec.data.dataset import Dataset, Interactions
+from edgerec.data.dataset import Dataset
 from edgerec.data.dataset_file import load_dataset, save_dataset
+from edgerec.data.interactions import Interactions
 from edgerec.data.readers import read_dataset
 from edgerec.data.sources import load
 from edgerec.errors import DataError
@@ -206,7 +207,7 @@ def test_a_dataset_is_a_value(dataset: Dataset) -> None:
     assert dataset != dataclasses.replace(dataset)
     assert repr(dataset) == (
         f"Dataset(tastes: 120 users, 80 items, {len(dataset.train):,} interactions to train on, "
-        f"{len(dataset.test or ()):,} held out)"
+        f"{len(dataset.valid or ()):,} to choose by, {len(dataset.test or ()):,} to test on)"
     )
     assert repr(dataset.train) == f"Interactions({len(dataset.train):,} of 120 users)"
     with pytest.raises(ValueError, match="read-only"):

@@ -10,9 +10,8 @@ import torch
 
 import edgerec
 from edgerec.building.quality import evaluate
-from edgerec.building.search.trials import Search
-from edgerec.contracts.host import Host
-from edgerec.data.dataset import Dataset, Interactions
+from edgerec.data.dataset import Dataset
+from edgerec.data.interactions import Interactions
 from edgerec.device.scorer import Scorer
 from edgerec.errors import BundleError, ModelError, OptionError
 from edgerec.files.container import Container, write_container
@@ -91,18 +90,6 @@ def test_a_device_weighs_as_training_did(model: DeviceModel, tmp_path: Path) -> 
     history, weights = pad_histories([np.array([3, 1, 4, 9], np.int32)], model)
     scores = oracle.logits(oracle.encode(history, weights))[0, 5:8]
     assert np.corrcoef(taught, scores)[0, 1] > 0.9999
-
-
-def test_a_search_holds_out_what_came_last(model: DeviceModel, dataset: Dataset) -> None:
-    host = Host.installed()
-    for recency in (0.0, 0.7):
-        found = Search(
-            model.replace(recency=recency), dataset, host.device("pixel-6a"), (), 9, 0, host
-        )
-        assert found.part.test is not None
-        latest = [found.part.test.of(u)[-1:] == dataset.train.of(u)[-1:] for u in range(20)]
-        assert all(found.part.test.of(u).size for u in range(20))
-        assert np.all(np.concatenate(latest)) == (recency > 0)
 
 
 @pytest.mark.parametrize("value", ["often", None, 10**400])

@@ -21,8 +21,14 @@ from edgerec.training.examples import Batch, Lists
 from edgerec.training.loop import train
 from edgerec.training.losses import NEVER, sampled_softmax, scale_of
 from edgerec.training.teacher import Teachers
+from tests.conftest import make_dataset
 
 SMALL: dict[str, Any] = {"epochs": 4, "dim": 8, "batch": 32}
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return make_dataset().split_random(0.2)
 
 
 @pytest.fixture(scope="module")

@@ -209,6 +209,8 @@ class Choice:
         report = {
             "device": asdict(self.device),
             "error": error,
+            "validation": "quality in trials is the share of NDCG@20 kept on interactions that are "
+            "held out to choose by; bundles are measured on those held out to test on",
             "uncompressed": {
                 "table_bytes": self.search.model.table_bytes,
                 "ndcg_validation": self.search.before.ndcg,

@@ -63,7 +63,7 @@ def explore(
         **{"seed": seed, "users": users, "max_steps": max_steps, "targets": targets},
     }
     url = storage or f"sqlite:///{folder.resolve() / 'study.db'}"
-    with open_study(url, study or device.name, setting, spaces) as opened:
+    with open_study(url, study or device.name, setting, shared=storage is not None) as opened:
         return search, run_study(opened, search, spaces, max_steps, trials, seed, progress)
 
 
@@ -97,14 +97,13 @@ def plan(
 ) -> Plan:
     """Find the chain that keeps the most quality inside a budget, and build it.
 
-    Chains are compared on validation interactions: a fifth of each user's training history, the
-    latest fifth for a model with recency. Test interactions only measure the files that are
-    written in the end. Called again with the same arguments, an interrupted search resumes;
+    Chains are compared on the data set's validation interactions, on which the model must not have
+    been trained. Test interactions only measure the files that are written in the end. Called again with the same arguments, an interrupted search resumes;
     called with more trials, it continues.
 
     Args:
         model: the uncompressed model.
-        dataset: with held-out interactions.
+        dataset: with validation and test interactions.
         device: the device whose budget to keep.
         folder: the folder for the bundles, ``report.json``, ``pareto.png``, ``pareto.html`` and,
             by default, the study.
@@ -126,6 +125,7 @@ def plan(
         BudgetError: nothing keeps the budget; the message names the binding limit, what was
             measured, and the nearest budget that works.
         OptionError: an argument is wrong, or the study belongs to another search.
+        DataError: there are no validation interactions, or the model may have been trained on them.
         TargetError: no target takes any of the models.
     """
     folder = Path(folder)

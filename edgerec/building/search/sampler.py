@@ -28,9 +28,16 @@ _STOP = "stop"  # in place of a compressor: the chain ends here
 
 @contextlib.contextmanager
 def open_study(
-    url: str, name: str, setting: Mapping[str, Any], spaces: _Spaces
+    url: str, name: str, setting: Mapping[str, Any], *, shared: bool
 ) -> Iterator[optuna.Study]:
-    """Open or create a study, and check that it belongs to the same search."""
+    """Open or create a study, and check that it belongs to the same search.
+
+    Args:
+        url: the storage.
+        name: the name of the study in it.
+        setting: what has to be the same when a search resumes.
+        shared: whether other processes may be running trials of it now.
+    """
     import optuna
 
     verbosity = optuna.logging.get_verbosity()
@@ -50,10 +57,8 @@ def open_study(
             )
         if "edgerec" not in study.user_attrs:
             study.set_user_attr("edgerec", ours)
-            # The uncompressed model, and each compressor alone, whatever the sampler prefers.
-            for first in (_STOP, *spaces):
-                alone = {"step 1": first} | ({} if first == _STOP else {"step 2": _STOP})
-                study.enqueue_trial(alone, skip_if_exists=True)
+        if not shared:
+            _abandon(study)
         yield study
     finally:
         storage.remove_session()
@@ -99,17 +104,21 @@ def run_study(
     import optuna
 
     states = optuna.trial.TrialState
+    # The uncompressed model, and each compressor alone, whatever the sampler prefers.
+    first: list[dict[str, Any]] = [
+        {"step 1": name} | ({} if name == _STOP else {"step 2": _STOP}) for name in (_STOP, *spaces)
+    ]
     chains = list(itertools.islice(_all_chains(spaces, max_steps), trials + 1))
     if len(chains) <= trials:
         trials = len(chains)
-        for chain in chains:
-            study.enqueue_trial(_parameters(chain, spaces, max_steps), skip_if_exists=True)
+        first += [_parameters(chain, spaces, max_steps) for chain in chains]
     while True:
         tried = _tried(study)
         known: dict[str, Tried] = {}
         for one in tried:
             known.setdefault(key_of(one.chain), one)
-        total = sum(t.state != states.FAIL for t in study.get_trials(deepcopy=False))
+        unknown = (states.FAIL, states.WAITING)
+        total = sum(t.state not in unknown for t in study.get_trials(deepcopy=False))
         # A sampler may suggest the same chain again and again.
         if len(known) >= trials or total >= 5 * trials + len(spaces):
             return list(known.values())
@@ -119,6 +128,8 @@ def run_study(
         repeated = bool(tried) and known[key_of(tried[-1].chain)] is not tried[-1]
         sampler = optuna.samplers.RandomSampler if repeated else optuna.samplers.TPESampler
         study.sampler = sampler(seed=seed + total)
+        if total < len(first):
+            study.enqueue_trial(first[total])
         trial = study.ask()
         try:
             chain = _ask_chain(trial, spaces, max_steps)
@@ -134,8 +145,18 @@ def run_study(
                 study.tell(trial, [one.quality, float(one.bundle_bytes)])
         except BaseException:
             study.tell(trial, state=states.FAIL, skip_if_finished=True)
-            study.enqueue_trial(trial.params)  # it is repeated when the search resumes
             raise
+
+
+def _abandon(study: optuna.Study) -> None:
+    """Give up trials of a process that was killed, so that they are drawn again."""
+    import optuna
+
+    states = optuna.trial.TrialState
+    for trial in study.get_trials(deepcopy=False, states=(states.RUNNING,)):
+        study.tell(trial.number, state=states.FAIL)
+    while study.get_trials(deepcopy=False, states=(states.WAITING,)):
+        study.tell(study.ask(), state=states.FAIL)
 
 
 def _ask_chain(trial: optuna.Trial, spaces: _Spaces, max_steps: int) -> Chain:

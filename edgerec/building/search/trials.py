@@ -15,6 +15,7 @@ from edgerec.contracts.compressor import Compressor, Context
 from edgerec.contracts.device import Device
 from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
+from edgerec.data.matching import check_unseen
 from edgerec.errors import EdgerecError, OptionError, PluginError, TargetError, UnknownNameError
 from edgerec.exporting.export import reasons_against
 from edgerec.model.device_model import DeviceModel
@@ -80,9 +81,8 @@ class Search:
         host: Host,
     ) -> None:
         # Test interactions are dropped here: neither a compressor nor a choice sees them.
-        unseen = dataclasses.replace(dataset, test=None)
-        # A model that reads the order of a history predicts what comes next.
-        self.part = unseen.split_recent(0.2) if model.recency else unseen.split_random(0.2, seed)
+        self.part = dataset.on_valid()
+        check_unseen(model, dataset)
         self.context = Context(dataclasses.replace(self.part, test=None), seed)
         self.users = evaluation_users(self.part, users, seed)
         self.model, self.device, self.targets, self.seed = model, device, targets, seed

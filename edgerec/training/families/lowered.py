@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from edgerec.data.dataset import Interactions
+from edgerec.data.interactions import Interactions
 from edgerec.errors import ModelError
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_history
