@@ -16,8 +16,8 @@ from typing import Any
 
 import edgerec
 from benchmarks.quality import OPTIONS, RESULTS, console, one_of, row
-from edgerec.building.quality import evaluate
 from edgerec.data.dataset import Dataset
+from edgerec.data.quality import evaluate
 from edgerec.errors import CompressError
 from edgerec.files.atomic import write_text
 

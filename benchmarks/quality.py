@@ -24,8 +24,8 @@ import numpy as np
 from rich.console import Console
 
 import edgerec
-from edgerec.building.quality import Quality, evaluate
 from edgerec.data.dataset import Dataset
+from edgerec.data.quality import Quality, evaluate
 from edgerec.data.readers import read_dataset
 from edgerec.files.atomic import write_text
 from edgerec.model.device_model import DeviceModel

@@ -27,9 +27,9 @@ from rich.console import Console
 import edgerec
 from benchmarks.quality import OPTIONS, one_of
 from benchmarks.quality_libraries import PEERS
-from edgerec.building.quality import Quality, evaluate, evaluation_users, quality_of
 from edgerec.contracts.bundle import Bundle
 from edgerec.data.dataset import Dataset
+from edgerec.data.quality import Quality, evaluate, evaluation_users, quality_of
 from edgerec.device.scorer import Scorer
 from edgerec.files.atomic import write_text
 from edgerec.model.device_model import DeviceModel

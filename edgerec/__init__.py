@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgerec.building.build import build
-    from edgerec.building.quality import evaluate
     from edgerec.building.recipe import Recipe
     from edgerec.building.search.plan import plan
     from edgerec.building.verify import verify
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from edgerec.contracts.host import Host
     from edgerec.contracts.opening import load_model
     from edgerec.data.dataset import Dataset
+    from edgerec.data.quality import evaluate
     from edgerec.data.sources import load
     from edgerec.device.scorer import Scorer
     from edgerec.errors import EdgerecError
@@ -57,6 +57,7 @@ __all__ = [
     "plan",
     "save_model",
     "train",
+    "tune",
     "verify",
 ]
 
@@ -74,7 +75,7 @@ _HOMES = {
     "Scorer": "device.scorer",
     "build": "building.build",
     "compress": "compression.chain",
-    "evaluate": "building.quality",
+    "evaluate": "data.quality",
     "export": "exporting.export",
     "load": "data.sources",
     "load_device": "contracts.device",
@@ -82,6 +83,7 @@ _HOMES = {
     "plan": "building.search.plan",
     "save_model": "model.model_file",
     "train": "training.loop",
+    "tune": "building.tuning",
     "verify": "building.verify",
 }
 

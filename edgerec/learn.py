@@ -4,9 +4,9 @@ A compressor imports this inside ``compress`` and a target inside ``lower``, nev
 level, so that listing plugins does not load torch.
 """
 
-from edgerec.building.quality import rank
 from edgerec.compression.fine_tuning import fine_tune, fine_tune_result
 from edgerec.contracts.opening import load_model
+from edgerec.data.quality import rank
 from edgerec.exporting.torch_artefact import TorchArtefact
 from edgerec.training.examples import Batch, batches
 from edgerec.training.losses import ranking_loss, scale_of

@@ -5,7 +5,6 @@
 Plugins that use torch also import ``edgerec.learn``, inside their functions.
 """
 
-from edgerec.building.metrics import long_tail_share
 from edgerec.compression.singular_vectors import leading_basis, stack
 from edgerec.compression.trainable import FineTuningCompressor
 from edgerec.contracts.bundle import Bundle
@@ -15,6 +14,7 @@ from edgerec.contracts.hookspecs import API_VERSION, hookimpl
 from edgerec.contracts.runner import Artefact, Runner
 from edgerec.contracts.signature import Signature
 from edgerec.contracts.target import Payload, Target
+from edgerec.data.metrics import long_tail_share
 from edgerec.errors import (
     CodecError,
     CompressError,

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 import edgerec
 from edgerec.building.build import build
-from edgerec.building.quality import evaluate
 from edgerec.building.recipe import Recipe
 from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.device import Budget, Device
 from edgerec.data.dataset import Dataset
+from edgerec.data.quality import evaluate
 from edgerec.data.readers import read_dataset, read_titles
 from edgerec.device.bench import measure
 from edgerec.errors import (

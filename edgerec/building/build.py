@@ -10,7 +10,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgerec.building.measured import measure_quality
-from edgerec.building.quality import Quality, evaluate, evaluation_users
 from edgerec.building.recipe import Recipe
 from edgerec.compression.chain import Step, run_chain
 from edgerec.contracts.compressor import Compressor, Context, Progress, no_progress
@@ -18,6 +17,7 @@ from edgerec.contracts.host import Host
 from edgerec.contracts.target import Target
 from edgerec.data.dataset import Dataset
 from edgerec.data.matching import match_rows
+from edgerec.data.quality import Quality, evaluate, evaluation_users
 from edgerec.device.figures import Figures
 from edgerec.errors import BudgetError, CompressError, OptionError, TargetError
 from edgerec.exporting.export import check_takes, export

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgerec.building.measured import measure_quality
-from edgerec.building.quality import evaluate, evaluation_users
 from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.device import Device
 from edgerec.data.dataset import Dataset
+from edgerec.data.quality import evaluate, evaluation_users
 from edgerec.device.bench import measure
 from edgerec.device.figures import Figures
 from edgerec.errors import OptionError

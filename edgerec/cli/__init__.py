@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgerec import __version__
-from edgerec.cli import bench, build, bundles, prepare, show
+from edgerec.cli import bench, build, bundles, learning, prepare, show
 from edgerec.cli.shared import err, out
 from edgerec.errors import EdgerecError
 
@@ -58,7 +58,9 @@ def main(
 for command in (
     prepare.demo,
     prepare.data,
-    prepare.train,
+    learning.train,
+    learning.tune,
+    learning.evaluate,
     build.build,
     build.sweep,
     build.verify,

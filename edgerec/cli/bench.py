@@ -117,8 +117,8 @@ def _read(file: Path) -> dict[str, Any]:
 def _users(source: str, users: int, model: Path | None) -> tuple[list[list[str]], _Judge | None]:
     """Histories of a dataset's users, and a function that compares their lists with a model's."""
     from edgerec.building.measured import histories_of, with_retention
-    from edgerec.building.quality import evaluate, evaluation_users
     from edgerec.contracts.opening import load_model
+    from edgerec.data.quality import evaluate, evaluation_users
     from edgerec.data.sources import load
 
     dataset = load(source)

@@ -1,4 +1,4 @@
-"""The commands that come before a device profile: demo, data, train."""
+"""The commands that come before training: demo and data."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgerec.cli.progress import progress_bar
 from edgerec.cli.shared import Source, check_output, err, out
 from edgerec.errors import OptionError
 
 if TYPE_CHECKING:
     from edgerec.data.dataset import Dataset, Part
 
-__all__ = ["data", "demo", "train"]
+__all__ = ["data", "demo"]
 
 #: The share that is held out by default.
 _SHARE = 0.2
 
-#: The share of what remains that choices are made by, by default.
+#: The share that choices are made by where nothing else is held out at random.
 _VALID_SHARE = 0.1
 
 
@@ -54,8 +53,12 @@ def data(
         typer.Option(help="what to choose by: random, recent, last or none; as --split by default"),
     ] = None,
     valid_share: Annotated[
-        float, typer.Option(help="share of what remains, for --valid random and recent")
-    ] = _VALID_SHARE,
+        float | None,
+        typer.Option(
+            help="share of what remains, for --valid random and recent; by default as many "
+            "interactions as --share holds out"
+        ),
+    ] = None,
     k_core: Annotated[
         int | None, typer.Option(help="minimum number of interactions of each user and item")
     ] = None,
@@ -90,7 +93,7 @@ def data(
     valid = valid if valid is not None else split
     if split not in ("random", "recent") and share != _SHARE:
         raise OptionError("--share: applies to --split random or recent only")
-    if valid not in ("random", "recent") and valid_share != _VALID_SHARE:
+    if valid not in ("random", "recent") and valid_share is not None:
         raise OptionError("--valid-share: applies to --valid random or recent only")
     if "random" not in (split, valid) and seed:
         raise OptionError("--seed: applies to --split random and --valid random only")
@@ -119,6 +122,9 @@ def data(
     if k_core is not None:
         dataset = dataset.k_core(k_core)
     dataset = _split(dataset, "split", split, share, seed, "test")
+    if valid_share is None:
+        same = split in ("random", "recent") and 0 < share < 1
+        valid_share = min(share / (1 - share), 0.5) if same else _VALID_SHARE
     dataset = _split(dataset, "valid", valid, valid_share, seed, "valid")
     save_dataset(dataset, output)
     held = [0 if part is None else len(part) for part in (dataset.valid, dataset.test)]
@@ -144,71 +150,3 @@ def _split(
     if rule not in (None, "none"):
         raise OptionError(f"--{option}: expected random, recent, last or none; got {rule!r}")
     return dataset
-
-
-def train(
-    source: Source,
-    output: Annotated[Path, typer.Option("-o", "--out", help=".model file to write")],
-    model: Annotated[
-        str, typer.Option(help="GNN family: historygcn, lightgcn, graphsage")
-    ] = "historygcn",
-    dim: Annotated[int, typer.Option(help="width of the item vectors")] = 64,
-    layers: Annotated[int | None, typer.Option(help="rounds of message passing")] = None,
-    epochs: Annotated[int, typer.Option(help="number of passes over the users")] = 8,
-    history_length: Annotated[
-        int, typer.Option(help="maximum number of past items that a device reads")
-    ] = 200,
-    recency: Annotated[
-        float,
-        typer.Option(
-            help="how much more the latest items weigh; about 1 if histories are in order of time"
-        ),
-    ] = 0.0,
-    tilt: Annotated[
-        float, typer.Option(help="how much to raise popular items after training")
-    ] = 0.0,
-    teacher: Annotated[
-        list[Path] | None,
-        typer.Option(help="wider .model of the same data to learn from; repeat it for more"),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="seed of every random choice", min=0)] = 0,
-) -> None:
-    """Train a GNN. After an interruption, the same command resumes from the last whole epoch.
-
-    Example: `edgerec train shop.dataset --teacher wide.model -o shop.model`
-    """
-    from edgerec.building.quality import evaluate
-    from edgerec.contracts.opening import load_model
-    from edgerec.data.sources import load
-    from edgerec.model.model_file import save_model
-    from edgerec.training.loop import train as run_training
-    from edgerec.training.options import TrainOptions
-
-    check_output(output, source, *(teacher or []))
-    dataset = load(source)
-    options = TrainOptions(
-        model=model,
-        dim=dim,
-        layers=layers,
-        epochs=epochs,
-        history_length=history_length,
-        recency=recency,
-        tilt=tilt,
-        seed=seed,
-    )
-    checkpoint = output.with_name(output.name + ".checkpoint")
-    wide = [load_model(path) for path in teacher or []]
-    with progress_bar("training", err) as progress:
-        trained = run_training(
-            dataset, options, teacher=wide or None, checkpoint=checkpoint, progress=progress
-        )
-    device_model = trained.to_device_model()
-    size = save_model(device_model, output)
-    checkpoint.unlink(missing_ok=True)
-    out.print(
-        f"{output}: {size:,} bytes, {device_model.table_bytes:,} of them tables",
-        highlight=False,
-    )
-    if dataset.test is not None:
-        quality = evaluate(device_model, dataset)
-        out.print(f"Recall@20 {quality.recall:.4f}  NDCG@20 {quality.ndcg:.4f}", highlight=False)

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.optim import Optimizer
 
 from edgerec.errors import OptionError
 from edgerec.files.container import Container, write_container
 
-__all__ = ["load_state", "save_state"]
+__all__ = ["load_kept", "load_state", "save_state"]
 
 #: The version of the states that this edgerec writes and reads.
 _FORMAT = 1
@@ -27,11 +28,16 @@ def save_state(
     options: Mapping[str, Any],
     epochs_done: int,
     loss: float,
+    kept: Mapping[str, NDArray[Any]] | None = None,
 ) -> None:
-    """Write parameters, the optimizer's moments, the epoch and its loss, atomically."""
+    """Write parameters, the optimizer's moments, the epoch and its loss, atomically.
+
+    ``kept`` are further arrays by name, which ``load_kept`` reads.
+    """
     sections = {f"parameter/{n}": p.detach().numpy() for n, p in module.named_parameters()}
     for index, entry in optimizer.state_dict()["state"].items():
         sections |= {f"optimizer/{index}/{k}": v.numpy() for k, v in entry.items()}
+    sections |= {f"kept/{name}": array for name, array in (kept or {}).items()}
     sections["loss"] = np.array([loss])  # an array, because JSON has no NaN
     meta = {"format": _FORMAT, "options": dict(options), "epochs_done": epochs_done}
     write_container(path, "training", meta, sections)
@@ -74,3 +80,12 @@ def load_state(
             state.setdefault(int(index), {})[key] = torch.from_numpy(container.array(name).copy())
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     return int(container.meta["epochs_done"]), float(container.array("loss")[0])
+
+
+def load_kept(path: str | Path) -> dict[str, NDArray[Any]]:
+    """Read the further arrays of a file that ``load_state`` has checked; none without a file."""
+    if not Path(path).exists():
+        return {}
+    container = Container(path)
+    names = [name for name in container.names if name.startswith("kept/")]
+    return {name.removeprefix("kept/"): container.array(name).copy() for name in names}

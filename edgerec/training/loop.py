@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from edgerec.model.codecs import F32, Fp32
 from edgerec.model.device_model import DeviceModel, Head
 from edgerec.model.model_file import items_sections
 from edgerec.model.table import Table
-from edgerec.training.checkpoint import load_state, save_state
+from edgerec.training.checkpoint import load_kept, load_state, save_state
 from edgerec.training.families import FAMILIES
 from edgerec.training.families.base import GNN
 from edgerec.training.families.lowered import check_lowered
@@ -34,6 +34,7 @@ from edgerec.training.graph import Graph
 from edgerec.training.objective import Objective
 from edgerec.training.options import TrainOptions
 from edgerec.training.spectral import spectral_start
+from edgerec.training.stopping import EarlyStopping
 from edgerec.training.text_features import add_titles
 
 __all__ = ["Trained", "train"]
@@ -90,6 +91,7 @@ def train(
     teacher: DeviceModel | Sequence[DeviceModel] | None = None,
     checkpoint: str | Path | None = None,
     progress: Progress = no_progress,
+    judged: Callable[[int, float], object] = lambda epoch, ndcg: None,
     **changes: Any,
 ) -> Trained:
     """Train a GNN on a dataset's training interactions.
@@ -101,17 +103,19 @@ def train(
         checkpoint: a file for the state after each epoch. If it exists, training resumes from it.
             The caller removes it after saving the model.
         progress: called with (epochs done, epochs, text).
+        judged: called with (epoch, NDCG@20 on validation interactions) if ``patience`` is set.
         changes: fields of TrainOptions.
 
     Raises:
         OptionError: an option is wrong, the teacher has another catalogue, or the checkpoint
             belongs to another training.
-        DataError: no user has two items.
+        DataError: no user has two items, or there is nothing to stop by.
     """
     options = dataclasses.replace(options or TrainOptions(), **changes)
     torch.manual_seed(options.seed)
     graph = Graph(dataset.train, len(dataset.items))
-    gnn = FAMILIES[options.model](graph.n_users, graph.n_items, **options.arguments())
+    family = FAMILIES[options.model]
+    gnn = family(graph.n_users, graph.n_items, **options.arguments(family))
     gnn.start(spectral_start(graph, options.dim, options.seed), graph, options.popularity)
     if options.features:
         add_titles(gnn, dataset.items)
@@ -124,14 +128,32 @@ def train(
     optimizer = torch.optim.Adam(gnn.parameters(), options.learning_rate, fused=True)
     taught = None if objective.teachers is None else objective.teachers.digest
     settings = dataclasses.asdict(options) | {"teacher": taught, "dataset": _digest(dataset)}
+    trained = Trained(gnn, graph, dataset, options)
+    stopping = None
+    if options.patience is not None:
+        settings["valid"] = None if dataset.valid is None else dataset.valid.digest
+        lower, patience = trained.to_device_model, options.patience
+        stopping = EarlyStopping(gnn, lower, dataset, patience, options.seed)
     done, _ = load_state(checkpoint, gnn, optimizer, settings) if checkpoint else (0, 0.0)
+    if stopping is not None and checkpoint and done:
+        stopping.load(load_kept(checkpoint))
     for epoch in range(done, options.epochs):
+        if stopping is not None and stopping.is_over:
+            break
         loss = _epoch(objective, optimizer, epoch)
+        said, kept = f"loss {loss:.3f}", None
+        if stopping is not None:
+            found = stopping.judge()
+            said, kept = f"{said}, NDCG@20 {found:.4f} on validation", stopping.state()
         if checkpoint:
-            save_state(checkpoint, gnn, optimizer, settings, epoch + 1, loss)
-        progress(epoch + 1, options.epochs, f"loss {loss:.3f}")
+            save_state(checkpoint, gnn, optimizer, settings, epoch + 1, loss, kept)
+        progress(epoch + 1, options.epochs, said)
+        if stopping is not None:
+            judged(epoch, stopping.judged[-1])
+    if stopping is not None:
+        stopping.restore()
     gnn.tilt(graph, options.tilt)
-    return Trained(gnn, graph, dataset, options)
+    return trained
 
 
 def _digest(dataset: Dataset) -> int:

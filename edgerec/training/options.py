@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import inspect
 import math
+import tomllib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from edgerec.errors import OptionError
-from edgerec.training.families import FAMILIES
+from edgerec.model.options import from_options
 
-__all__ = ["TrainOptions"]
+__all__ = ["FAMILY_NAMES", "TrainOptions", "load_options"]
+
+#: The names of the GNN families. They are imported, with torch, only when one is trained.
+FAMILY_NAMES = ("historygcn", "lightgcn", "graphsage")
+_NAMES = ", ".join(FAMILY_NAMES)
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class TrainOptions:
         OptionError: a value is out of range; the message names the option.
     """
 
-    model: str = field(default="historygcn", metadata={"help": "GNN family"})
+    model: str = field(default="historygcn", metadata={"help": f"GNN family: {_NAMES}"})
     dim: int = field(default=64, metadata={"help": "width of the item vectors"})
     layers: int | None = field(default=None, metadata={"help": "rounds of message passing"})
     tied: bool | None = field(
@@ -35,6 +41,13 @@ class TrainOptions:
         default=None, metadata={"help": "titles: item vectors also learn from the words of titles"}
     )
     epochs: int = field(default=8, metadata={"help": "number of passes over the users"})
+    patience: int | None = field(
+        default=None,
+        metadata={
+            "help": "epochs in a row that may be no better on what is held out to choose by; "
+            "then it stops, and the best one is kept"
+        },
+    )
     learning_rate: float = field(default=0.01, metadata={"help": "the largest step size of Adam"})
     batch: int | None = field(
         default=None,
@@ -67,11 +80,11 @@ class TrainOptions:
     seed: int = field(default=0, metadata={"help": "the seed of every random choice"})
 
     def __post_init__(self) -> None:
-        if self.model not in FAMILIES:
-            raise OptionError(f"model: expected one of {', '.join(FAMILIES)}; got {self.model!r}")
+        if self.model not in FAMILY_NAMES:
+            raise OptionError(f"model: expected one of {_NAMES}; got {self.model!r}")
         if self.features not in (None, "titles"):
             raise OptionError(f"features: expected titles or none, got {self.features!r}")
-        for name in ("dim", "epochs", "batch", "negatives", "history_length", "layers"):
+        for name in ("dim", "epochs", "batch", "negatives", "history_length", "layers", "patience"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name}: expected a positive integer, got {value}")
@@ -85,15 +98,31 @@ class TrainOptions:
             if not 0 < getattr(self, name) < math.inf:
                 raise OptionError(f"{name}: expected a positive number, got {getattr(self, name)}")
 
-    def arguments(self) -> dict[str, Any]:
-        """The arguments of the family's constructor.
+    def arguments(self, family: type) -> dict[str, Any]:
+        """The arguments of a family's constructor.
 
         Raises:
             OptionError: the family does not have an option that is set.
         """
         given = {name: getattr(self, name) for name in ("layers", "tied", "user_embedding")}
         given = {name: value for name, value in given.items() if value is not None}
-        taken = inspect.signature(FAMILIES[self.model]).parameters
+        taken = inspect.signature(family).parameters
         if unknown := sorted(set(given) - set(taken)):
             raise OptionError(f"{', '.join(unknown)}: {self.model} has no such option")
         return {"dim": self.dim} | given
+
+
+def load_options(path: str | Path) -> dict[str, Any]:
+    """Read fields of TrainOptions from a TOML file.
+
+    Raises:
+        OptionError: the file cannot be read, or an option is unknown or of the wrong type.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text("utf-8"))
+    except FileNotFoundError:
+        raise OptionError(f"{path}: no such file of options") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise OptionError(f"{path}: not a TOML file: {error}") from None
+    checked = from_options(TrainOptions, values, str(path))
+    return {name: getattr(checked, name) for name in values}

@@ -14,7 +14,6 @@ from xml.etree import ElementTree
 import optuna
 import pytest
 
-from edgerec.building.quality import evaluate
 from edgerec.building.search import choice, trials
 from edgerec.building.search.plan import Plan, plan
 from edgerec.building.search.trials import search_spaces
@@ -22,6 +21,7 @@ from edgerec.contracts.compressor import Context
 from edgerec.contracts.device import Budget
 from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
+from edgerec.data.quality import evaluate
 from edgerec.errors import DataError, OptionError, TargetError
 from edgerec.model.device_model import DeviceModel
 from tests.rigs.compressors import Broken, Drop, Narrow

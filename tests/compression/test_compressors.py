@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import edgerec
-from edgerec.building.quality import evaluate
 from edgerec.compression.chain import run_chain
 from edgerec.contracts.compressor import Compressor, Context
 from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
+from edgerec.data.quality import evaluate
 from edgerec.errors import CompressError, OptionError
 from edgerec.model.codecs import Fp16, Int8
 from edgerec.model.device_model import DeviceModel

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from edgerec.building.quality import evaluate
 from edgerec.contracts.compressor import Context
 from edgerec.data.dataset import Dataset
+from edgerec.data.quality import evaluate
 from edgerec.errors import CompressError, OptionError
 from edgerec.learn import TorchModel, fine_tune
 from edgerec.model.device_model import DeviceModel

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import edgerec
-from edgerec.building.quality import evaluate
 from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
+from edgerec.data.quality import evaluate
 from edgerec.exporting.proof import Answers, measure_parity
 from edgerec.model.device_model import DeviceModel
 

@@ -51,9 +51,14 @@ def main() -> int:
     left = [r for r in results if r.verdict != "killed"]
     print(f"\n{len(results) - len(left)} of {len(results)} killed")
     for result in left:
-        reason = REASONS.get(result.mutant.name, "no reason is written")
+        reason = _reason(result) or "no reason is written"
         print(f"{result.verdict}: {result.mutant.name}: {reason}")
-    return 1 if any(r.mutant.name not in REASONS for r in left) else 0
+    return 1 if any(_reason(result) is None for result in left) else 0
+
+
+def _reason(result: Result) -> str | None:
+    """Why a fault that survives is none."""
+    return next((w for start, w in REASONS.items() if result.mutant.name.startswith(start)), None)
 
 
 if __name__ == "__main__":

@@ -50,17 +50,17 @@ FAULTS = (
     # Training and measuring.
     Mutant(
         "NDCG's ideal list has one hit too many",
-        "edgerec/building/metrics.py",
+        "edgerec/data/metrics.py",
         "ideal[min(k, len(rows)) - 1]",
         "ideal[min(k, len(rows) + 1) - 1]",
-        ("tests/building/test_metrics.py",),
+        ("tests/data/test_metrics.py",),
     ),
     Mutant(
         "recall is divided by k",
-        "edgerec/building/metrics.py",
+        "edgerec/data/metrics.py",
         "float(np.isin(top[:k], rows).sum()) / len(rows)",
         "float(np.isin(top[:k], rows).sum()) / k",
-        ("tests/building/test_metrics.py",),
+        ("tests/data/test_metrics.py",),
     ),
     # The proof.
     Mutant(

@@ -23,7 +23,7 @@ PLACES = {
     "edgerec/device/scorer.py": ("tests/device",),
     "edgerec/device/arguments.py": ("tests/device",),
     "edgerec/exporting/proof.py": ("tests/exporting", "tests/test_bad_plugins.py"),
-    "edgerec/building/metrics.py": ("tests/building",),
+    "edgerec/data/metrics.py": ("tests/data/test_metrics.py", "tests/building"),
     "targets/edgerec_numpy": ("tests/exporting/test_targets.py", "tests/plugins/test_pq.py"),
 }
 
@@ -51,12 +51,10 @@ def draw(root: Path, count: int, seed: int) -> Iterator[Mutant]:
         if changed is None or changed in found:
             continue
         lines = zip(text.splitlines(), changed.splitlines(), strict=False)
-        number, (old, new) = next(
-            (n, pair) for n, pair in enumerate(lines, 1) if pair[0] != pair[1]
-        )
+        old, new = next(pair for pair in lines if pair[0] != pair[1])
         if old.strip().startswith(IGNORED) or "->" in old or ": " in old.partition("=")[0]:
             continue
         found.add(changed)
         where = path.relative_to(root)
-        what = f"{where}:{number}: {old.strip()} → {new.strip()}"
+        what = f"{where}: {old.strip()} → {new.strip()}"
         yield Mutant(what, str(where), text, changed, tests)

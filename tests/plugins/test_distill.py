@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import edgerec
-from edgerec.building.quality import evaluate
 from edgerec.contracts.compressor import Context
 from edgerec.data.dataset import Dataset
+from edgerec.data.quality import evaluate
 from edgerec.errors import CompressError, OptionError
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_history

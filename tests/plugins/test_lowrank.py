@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import edgerec
-from edgerec.building.quality import evaluate
 from edgerec.compression.singular_vectors import leading_basis
 from edgerec.contracts.compressor import Compressor, Context
 from edgerec.data.dataset import Dataset
+from edgerec.data.quality import evaluate
 from edgerec.errors import CompressError, OptionError
 from edgerec.model.codecs import F32
 from edgerec.model.device_model import DeviceModel

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import edgerec
-from edgerec.building.quality import evaluate
 from edgerec.contracts.compressor import Context
 from edgerec.data.dataset import Dataset
+from edgerec.data.quality import evaluate
 from edgerec.errors import CodecError, CompressError, OptionError
 from edgerec.model.codecs import F32
 from edgerec.model.device_model import DeviceModel

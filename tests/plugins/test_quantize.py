@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import edgerec
-from edgerec.building.quality import evaluate
 from edgerec.contracts.compressor import Context
 from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
+from edgerec.data.quality import evaluate
 from edgerec.errors import CodecError, CompressError, OptionError
 from edgerec.exporting.export import export
 from edgerec.learn import EncodedTorchModel, TorchModel, fine_tune

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from edgerec.building.quality import evaluate, evaluation_users
 from edgerec.data.dataset import Dataset
+from edgerec.data.quality import evaluate, evaluation_users
 from edgerec.errors import ModelError, OptionError
 from edgerec.exporting.proof import tied_overlap
 from edgerec.model.history import pad_histories
@@ -149,7 +149,7 @@ def test_training_learns_and_repeats_from_its_seed(dataset: Dataset, family: str
         return evaluate(trained.to_device_model(), dataset).ndcg
 
     popular = np.tile(dataset.popular[:20], (len(dataset.users), 1))
-    from edgerec.building.quality import evaluation_users, quality_of
+    from edgerec.data.quality import evaluation_users, quality_of
 
     users = evaluation_users(dataset)
     baseline = quality_of(popular[users], dataset, users).ndcg

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import edgerec
-from edgerec.building.quality import evaluate
 from edgerec.data.dataset import Dataset
 from edgerec.data.interactions import Interactions
+from edgerec.data.quality import evaluate
 from edgerec.device.scorer import Scorer
 from edgerec.errors import BundleError, ModelError, OptionError
 from edgerec.files.container import Container, write_container

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import edgerec
-from edgerec.building.quality import evaluate
 from edgerec.data.dataset import Dataset
+from edgerec.data.quality import evaluate
 from edgerec.errors import OptionError
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_history

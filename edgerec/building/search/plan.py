@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgerec.building.build import Built
-from edgerec.building.quality import evaluation_users
 from edgerec.building.search.chains import Tried
 from edgerec.building.search.choice import Choice
 from edgerec.building.search.sampler import digest_of, open_study, run_study
@@ -22,6 +21,7 @@ from edgerec.contracts.compressor import Progress, no_progress
 from edgerec.contracts.device import Device
 from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
+from edgerec.data.quality import evaluation_users
 from edgerec.errors import EdgerecError, OptionError
 from edgerec.model.device_model import DeviceModel
 
@@ -98,8 +98,9 @@ def plan(
     """Find the chain that keeps the most quality inside a budget, and build it.
 
     Chains are compared on the data set's validation interactions, on which the model must not have
-    been trained. Test interactions only measure the files that are written in the end. Called again with the same arguments, an interrupted search resumes;
-    called with more trials, it continues.
+    been trained. Test interactions only measure the files that are written in the end. Called
+    again with the same arguments, an interrupted search resumes; called with more trials, it
+    continues.
 
     Args:
         model: the uncompressed model.

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from edgerec.building.quality import evaluate, evaluation_users
 from edgerec.building.search.chains import Chain, Tried, key_of
 from edgerec.compression.chain import run_chain
 from edgerec.contracts.compressor import Compressor, Context
@@ -16,6 +15,7 @@ from edgerec.contracts.device import Device
 from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
 from edgerec.data.matching import check_unseen
+from edgerec.data.quality import evaluate, evaluation_users
 from edgerec.errors import EdgerecError, OptionError, PluginError, TargetError, UnknownNameError
 from edgerec.exporting.export import reasons_against
 from edgerec.model.device_model import DeviceModel

@@ -7,21 +7,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Lists", "long_tail_share", "ndcg", "overlap", "recall"]
+__all__ = ["Lists", "long_tail_share", "ndcg", "ndcgs", "overlap", "recall", "recalls"]
+
+F64 = NDArray[np.float64]
 
 #: Recommended rows, best first, one list per user.
 Lists = NDArray[Any]
 
 
 def recall(lists: Lists, relevant: list[NDArray[Any]], k: int = 20) -> float:
-    """Mean over users of |top k ∩ relevant| / |relevant|.
+    """The mean of ``recalls``."""
+    return _mean(recalls(lists, relevant, k))
+
+
+def ndcg(lists: Lists, relevant: list[NDArray[Any]], k: int = 20) -> float:
+    """The mean of ``ndcgs``."""
+    return _mean(ndcgs(lists, relevant, k))
+
+
+def recalls(lists: Lists, relevant: list[NDArray[Any]], k: int = 20) -> F64:
+    """|top k ∩ relevant| / |relevant| of each user, float64; users without any are left out.
 
     Args:
         lists: int[B, ≥k], recommended rows, best first; -1 for none.
-        relevant: the held-out rows of each user; users without any are left out.
+        relevant: the held-out rows of each user.
         k: the cut-off.
     """
-    return _mean(
+    return np.array(
         [
             float(np.isin(top[:k], rows).sum()) / len(rows)
             for top, rows in zip(lists, relevant, strict=True)
@@ -30,15 +42,15 @@ def recall(lists: Lists, relevant: list[NDArray[Any]], k: int = 20) -> float:
     )
 
 
-def ndcg(lists: Lists, relevant: list[NDArray[Any]], k: int = 20) -> float:
-    """Mean over users of DCG@k / ideal DCG@k with binary gains.
+def ndcgs(lists: Lists, relevant: list[NDArray[Any]], k: int = 20) -> F64:
+    """DCG@k / ideal DCG@k of each user with binary gains, as for ``recalls``.
 
     DCG@k = Σ_{r=1..k} hit_r / log2(r + 1), and the ideal list starts with min(k, |relevant|) hits
     (Järvelin & Kekäläinen, TOIS 2002, in the form that LightGCN's authors use).
     """
     discounts = 1 / np.log2(np.arange(2, k + 2))
     ideal = np.cumsum(discounts)
-    return _mean(
+    return np.array(
         [
             float((np.isin(top[:k], rows) * discounts[: len(top[:k])]).sum())
             / float(ideal[min(k, len(rows)) - 1])
@@ -50,7 +62,8 @@ def ndcg(lists: Lists, relevant: list[NDArray[Any]], k: int = 20) -> float:
 
 def overlap(a: Lists, b: Lists, k: int = 20) -> float:
     """The mean over users of the share of a's top k that is also in b's top k."""
-    return _mean([float(np.isin(x[:k], y[:k]).mean()) for x, y in zip(a, b, strict=True)])
+    shared = [float(np.isin(x[:k], y[:k]).mean()) for x, y in zip(a, b, strict=True)]
+    return _mean(np.array(shared))
 
 
 def long_tail_share(
@@ -71,5 +84,5 @@ def long_tail_share(
     return float(tail[top[top >= 0]].mean())
 
 
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values)) if values else 0.0
+def _mean(values: F64) -> float:
+    return float(values.mean()) if len(values) else 0.0

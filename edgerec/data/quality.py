@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.building.metrics import long_tail_share, ndcg, overlap, recall
-from edgerec.contracts.compressor import Progress, no_progress
 from edgerec.data.dataset import Dataset
 from edgerec.data.interactions import Interactions
+from edgerec.data.interval import Interval, of_mean, of_ratio
 from edgerec.data.matching import match_rows
+from edgerec.data.metrics import long_tail_share, ndcgs, overlap, recalls
 from edgerec.errors import DataError
 from edgerec.model.codecs import F32
 from edgerec.model.device_model import DeviceModel
@@ -30,20 +31,54 @@ class Quality:
     """Means over test users, whose lists are drawn from all items that they have not seen.
 
     Args:
-        recall: Recall@20.
-        ndcg: NDCG@20.
-        long_tail: the share of the top 20 outside the most popular fifth of the catalogue.
-        lists: int32[B, 20], the lists themselves.
+        recalls: float64[B], the Recall@k of each user.
+        ndcgs: float64[B], the NDCG@k of each user.
+        long_tail: the share of the top k outside the most popular fifth of the catalogue.
+        lists: int32[B, k], the lists themselves.
     """
 
-    recall: float
-    ndcg: float
+    recalls: NDArray[np.float64]
+    ndcgs: NDArray[np.float64]
     long_tail: float
     lists: NDArray[np.int32]
 
+    @property
+    def recall(self) -> float:
+        """Recall@k."""
+        return float(self.recalls.mean())
+
+    @property
+    def ndcg(self) -> float:
+        """NDCG@k."""
+        return float(self.ndcgs.mean())
+
+    @property
+    def k(self) -> int:
+        """The length of the lists."""
+        return int(self.lists.shape[1])
+
+    def intervals(self) -> dict[str, Interval]:
+        """Means over test users by name, each with its 95 % interval."""
+        hits = (self.recalls > 0).astype(np.float64)
+        found = {"Recall": self.recalls, "NDCG": self.ndcgs, "Hit rate": hits}
+        return {f"{name}@{self.k}": of_mean(values) for name, values in found.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """The figures as JSON values: each mean with half of its interval."""
+        found: dict[str, Any] = {"users": len(self.lists), "k": self.k, "long_tail": self.long_tail}
+        for name, interval in self.intervals().items():
+            key = name.partition("@")[0].lower().replace(" ", "_")
+            half = interval.half if math.isfinite(interval.half) else None
+            found |= {key: interval.value, f"{key}_half": half}
+        return found
+
     def kept(self, before: Quality) -> tuple[float, float]:
-        """NDCG@20 as a share of another model's, and the overlap of both top-20 lists."""
+        """NDCG@k as a share of another model's, and the overlap of both top-k lists."""
         return self.ndcg / max(before.ndcg, 1e-12), overlap(self.lists, before.lists)
+
+    def kept_interval(self, before: Quality) -> Interval:
+        """NDCG@k as a share of another model's for the same users, with its paired interval."""
+        return of_ratio(self.ndcgs, before.ndcgs)
 
 
 def evaluation_users(
@@ -70,7 +105,6 @@ def evaluate(
     users: NDArray[Any] | None = None,
     user_vectors: F32 | None = None,
     k: int = 20,
-    progress: Progress = no_progress,
 ) -> Quality:
     """Rank all items for test users with the oracle.
 
@@ -84,13 +118,12 @@ def evaluate(
         user_vectors: float32[U, d], the vectors of all of the dataset's users, for a model that
             reads them.
         k: the length of the lists.
-        progress: called with (done, total, what).
 
     Raises:
         DataError: the dataset has nothing held out.
     """
     users = evaluation_users(dataset) if users is None else users
-    lists = rank(model, dataset, users, k, progress, user_vectors)
+    lists = rank(model, dataset, users, k, user_vectors)
     return quality_of(lists, dataset, users, k)
 
 
@@ -101,7 +134,7 @@ def quality_of(
     held = [_held_out(dataset).of(int(u)) for u in users]
     popularity = dataset.train.counts(len(dataset.items))
     return Quality(
-        recall(lists, held, k), ndcg(lists, held, k), long_tail_share(lists, popularity, k), lists
+        recalls(lists, held, k), ndcgs(lists, held, k), long_tail_share(lists, popularity, k), lists
     )
 
 
@@ -121,7 +154,6 @@ def rank(
     dataset: Dataset,
     users: NDArray[Any],
     k: int = 20,
-    progress: Progress = no_progress,
     user_vectors: F32 | None = None,
 ) -> NDArray[np.int32]:
     """Each user's top k unseen rows *of the dataset*, int32[len(users), k], -1 for none."""
@@ -141,7 +173,6 @@ def rank(
         top = _top(logits, min(k, logits.shape[1]))
         found = np.where(np.isfinite(np.take_along_axis(logits, top, 1)), to_dataset[top], -1)
         lists[start : start + len(chunk), : top.shape[1]] = found
-        progress(min(start + step, len(users)), len(users), "ranking")
     return lists
 
 

@@ -1,0 +1,122 @@
+"""The commands that train, tune and evaluate."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from edgerec.cli.learning import train as train_command
+from edgerec.contracts.opening import load_model
+from edgerec.data.dataset import Dataset
+from edgerec.data.dataset_file import save_dataset
+from edgerec.data.quality import evaluate
+from edgerec.exporting.export import export
+from edgerec.training.families import FAMILIES
+from edgerec.training.options import FAMILY_NAMES, TrainOptions
+from tests.cli.test_cli import edgerec, fails
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path:
+    folder = tmp_path_factory.mktemp("learning")
+    save_dataset(dataset, folder / "d.dataset")
+    save_dataset(dataclasses.replace(dataset, valid=None), folder / "no-valid.dataset")
+    train = ("train", "d.dataset", "--epochs", "3", "--dim", "8", "--tilt", "0.1", "-o", "m.model")
+    done = edgerec(*train, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert len([line for line in lines if re.match(r"training: \d of 3, \d+ s: loss", line)]) == 3
+    assert re.search(r"test: Recall@20 0\.\d+ ± 0\.\d+  NDCG@20", done.stdout)
+    return folder
+
+
+def test_the_families_are_named_without_torch() -> None:
+    assert tuple(FAMILIES) == FAMILY_NAMES
+
+
+def test_every_option_of_training_has_a_flag() -> None:
+    flags = train_command.__signature__.parameters  # type: ignore[attr-defined]  # see flags_of
+    assert {field.name for field in dataclasses.fields(TrainOptions)} <= set(flags)
+    shown = edgerec("train", "--help").stdout
+    assert "--learning-rate" in shown
+    assert "0.15 by" in shown  # the default of the temperature
+
+
+def test_flags_reach_the_training(folder: Path) -> None:
+    options = load_model(folder / "m.model").metadata["training"]
+    assert (options["epochs"], options["dim"], options["tilt"]) == (3, 8, 0.1)
+    (folder / "o.toml").write_text('model = "lightgcn"\nepochs = 2\ndim = 4\nlearning_rate = 1\n')
+    train = ("train", "d.dataset", "--options", "o.toml", "--dim", "6", "-o", "o.model")
+    assert edgerec(*train, cwd=folder).returncode == 0
+    options = load_model(folder / "o.model").metadata["training"]
+    found = [options[name] for name in ("model", "epochs", "dim", "learning_rate")]
+    assert found == ["lightgcn", 2, 6, 1.0]
+    (folder / "bad.toml").write_text("epoch = 2\n")
+    fails(
+        folder,
+        "bad.toml: unknown option epoch; options: model, dim",
+        *("train", "d.dataset", "--options", "bad.toml", "-o", "x.model"),
+    )
+    fails(
+        folder,
+        "has no validation interactions to choose by",
+        *("train", "no-valid.dataset", "--patience", "1", "-o", "x.model"),
+    )
+
+
+def test_models_keep_their_quality(folder: Path, dataset: Dataset) -> None:
+    model = load_model(folder / "m.model")
+    kept = model.metadata["quality"]
+    assert kept["test"]["ndcg"] == pytest.approx(evaluate(model, dataset).ndcg)
+    assert kept["valid"]["ndcg"] == pytest.approx(evaluate(model, dataset.on_valid()).ndcg)
+    assert 0 < kept["test"]["ndcg_half"] < 0.2
+    assert kept["test"]["users"] == 120
+
+
+def test_evaluate(folder: Path, dataset: Dataset) -> None:
+    model = load_model(folder / "m.model")
+    export(model, "numpy", folder / "m.edgerec", top_k=15)
+    expected = evaluate(model, dataset, k=10).summary()
+    for file in ("m.model", "m.edgerec"):
+        evaluation = ("evaluate", file, "--data", "d.dataset", "-k", "10")
+        found = json.loads(edgerec(*evaluation, "--json", cwd=folder).stdout)
+        assert found == pytest.approx(expected)
+        shown = edgerec(*evaluation, cwd=folder).stdout
+        assert f"NDCG@10      {expected['ndcg']:.4f} ± {expected['ndcg_half']:.4f}" in shown
+    valid = ("evaluate", "m.model", "--data", "d.dataset", "--on", "valid", "--json")
+    found = json.loads(edgerec(*valid, cwd=folder).stdout)
+    assert found["ndcg"] == pytest.approx(evaluate(model, dataset.on_valid()).ndcg)
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments"),
+    [
+        ("k: m.edgerec recommends at most 15 items, got 16", ("m.edgerec", "-k", "16")),
+        ("runtime: m.model is a model, which has no runtime", ("m.model", "--runtime", "numpy")),
+        ("--on: expected test or valid, got 'train'", ("m.model", "--on", "train")),
+        ("d.dataset: expected a bundle, got a dataset", ("d.dataset",)),
+        ("none.model: no such file", ("none.model",)),
+    ],
+)
+def test_what_evaluate_refuses(folder: Path, message: str, arguments: tuple[str, ...]) -> None:
+    export(load_model(folder / "m.model"), "numpy", folder / "m.edgerec", top_k=15)
+    fails(folder, message, "evaluate", *arguments, "--data", "d.dataset")
+
+
+def test_tune(folder: Path) -> None:
+    tune = ("tune", "--data", "d.dataset", "--dim", "8", "--trials", "2", "-o", "t.toml")
+    done = edgerec(*tune, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "NDCG@20 on validation: 0." in done.stdout
+    assert "tuning: 1 of 2" in done.stderr
+    train = ("train", "d.dataset", "--options", "t.toml", "-o", "t.model")
+    assert edgerec(*train, cwd=folder).returncode == 0
+    assert load_model(folder / "t.model").metadata["training"]["dim"] == 8
+    # What has been tried is not tried again.
+    again = edgerec(*tune, cwd=folder)
+    assert "epoch" not in again.stderr
+    fails(folder, "--out: expected a file name that ends in .toml", *tune[:-1], "t.json")
