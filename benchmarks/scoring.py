@@ -28,7 +28,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.scoring_tables import pages_of
-from edgerec.contracts.bundle import write_bundle
+from edgerec.contracts.bundle_writer import write_bundle
 from edgerec.contracts.host import Host
 from edgerec.contracts.opening import load_model
 from edgerec.contracts.signature import Signature

@@ -30,7 +30,8 @@ from edgerec.errors import (
     TargetError,
 )
 from edgerec.exporting.export import export
-from edgerec.files.container import Container, write_container
+from edgerec.files.container import Container
+from edgerec.files.container_writer import write_container
 from edgerec.files.staging import Staging
 from edgerec.model.codecs import Int8
 from edgerec.model.device_model import DeviceModel

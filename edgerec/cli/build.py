@@ -15,6 +15,10 @@ from edgerec.errors import OptionError
 __all__ = ["build", "sweep", "verify"]
 
 _DataFile = Annotated[str, typer.Option("--data", help="dataset with held-out interactions")]
+_Pruning = Annotated[
+    bool,
+    typer.Option("--allow-pruning-items", help="let a search take items out of the catalogue"),
+]
 _Folder = Annotated[Path, typer.Option("-o", "--out", help="folder for the bundles")]
 
 
@@ -46,6 +50,7 @@ def build(
     users: Annotated[
         int, typer.Option(help="number of test users to measure on; 0 means all", min=0)
     ] = 1000,
+    allow_pruning_items: _Pruning = False,
     as_json: AsJson = False,
 ) -> None:
     """Compress a model, export it, and measure each bundle against the device's budget.
@@ -78,9 +83,10 @@ def build(
         )
     )
     searches = chosen.device is not None and not chosen.compress
-    if not searches and (trials is not None or storage is not None):
+    if not searches and (trials is not None or storage is not None or allow_pruning_items):
         raise OptionError(
-            "--trials, --storage: apply to a search, which needs --device and no --compress"
+            "--trials, --storage, --allow-pruning-items: apply to a search, which needs --device "
+            "and no --compress"
         )
     loaded, dataset = load_model(model), load(source)
     left_out: dict[str, str] = {}
@@ -97,6 +103,7 @@ def build(
                 seed=seed,
                 users=users or None,
                 top_k=chosen.top_k,
+                allow_pruning_items=allow_pruning_items,
                 progress=progress,
             )
             built = list(found.built)
@@ -133,6 +140,7 @@ def sweep(
     users: Annotated[
         int, typer.Option(help="number of validation users of the search; 0 means all", min=0)
     ] = 1000,
+    allow_pruning_items: _Pruning = False,
 ) -> None:
     """Build for many devices with one search, each bundle inside its device's budget.
 
@@ -157,6 +165,7 @@ def sweep(
             storage=storage,
             seed=seed,
             users=users or None,
+            allow_pruning_items=allow_pruning_items,
             progress=progress,
         )
     print((output / "sweep.md").read_text("utf-8"))  # rich would wrap its rows

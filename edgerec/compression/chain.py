@@ -100,6 +100,11 @@ def run_chain(
                 f"step {number} ({compressor.name}): had no effect on the model; "
                 "leave it out or change its options"
             )
+        if after.table_bytes > model.table_bytes:
+            raise CompressError(
+                f"step {number} ({compressor.name}): grew the tables from {model.table_bytes:,} to "
+                f"{after.table_bytes:,} bytes; leave it out, or put it before what encoded them"
+            )
         steps.append(
             Step(
                 compressor.name,

@@ -18,48 +18,17 @@ from numpy.typing import NDArray
 
 from edgerec.contracts.signature import Signature
 from edgerec.errors import BundleError
-from edgerec.files.container import Container, write_container
+from edgerec.files.container import Container
 from edgerec.files.fields import Fields
 from edgerec.model.codecs import CODECS, Codec
 from edgerec.model.device_model import MAX_EXPONENT, MAX_HISTORY, DeviceModel
 from edgerec.model.items import Items
-from edgerec.model.model_file import guarded, items_sections, read_items, read_payload_model
+from edgerec.model.model_file import guarded, read_items, read_payload_model
 
-__all__ = ["Bundle", "target_of", "write_bundle"]
+__all__ = ["FORMAT", "Bundle", "check_part", "target_of"]
 
 #: The version of the manifest that this edgerec writes and reads.
-_FORMAT = 1
-
-
-def write_bundle(
-    path: str | Path,
-    model: DeviceModel,
-    target: str,
-    signature: Signature,
-    payload: Mapping[str, bytes | NDArray[Any]],
-    provenance: Mapping[str, Any],
-) -> int:
-    """Write a bundle atomically; return its size in bytes."""
-    manifest = {
-        "format": _FORMAT,
-        "target": target,
-        "history_length": signature.history_length,
-        "top_k": signature.top_k,
-        "normalization": model.normalization,
-        "recency": model.recency,
-        "tables": {
-            name: {"codec": table.codec.name, "shape": list(table.shape), "bytes": table.nbytes}
-            for name, table in model.tables.items()
-        },
-        "head": {"table": model.head.table, "kind": model.head.kind},
-        "metadata": dict(model.metadata),
-        "provenance": dict(provenance),
-    }
-    for name in payload:
-        _check_part(name)
-    sections = items_sections(model.items) | {"popular": model.popular}
-    sections |= {f"payload/{name}": content for name, content in payload.items()}
-    return write_container(path, "bundle", manifest, sections)
+FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -94,7 +63,7 @@ class Bundle:
             BundleError: not a bundle, damaged, or of a newer format.
         """
         container = Container(path)
-        container.expect("bundle", _FORMAT)
+        container.expect("bundle", FORMAT)
         if verify:
             container.verify()
         bundle = cls(container, CODECS if codecs is None else codecs)
@@ -120,7 +89,7 @@ class Bundle:
         if rows.size and not 0 <= rows.min() <= rows.max() < n:
             raise BundleError("popular: a row is outside the catalogue")
         for part in self.payload:
-            _check_part(part)
+            check_part(part)
         if inside := {*self.payload} & {p for part in self.payload for p in _folders(part)}:
             raise BundleError(f"payload part {min(inside)!r} is also the folder of another")
 
@@ -258,11 +227,11 @@ def target_of(path: str | Path) -> str:
         BundleError: not a bundle, or of a newer format.
     """
     container = Container(path)
-    container.expect("bundle", _FORMAT)
+    container.expect("bundle", FORMAT)
     return guarded(container, lambda: Fields(container.meta).text("target"))
 
 
-def _check_part(name: str) -> None:
+def check_part(name: str) -> None:
     """Refuse the name of a payload part that cannot be, or should not be, written to a folder.
 
     Raises:

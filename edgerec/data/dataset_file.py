@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from edgerec.data.dataset import Dataset
 from edgerec.data.interactions import Interactions
 from edgerec.errors import BundleError, DataError
-from edgerec.files.container import Container, write_container
+from edgerec.files.container import Container
+from edgerec.files.container_writer import write_container
 from edgerec.files.fields import Fields
 from edgerec.model.items import Strings
 from edgerec.model.model_file import guarded, items_sections, read_items, read_strings

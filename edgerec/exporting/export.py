@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from edgerec.contracts.bundle import Bundle, write_bundle
+from edgerec.contracts.bundle import Bundle
+from edgerec.contracts.bundle_writer import bundle_size, write_bundle
 from edgerec.contracts.device import Device
 from edgerec.contracts.host import Host
 from edgerec.contracts.signature import Signature
-from edgerec.contracts.target import Target
+from edgerec.contracts.target import Payload, Target
 from edgerec.errors import OptionError, RuntimeMissingError, TargetError
 from edgerec.exporting.proof import InexactError, Proof
 from edgerec.exporting.worker import LoadError
@@ -21,7 +22,7 @@ from edgerec.files.staging import staging
 from edgerec.model.attribution import attribute_errors
 from edgerec.model.device_model import DeviceModel
 
-__all__ = ["check_takes", "export", "reasons_against"]
+__all__ = ["check_takes", "export", "foreseen_bytes", "reasons_against"]
 
 
 def export(
@@ -90,6 +91,21 @@ def export(
     return Bundle.open(path, verify=False, codecs=proof.codecs)
 
 
+def foreseen_bytes(
+    model: DeviceModel, target: Target, top_k: int, provenance: Mapping[str, Any]
+) -> int:
+    """The size of the bundle that ``export`` would write, without writing or proving it.
+
+    The numbers in the tables do not matter, so an outline will do.
+
+    Raises:
+        TargetError: the target failed.
+    """
+    signature = Signature(len(model.items), model.history_length, top_k)
+    payload = _payload(model, target, signature)
+    return bundle_size(model, target.name, signature, payload, provenance)
+
+
 def _write(
     draft: Path,
     model: DeviceModel,
@@ -102,10 +118,16 @@ def _write(
     Raises:
         TargetError: the target failed, or returned something that is not a payload.
     """
+    payload = _payload(model, target, signature)
+    write_bundle(draft, model, target.name, signature, payload, provenance)
+
+
+def _payload(model: DeviceModel, target: Target, signature: Signature) -> Payload:
     with attribute_errors(f"target {target.name}", TargetError):
         payload: Any = target.lower(model, signature)
     _check_payload(payload, target.name)
-    write_bundle(draft, model, target.name, signature, payload, provenance)
+    checked: Payload = payload
+    return checked
 
 
 def _prove(draft: Path, proof: Proof, target: Target, runtimes: Sequence[str] | None) -> None:

@@ -30,7 +30,7 @@ import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,57 +38,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.errors import BundleError
-from edgerec.files.atomic import atomic_write
-from edgerec.files.header import ALIGN, DTYPES, MAX_HEADER, encode_header, parse_header, well_formed
+from edgerec.files.header import ALIGN, MAGIC, MAX_HEADER, parse_header, well_formed
 from edgerec.files.pages import give_back
 
-__all__ = ["Container", "write_container"]
-
-_MAGIC = b"EDGEREC1"
+__all__ = ["Container"]
 
 #: The number of bytes that are hashed or copied at a time.
 _PIECE = 2**20
-
-
-def write_container(
-    path: str | Path,
-    kind: str,
-    meta: Mapping[str, Any],
-    sections: Mapping[str, bytes | NDArray[Any]],
-) -> int:
-    """Write a container atomically and return its size in bytes.
-
-    Raises:
-        BundleError: the format does not support the dtype of a section.
-    """
-    entries: dict[str, dict[str, Any]] = {}
-    views: list[memoryview] = []
-    for name, content in sections.items():
-        array = np.frombuffer(content, np.uint8) if isinstance(content, bytes) else content
-        dtype = array.dtype.newbyteorder("<").str
-        if dtype not in DTYPES:
-            raise BundleError(f"section {name!r}: dtype {array.dtype} cannot be written")
-        array = np.ascontiguousarray(array, np.dtype(dtype))
-        view = array.reshape(-1).view(np.uint8).data
-        digest = hashlib.sha256(view).hexdigest()
-        entry = {"offset": 0, "size": view.nbytes, "sha256": digest}
-        entries[name] = entry | {"dtype": dtype, "shape": list(array.shape)}
-        views.append(view)
-    header = encode_header(kind, meta, entries)
-    if len(header) > MAX_HEADER:
-        raise BundleError(
-            f"{path}: the header would have {len(header):,} bytes, and at most {MAX_HEADER:,} are "
-            "read; keep less in the metadata"
-        )
-    with atomic_write(path) as file:
-        file.write(_MAGIC + len(header).to_bytes(8, "little"))
-        file.write(hashlib.sha256(header).digest() + header)
-        for view in views:
-            file.write(bytes(-file.tell() % ALIGN))
-            file.write(view)
-        if views:
-            file.write(bytes(-file.tell() % ALIGN))
-        return file.tell()
 
 
 class Container:
@@ -253,7 +209,7 @@ class Container:
         return BundleError(f"{self.path}: {what}; the file is damaged, build or copy it again")
 
     def _read_header(self) -> dict[str, Any]:
-        if self._map[:8] != _MAGIC:
+        if self._map[:8] != MAGIC:
             raise BundleError(f"{self.path}: not an edgerec file (it does not begin with EDGEREC1)")
         length = int.from_bytes(self._map[8:16], "little")
         if length > MAX_HEADER:

@@ -11,12 +11,16 @@ import numpy as np
 __all__ = [
     "ALIGN",
     "DTYPES",
+    "MAGIC",
     "MAX_HEADER",
     "encode_header",
     "parse_header",
     "strict_json",
     "well_formed",
 ]
+
+#: The first bytes of every file.
+MAGIC = b"EDGEREC1"
 
 #: Sections start at multiples of this.
 ALIGN = 64

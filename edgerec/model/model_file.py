@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.errors import BundleError, CodecError, EdgerecError
-from edgerec.files.container import Container, write_container
+from edgerec.files.container import Container
+from edgerec.files.container_writer import write_container
 from edgerec.files.fields import Fields
 from edgerec.files.header import strict_json
 from edgerec.model.attribution import attribute_errors

@@ -13,7 +13,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from edgerec.errors import OptionError
-from edgerec.files.container import Container, write_container
+from edgerec.files.container import Container
+from edgerec.files.container_writer import write_container
 
 __all__ = ["load_kept", "load_state", "save_state"]
 

@@ -61,26 +61,11 @@ class Distill(Compressor):
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
         """Make a student, train it on the context's dataset, and compare the long tail."""
         context.require_dataset("distill")
-        if self.width >= model.width:
-            raise CompressError(
-                f"distill.width: {self.width} is not below the model's width {model.width}"
-            )
-        if model.needs_user_vector:
-            raise CompressError(
-                "distill: the encoder reads a user_vector, which the student cannot; train "
-                "without user embeddings"
-            )
         from edgerec.learn import TorchModel, fine_tune
-        from edgerec_distill.student import student_of
         from edgerec_distill.tail import HEAD_SHARE, long_tail
         from edgerec_distill.teacher import read_teachers
 
-        student = student_of(model, self.width)
-        if student.table_bytes >= model.table_bytes:
-            raise CompressError(
-                f"distill: the fp32 student would have {student.table_bytes:,} bytes, the model "
-                f"has {model.table_bytes:,}; distill first, then quantize"
-            )
+        student = self.outline(model)
         before = long_tail(model, context)
         torch_model = TorchModel(student)
         fine_tune(
@@ -104,13 +89,32 @@ class Distill(Compressor):
         """Offer widths of the student."""
         return {"width": (16, 24, 32, 48)}
 
-    def outline(self, model: DeviceModel) -> DeviceModel | None:
-        """Return the student before training."""
+    def outline(self, model: DeviceModel) -> DeviceModel:
+        """Return the student before training.
+
+        Raises:
+            CompressError: it would not be smaller, or the model reads a user vector.
+        """
         from edgerec_distill.student import student_of
 
-        if self.width >= model.width or model.needs_user_vector:
-            return None
-        return student_of(model, self.width)
+        if self.width >= model.width:
+            raise CompressError(
+                f"distill.width: {self.width} is not below the model's width {model.width}"
+            )
+        if model.needs_user_vector:
+            raise CompressError(
+                "distill: the encoder reads a user_vector, which the student cannot; train "
+                "without user embeddings"
+            )
+        student = student_of(model, self.width)
+        if student.table_bytes >= model.table_bytes:
+            raise CompressError(
+                f"distill: the fp32 student would have {student.table_bytes:,} bytes, the model "
+                f"has {model.table_bytes:,}; distill first, then quantize"
+            )
+        # Shares have as many digits once they are measured.
+        tail = dict.fromkeys(("long_tail_before", "long_tail_after"), 1 / 7) | {"head_share": 0.2}
+        return student.replace(metadata={**model.metadata, "distill": tail})
 
 
 @hookimpl

@@ -118,14 +118,11 @@ class ProductQuantize(FineTuningCompressor):
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
         """Offer bytes per item, and half of the default epochs, which is enough to compare."""
-        return {"bytes": (8, 12, 16, 24, 32), "epochs": (12,)}
+        return {"bytes": (2, 3, 4, 6, 8, 12, 16, 24, 32), "epochs": (12,)}
 
-    def outline(self, model: DeviceModel) -> DeviceModel | None:
-        """Return tables with the same codecs and all zeros."""
-        try:
-            codecs = self._codecs(model)
-        except CompressError:
-            return None
+    def outline(self, model: DeviceModel) -> DeviceModel:
+        """Return tables with the same codecs and all zeros, in another order."""
+        codecs = self._codecs(model)
         tables = {}
         for name, table in model.tables.items():
             layout = codecs[name].layout(*table.shape)
@@ -133,7 +130,9 @@ class ProductQuantize(FineTuningCompressor):
             if "ends" in empty:
                 empty["ends"][:] = len(model.items)
             tables[name] = Table(codecs[name], table.shape, empty)
-        return model.replace(tables=tables)
+        # Rows are put into another order, and so the file has the order of the ids.
+        backwards = np.arange(len(model.items))[::-1]
+        return model.replace(tables=tables, items=model.items.take(backwards))
 
     def _codecs(self, model: DeviceModel) -> dict[str, PQ | Runs]:
         """The codec of each table: the requested one, or the best that fits the bytes.

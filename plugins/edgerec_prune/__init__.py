@@ -97,10 +97,7 @@ class Prune(FineTuningCompressor):
             tables = [t.decode() for t in model.tables.values() if self.structure == "weights"]
             if self.structure == "layers" or any((values == 0).any() for values in tables):
                 return None
-        try:
-            return self._pruned(model, Context(), "magnitude")
-        except CompressError:
-            return None
+        return self._pruned(model, Context(), "magnitude")
 
     def _pruned(self, model: DeviceModel, context: Context, importance: Importance) -> DeviceModel:
         from edgerec_prune.importance import importance_of, keep_largest

@@ -114,27 +114,36 @@ class Quantize(FineTuningCompressor):
 
     def outline(self, model: DeviceModel) -> DeviceModel:
         """Round, which is quick enough to serve as the outline; training changes no size."""
+        self._turns(model)
         return self._rounded(model)
 
-    def _turned(self, model: DeviceModel) -> DeviceModel:
-        """Return the model in a basis that suits the codec, if that changes no score."""
+    def _turns(self, model: DeviceModel) -> bool:
+        """Whether to rotate a model.
+
+        Raises:
+            CompressError: it should be, and cannot be.
+        """
         codec = self._codec()
         wide = [table.codec for table in model.tables.values() if table.shape[1] > 1]
         if self.rotate is False or (self.rotate is None and self.codec != "int4"):
-            return model
+            return False
         if not model.is_linear or any(given.leaves_zeros_out for given in wide):
             if self.rotate:
                 raise CompressError(
                     "quantize.rotate: only models that add up dense rows can be rotated; "
                     "leave it out"
                 )
-            return model
+            return False
         # Tables that have the codec already were rotated for it, or the step has no effect.
-        if all(given == codec for given in wide):
+        return any(given != codec for given in wide)
+
+    def _turned(self, model: DeviceModel) -> DeviceModel:
+        """Return the model in a basis that suits the codec, if that changes no score."""
+        if not self._turns(model):
             return model
         from edgerec_quantize.turning import turned
 
-        return turned(model, codec)
+        return turned(model, self._codec())
 
     def _rounded(self, model: DeviceModel) -> DeviceModel:
         wide = [name for name, table in model.tables.items() if table.shape[1] > 1]

@@ -42,7 +42,7 @@ def test_a_study_goes_on_where_it_stopped(
     offer(Narrow, Drop)
     monkeypatch.setattr(choice, "build", lambda *_, **__: [])
     monkeypatch.setattr(Budget, "violations", lambda *_: [])
-    options: dict[str, Any] = {"users": 60, "seed": 3}
+    options: dict[str, Any] = {"users": 60, "seed": 3, "allow_pruning_items": True}
     whole = plan(model, dataset, device(), folder=tmp_path / "whole", trials=7, **options)
     first = plan(model, dataset, device(), folder=tmp_path / "parts", trials=3, **options)
     assert len(first.tried) == 3
@@ -146,7 +146,7 @@ def test_trials_of_a_process_that_was_killed_are_drawn_again(
     offer(Narrow, Drop)
     monkeypatch.setattr(choice, "build", lambda *_, **__: [])
     monkeypatch.setattr(Budget, "violations", lambda *_: [])
-    options: dict[str, Any] = {"users": 60, "seed": 3}
+    options: dict[str, Any] = {"users": 60, "seed": 3, "allow_pruning_items": True}
     whole = plan(model, dataset, device(), folder=tmp_path / "whole", trials=7, **options)
     for done in (1, 2, 4):
         folder = tmp_path / str(done)
@@ -192,6 +192,7 @@ def test_outputs(
         folder=tmp_path,
         trials=8,
         users=60,
+        allow_pruning_items=True,
         progress=lambda *call: calls.append(call),
     )
     assert calls[0] == (0, 8, "searching")

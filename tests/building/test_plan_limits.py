@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from edgerec.building.search import trials
+from edgerec.building.search.chains import Tried
+from edgerec.building.search.choice import by_preference
 from edgerec.building.search.plan import plan
+from edgerec.building.search.trials import Search, SkippedError, fixed_parts
+from edgerec.compression.chain import run_chain
+from edgerec.contracts.compressor import Context
+from edgerec.contracts.device import Budget, Device
 from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
-from edgerec.errors import BudgetError
+from edgerec.errors import BudgetError, CompressError, TargetError
+from edgerec.exporting.export import export
 from edgerec.model.device_model import DeviceModel
+from edgerec.model.model_file import items_sections
+from edgerec.model.options import parse_spec
+from edgerec.training.loop import train
+from tests.conftest import make_dataset
 from tests.rigs.compressors import Drop, Narrow
 from tests.rigs.plans import QUICK, device, size_of
 
@@ -23,8 +38,7 @@ def test_a_chain_that_cannot_fit_never_runs(
     offer: Callable[..., None], model: DeviceModel, dataset: Dataset, tmp_path: Path
 ) -> None:
     offer(Narrow)
-    # The file's own header needs room too, which only the written file tells.
-    limit = size_of(model, "int8") + 5000
+    limit = size_of(model, "int8") + 100
     assert limit < size_of(model, "fp16")
     found = plan(model, dataset, device(max_bundle_bytes=limit), folder=tmp_path, trials=4, **QUICK)
     assert {t.label for t in found.tried} == {
@@ -34,7 +48,8 @@ def test_a_chain_that_cannot_fit_never_runs(
     pruned = [t for t in found.tried if t.too_large]
     assert {t.label for t in pruned} == {"uncompressed", "narrow:codec=fp16"}
     assert all("max_bundle_bytes is" in (t.reason or "") for t in pruned)
-    assert found.chosen.label == "narrow:codec=int8"
+    # Both are within noise of the better one, so the smaller one is built.
+    assert found.chosen.label == "narrow:codec=int4"
     assert found.built[0].figures.bundle_bytes <= limit
 
 
@@ -43,7 +58,8 @@ def test_a_step_that_makes_a_chain_too_large_is_not_run(
 ) -> None:
     offer(Narrow, Drop)
     runner = trials.Search(
-        model, dataset, device(max_bundle_bytes=1000), (), 60, 0, Host.installed()
+        *(model, dataset, device(max_bundle_bytes=1000), (), 60, 0, Host.installed()),
+        allow_pruning_items=True,
     )
     chain = (("drop", {"share": 0.2}), ("narrow", {"codec": "int8"}))
     tried = trials.try_chain(0, chain, runner)
@@ -60,11 +76,11 @@ def test_an_impossible_size(
     offer: Callable[..., None], model: DeviceModel, dataset: Dataset, tmp_path: Path
 ) -> None:
     offer(Narrow)
-    budget = {"max_bundle_bytes": 1000, "min_quality": 0.9}
+    budget = {"max_bundle_bytes": 6000, "min_quality": 0.9}
     with pytest.raises(BudgetError) as caught:
         plan(model, dataset, device(**budget), folder=tmp_path, trials=4, **QUICK)
     message = str(caught.value)
-    assert f"takes at least {size_of(model, 'int4'):,}, the limit is 1,000" in message
+    assert f"takes {size_of(model, 'int4'):,}, the limit is 6,000" in message
     assert message.startswith(
         "watch: budget.max_bundle_bytes: the smallest chain of those tried, narrow:codec=i"
     )
@@ -107,14 +123,106 @@ def test_an_impossible_latency(
 
 
 def test_the_next_best_is_taken_when_a_file_breaks_the_budget(
+    offer: Callable[..., None],
+    model: DeviceModel,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offer(Narrow)
+    answers = [["budget.max_p95_ms: measured 9 ms, the limit is 1"]]
+
+    def violations(budget: Budget, _: object) -> list[str]:
+        return answers.pop() if budget.max_p95_ms and answers else []
+
+    monkeypatch.setattr(Budget, "violations", violations)
+    found = plan(model, dataset, device(max_p95_ms=1), folder=tmp_path, trials=4, **QUICK)
+    attempts = json.loads(found.report.read_text())["attempts"]
+    assert attempts[0]["chain"] == "narrow:codec=int4"
+    assert "budget.max_p95_ms: measured" in attempts[0]["violations"]["numpy"][0]
+    assert found.chosen.label == attempts[1]["chain"] != "narrow:codec=int4"
+    assert [p.name for p in tmp_path.glob("*.edgerec")] == ["numpy.edgerec"]
+
+
+def test_a_budget_below_what_is_fixed_is_refused_at_once(
     offer: Callable[..., None], model: DeviceModel, dataset: Dataset, tmp_path: Path
 ) -> None:
     offer(Narrow)
-    # Tables of int8 fit, but not with the file's header.
-    limit = size_of(model, "int8") + 10
-    found = plan(model, dataset, device(max_bundle_bytes=limit), folder=tmp_path, trials=4, **QUICK)
-    attempts = json.loads(found.report.read_text())["attempts"]
-    assert [a["chain"] for a in attempts] == ["narrow:codec=int8", "narrow:codec=int4"]
-    assert "budget.max_bundle_bytes: measured" in attempts[0]["violations"]["numpy"][0]
-    assert found.chosen.label == "narrow:codec=int4"
-    assert [p.name for p in tmp_path.glob("*.edgerec")] == ["numpy.edgerec"]
+    fixed = fixed_parts(model)
+    sections = items_sections(model.items).values()
+    assert sum(fixed.values()) == sum(len(memoryview(s).cast("B")) for s in sections) + 320
+    with pytest.raises(BudgetError) as caught:
+        plan(model, dataset, device(max_bundle_bytes=1000), folder=tmp_path, trials=4)
+    assert f"takes {sum(fixed.values()):,} bytes (ids {fixed['ids']:,}, titles" in str(caught.value)
+    assert Narrow.runs == []
+
+
+def test_the_smallest_within_noise_goes_first() -> None:
+    rng = np.random.default_rng(0)
+    best = rng.gamma(2, 0.1, 500)
+
+    def tried(size: int, factor: float, noise: float) -> Tried:
+        ndcgs = best * factor + rng.normal(0, noise, 500)
+        return Tried(size, (), size, quality=float(ndcgs.mean() / best.mean()), ndcgs=list(ndcgs))
+
+    chains = [
+        tried(90, 1.0, 0),
+        tried(50, 0.999, 0.05),
+        tried(20, 0.95, 0.02),
+        tried(10, 0.9, 0.02),
+    ]
+    assert [one.bundle_bytes for one in by_preference(chains)] == [50, 90, 20, 10]
+
+
+STEPS = [
+    "quantize:codec=int8",
+    "quantize:codec=int4",
+    "prune:structure=items,share=0.3",
+    "prune:structure=dimensions,share=0.5",
+    "prune:structure=weights,share=0.8",
+    "lowrank:rank=16",
+    "distill:width=32,epochs=1",
+    "pq:bytes=24,epochs=1",
+]
+
+
+@pytest.fixture(scope="module")
+def many() -> Dataset:
+    """A data set with enough items for codebooks to pay off."""
+    return make_dataset(100, 900).split_random(0.2).split_random(0.1, part="valid")
+
+
+@pytest.fixture(scope="module")
+def large(many: Dataset) -> DeviceModel:
+    return train(many, epochs=1, dim=64).to_device_model()
+
+
+@pytest.mark.parametrize("target", ["numpy", "onnx", "tflite"])
+@pytest.mark.parametrize("first", STEPS)
+def test_sizes_are_foreseen(
+    first: str, target: str, large: DeviceModel, many: Dataset, tmp_path: Path
+) -> None:
+    host, context = Host.installed(), Context(dataclasses.replace(many, valid=None, test=None))
+    compared = 0
+    for second in ("", *STEPS):
+        chain = [parse_spec(spec) for spec in (first, second) if spec]
+        runner = Search(
+            *(large, many, Device("any", Budget()), (target,), 60, 0, host),
+            allow_pruning_items=True,
+        )
+        figures: dict[str, Any] = {"steps": []}
+        steps = [host.compressor(name, **options) for name, options in chain]
+        try:
+            runner._foresee(large, steps, [], figures, over_budget=True)
+            small, taken = run_chain(large, steps, context)
+        except (SkippedError, TargetError, CompressError):
+            continue
+        foreseen = figures.get("bundle_bytes")
+        if foreseen is None:
+            continue
+        recorded = [{k: v for k, v in asdict(step).items() if k != "seconds"} for step in taken]
+        path = tmp_path / "x.edgerec"
+        export(small, target, path, provenance={"steps": recorded})
+        assert foreseen == pytest.approx(path.stat().st_size, rel=0.01), (first, second)
+        compared += 1
+    assert compared or (target != "numpy" and first.startswith(("pq", "prune:structure=weights")))

@@ -17,7 +17,8 @@ from edgerec.device.bench import measure
 from edgerec.device.scorer import Scorer
 from edgerec.errors import BundleError, DataError, OptionError, RuntimeMissingError, TargetError
 from edgerec.exporting.proof import sample_histories
-from edgerec.files.container import Container, write_container
+from edgerec.files.container import Container
+from edgerec.files.container_writer import write_container
 from edgerec.model.codecs import Int8
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_history

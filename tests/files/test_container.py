@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgerec.errors import BundleError, EdgerecError
-from edgerec.files.container import Container, write_container
+from edgerec.files.container import Container
+from edgerec.files.container_writer import write_container
 from edgerec.files.pages import release
 
 

@@ -15,7 +15,8 @@ from edgerec.contracts.opening import load_model, open_bundle
 from edgerec.device.scorer import Scorer
 from edgerec.errors import BundleError, ModelError
 from edgerec.exporting.export import export
-from edgerec.files.container import Container, write_container
+from edgerec.files.container import Container
+from edgerec.files.container_writer import write_container
 from edgerec.model.codecs import Int8
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_history

@@ -266,7 +266,8 @@ def test_training_requires_interactions(model: DeviceModel) -> None:
 def test_too_few_bytes_are_refused(model: DeviceModel) -> None:
     with pytest.raises(CompressError, match=r"pq: needs at least .* bytes per item"):
         edgerec.compress(model, ProductQuantize(bytes=2, epochs=0))
-    assert ProductQuantize(bytes=2).outline(model) is None
+    with pytest.raises(CompressError, match=r"pq: needs at least .* bytes per item"):
+        ProductQuantize(bytes=2).outline(model)
 
 
 @pytest.mark.parametrize(

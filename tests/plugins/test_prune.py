@@ -169,7 +169,8 @@ def test_outlines_exist_only_for_predictable_sizes(linear: DeviceModel, sage: De
     # There is no outline if sizes are only known after pruning.
     assert Prune(structure="layers", importance="fisher").outline(sage) is None
     assert Prune(structure="layers").outline(sage) is not None
-    assert Prune(structure="units").outline(linear) is None
+    with pytest.raises(CompressError, match="no dense layers to remove units from"):
+        Prune(structure="units").outline(linear)
     sparse = Prune(share=0.8).compress(linear, Context())
     assert Prune(share=0.9, importance="fisher").outline(sparse) is None
     outline = Prune(share=0.8, importance="fisher").outline(linear)

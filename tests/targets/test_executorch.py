@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from edgerec.compression.chain import compress
-from edgerec.contracts.bundle import Bundle, write_bundle
+from edgerec.contracts.bundle import Bundle
+from edgerec.contracts.bundle_writer import write_bundle
 from edgerec.contracts.host import Host
 from edgerec.contracts.signature import Signature
 from edgerec.data.dataset import Dataset

@@ -14,7 +14,8 @@ from edgerec.data.interactions import Interactions
 from edgerec.data.quality import evaluate
 from edgerec.device.scorer import Scorer
 from edgerec.errors import BundleError, ModelError, OptionError
-from edgerec.files.container import Container, write_container
+from edgerec.files.container import Container
+from edgerec.files.container_writer import write_container
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_histories, pad_history
 from edgerec.model.items import Items

@@ -20,13 +20,17 @@ class Tried:
     Args:
         number: its trial in the study.
         chain: the compressors; an empty chain is the uncompressed model.
-        bundle_bytes: the computed size of tables, catalogue and constants; none if unknown.
+        bundle_bytes: the computed size of the smallest bundle, or of the largest one if all targets
+            were named; none if unknown.
         table_bytes: the size of the item tables alone.
         quality: NDCG@20 kept on validation; none for a chain that was not run to its end.
+        half: half of the 95 % interval of ``quality``, paired over validation users.
+        ndcgs: the NDCG@20 of each validation user.
         overlap: the top-20 overlap with the uncompressed model.
         steps: the options, bytes, quality, overlap and seconds of each step that ran.
         reason: why the chain was abandoned; none for one that ran.
         too_large: whether it was abandoned for its size alone.
+        skipped: whether it was not worth a trial, such as one that undoes its own work.
         targets: the targets, among those searched for, that take the resulting model.
     """
 
@@ -35,10 +39,13 @@ class Tried:
     bundle_bytes: int | None = None
     table_bytes: int | None = None
     quality: float | None = None
+    half: float | None = None
+    ndcgs: Sequence[float] = field(default=(), repr=False)
     overlap: float | None = None
     steps: Sequence[Mapping[str, Any]] = field(default_factory=list)
     reason: str | None = None
     too_large: bool = False
+    skipped: bool = False
     targets: Sequence[str] = ()
 
     @property

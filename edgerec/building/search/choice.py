@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgerec.building.build import Built, build
 from edgerec.building.recipe import Recipe
 from edgerec.building.search.chains import Tried
@@ -18,20 +20,18 @@ from edgerec.building.search.trials import Search, try_chain
 from edgerec.contracts.compressor import Progress
 from edgerec.contracts.device import Budget
 from edgerec.data.dataset import Dataset
+from edgerec.data.interval import of_ratio
 from edgerec.errors import BudgetError, EdgerecError, TargetError
 from edgerec.files.atomic import write_text
 from edgerec.files.staging import staging
 
-__all__ = ["Attempt", "Choice"]
+__all__ = ["Attempt", "Choice", "by_preference"]
 
 #: Chains that are built and measured before giving up.
 _ATTEMPTS = 5
 
 #: Chains over budget that are run in order to name a budget that works.
 _NEAREST = 3
-
-#: Significant decimals of quality; smaller differences are the noise of a sample of users.
-_SAME = 3
 
 
 @dataclass
@@ -74,20 +74,12 @@ class Choice:
         good = [t for t in good if t.fits(self.budget.max_bundle_bytes)]
         runs = set(self.search.targets or self.device.targets)
         good = [t for t in good if not runs or runs & set(t.targets)]
-        good.sort(key=lambda t: (-round(t.quality or 0, _SAME), t.bundle_bytes))
         if not good:
             return self._nearest(tried)
-        overhead = 0
-        while good and len(self.attempts) < _ATTEMPTS:
-            attempt = self._build(good.pop(0))
+        for one in by_preference(good)[:_ATTEMPTS]:
+            attempt = self._build(one)
             if attempt.error is None and not attempt.violations:
                 return attempt
-            # What a target adds to the tables is known only now, so chains with room for it go
-            # first.
-            sizes = [b.figures.bundle_bytes for b in attempt.built]
-            overhead = max([overhead, *(s - (attempt.tried.bundle_bytes or 0) for s in sizes)])
-            limit = self.budget.max_bundle_bytes or math.inf
-            good.sort(key=lambda t: (t.bundle_bytes or 0) + overhead > limit)
         broken = [a for a in self.attempts if a.violations]
         if not broken:
             raise TargetError(
@@ -161,7 +153,7 @@ class Choice:
         else:
             binding = (
                 f"budget.max_bundle_bytes: the smallest chain of those tried, {sized[0].label}, "
-                f"takes at least {sized[0].bundle_bytes:,}, the limit is {limit or 0:,}"
+                f"takes {sized[0].bundle_bytes:,}, the limit is {limit or 0:,}"
             )
         runs = 0
         for one in sized:
@@ -234,8 +226,28 @@ class Choice:
         return path
 
 
+def by_preference(tried: Sequence[Tried]) -> list[Tried]:
+    """Chains in the order in which they should be built.
+
+    Those whose quality is within noise of the best come first, the smallest one first: where the
+    95 % interval of the ratio of both NDCGs, paired over validation users, contains 1. The others
+    follow by quality.
+    """
+    best = max(tried, key=lambda t: t.quality or 0)
+
+    def rank(one: Tried) -> tuple[float, float]:
+        ratio = of_ratio(np.array(one.ndcgs), np.array(best.ndcgs))
+        if one is best or ratio.high >= 1:
+            return 0.0, float(one.bundle_bytes or 0)
+        return 1.0, -(one.quality or 0)
+
+    return sorted(tried, key=rank)
+
+
 def _summary(tried: Tried) -> dict[str, Any]:
-    return {"label": tried.label} | asdict(tried)
+    values = {"label": tried.label} | asdict(tried)
+    del values["ndcgs"]
+    return values
 
 
 def _figures(built: Sequence[Built]) -> list[dict[str, Any]]:

@@ -16,13 +16,13 @@ from edgerec.building.build import Built
 from edgerec.building.search.chains import Tried
 from edgerec.building.search.choice import Choice
 from edgerec.building.search.sampler import digest_of, open_study, run_study
-from edgerec.building.search.trials import Search, search_spaces
+from edgerec.building.search.trials import Search, fixed_parts, search_spaces
 from edgerec.contracts.compressor import Progress, no_progress
 from edgerec.contracts.device import Device
 from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
 from edgerec.data.quality import evaluation_users
-from edgerec.errors import EdgerecError, OptionError
+from edgerec.errors import BudgetError, EdgerecError, OptionError
 from edgerec.model.device_model import DeviceModel
 
 __all__ = ["Plan", "explore", "plan"]
@@ -43,6 +43,8 @@ def explore(
     users: int | None,
     progress: Progress,
     host: Host,
+    top_k: int,
+    allow_pruning_items: bool,
 ) -> tuple[Search, list[Tried]]:
     """Run a study, or resume it; arguments and errors are those of ``plan``."""
     for package in ("optuna", "matplotlib"):
@@ -54,13 +56,18 @@ def explore(
     spaces = search_spaces(host)
     evaluation_users(dataset)  # fails now instead of after the search
     folder.mkdir(parents=True, exist_ok=True)
-    search = Search(model, dataset, device, tuple(targets or ()), users, seed, host)
+    search = Search(
+        *(model, dataset, device, tuple(targets or ()), users, seed, host),
+        top_k=top_k,
+        allow_pruning_items=allow_pruning_items,
+    )
     setting = {
         "model": digest_of(*(a for t in model.tables.values() for a in t.arrays.values())),
         "dataset": digest_of(dataset.train.indptr, dataset.train.items),
         "device": asdict(device),
         "compressors": spaces,
         **{"seed": seed, "users": users, "max_steps": max_steps, "targets": targets},
+        **{"top_k": top_k, "allow_pruning_items": allow_pruning_items},
     }
     url = storage or f"sqlite:///{folder.resolve() / 'study.db'}"
     with open_study(url, study or device.name, setting, shared=storage is not None) as opened:
@@ -92,10 +99,11 @@ def plan(
     seed: int = 0,
     users: int | None = 1000,
     top_k: int = 50,
+    allow_pruning_items: bool = False,
     progress: Progress = no_progress,
     host: Host | None = None,
 ) -> Plan:
-    """Find the chain that keeps the most quality inside a budget, and build it.
+    """Find the smallest bundle whose quality is within noise of the best, inside a budget.
 
     Chains are compared on the data set's validation interactions, on which the model must not have
     been trained. Test interactions only measure the files that are written in the end. Called
@@ -110,7 +118,8 @@ def plan(
             by default, the study.
         targets: names of targets, each of which must keep the budget. By default the device's
             are tried, and those bundles that keep the budget remain.
-        trials: the number of different chains in the study.
+        trials: the number of different chains that are run. Those that cannot fit, or would undo
+            their own work, are known without a run and do not count.
         max_steps: the length of the longest chain.
         storage: any URL that Optuna accepts, to share the study among machines; a SQLite file by
             default.
@@ -119,6 +128,7 @@ def plan(
         users: the number of validation users to compare chains on; none means all. Written files
             are measured on all test users.
         top_k: the maximum number of recommendations that a bundle can be asked for.
+        allow_pruning_items: whether a chain may take items out of the catalogue.
         progress: called with (done, total, what).
         host: the plugins to search with; the installed ones by default.
 
@@ -130,6 +140,8 @@ def plan(
         TargetError: no target takes any of the models.
     """
     folder = Path(folder)
+    if not allow_pruning_items:
+        _check_fixed(model, device)
     search, tried = explore(
         model,
         dataset,
@@ -144,6 +156,8 @@ def plan(
         users=users,
         progress=progress,
         host=host or Host.installed(),
+        top_k=top_k,
+        allow_pruning_items=allow_pruning_items,
     )
     choice = Choice(search, dataset, folder, top_k, progress)
     try:
@@ -154,3 +168,19 @@ def plan(
     report = choice.write(tried, attempt)
     progress(1, 1, "done")
     return Plan(device, attempt.tried, attempt.built, tried, report)
+
+
+def _check_fixed(model: DeviceModel, device: Device) -> None:
+    """Check that what no compressor changes fits.
+
+    Raises:
+        BudgetError: it does not; the message has the exact bytes.
+    """
+    limit, fixed = device.budget.max_bundle_bytes, fixed_parts(model)
+    if limit is not None and limit < sum(fixed.values()):
+        parts = ", ".join(f"{part} {size:,}" for part, size in fixed.items() if size)
+        raise BudgetError(
+            f"{device.name}: budget.max_bundle_bytes: what no compressor changes takes "
+            f"{sum(fixed.values()):,} bytes ({parts}), the limit is {limit:,}; raise it, or use "
+            "shorter ids, no titles, or fewer items"
+        )

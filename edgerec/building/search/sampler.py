@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -109,20 +110,21 @@ def run_study(
         {"step 1": name} | ({} if name == _STOP else {"step 2": _STOP}) for name in (_STOP, *spaces)
     ]
     chains = list(itertools.islice(_all_chains(spaces, max_steps), trials + 1))
-    if len(chains) <= trials:
-        trials = len(chains)
+    every = len(chains) if len(chains) <= trials else sys.maxsize
+    if every <= trials:
         first += [_parameters(chain, spaces, max_steps) for chain in chains]
     while True:
         tried = _tried(study)
         known: dict[str, Tried] = {}
         for one in tried:
             known.setdefault(key_of(one.chain), one)
+        ran = sum(not (one.skipped or one.too_large) for one in known.values())
         unknown = (states.FAIL, states.WAITING)
         total = sum(t.state not in unknown for t in study.get_trials(deepcopy=False))
-        # A sampler may suggest the same chain again and again.
-        if len(known) >= trials or total >= 5 * trials + len(spaces):
+        # A sampler may suggest the same chain again and again, or only chains that cannot fit.
+        if ran >= trials or len(known) >= every or total >= 10 * trials + len(first):
             return list(known.values())
-        progress(len(known), trials, "searching")
+        progress(ran, trials, "searching")
         # Seeded per trial, so that a resumed search draws what an uninterrupted one would. After a
         # repetition, the next one is random, to escape it.
         repeated = bool(tried) and known[key_of(tried[-1].chain)] is not tried[-1]

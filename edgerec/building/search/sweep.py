@@ -56,6 +56,7 @@ def sweep(
     seed: int = 0,
     users: int | None = 1000,
     top_k: int = 50,
+    allow_pruning_items: bool = False,
     progress: Progress = no_progress,
     host: Host | None = None,
 ) -> list[Swept]:
@@ -73,6 +74,7 @@ def sweep(
         seed: the seed of every random choice.
         users: the number of validation users to compare chains on; none means all.
         top_k: the maximum number of recommendations that a bundle can be asked for.
+        allow_pruning_items: whether a chain may take items out of the catalogue.
         progress: called with (done, total, what).
         host: the plugins to search with; the installed ones by default.
 
@@ -101,6 +103,8 @@ def sweep(
         users=users,
         progress=progress,
         host=host,
+        top_k=top_k,
+        allow_pruning_items=allow_pruning_items,
     )
     found: list[Swept] = []
     for number, device in enumerate(devices):

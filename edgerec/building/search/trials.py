@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,15 +16,27 @@ from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
 from edgerec.data.matching import check_unseen
 from edgerec.data.quality import evaluate, evaluation_users
-from edgerec.errors import EdgerecError, OptionError, PluginError, TargetError, UnknownNameError
-from edgerec.exporting.export import reasons_against
+from edgerec.errors import (
+    EdgerecError,
+    OptionError,
+    PluginError,
+    TargetError,
+    UnknownNameError,
+)
+from edgerec.exporting.export import foreseen_bytes, reasons_against
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.model_file import items_sections
 
-__all__ = ["Search", "besides_tables", "check_targets", "search_spaces", "try_chain"]
+__all__ = ["Search", "SkippedError", "check_targets", "fixed_parts", "search_spaces", "try_chain"]
 
 #: Compressed models held in memory, for chains that start alike.
 _KEPT_MODELS = 8
+
+#: Codecs that any step may follow.
+_PLAIN = ("fp32", "fp16", "sparse")
+
+#: What a bundle records of a step.
+_RECORDED = ("compressor", "options", "bytes_before", "bytes_after")
 
 
 def search_spaces(host: Host) -> dict[str, dict[str, tuple[Any, ...]]]:
@@ -57,6 +69,10 @@ class _TooLargeError(Exception):
     """A chain that cannot fit the budget."""
 
 
+class SkippedError(Exception):
+    """A chain that is not worth a trial."""
+
+
 class Search:
     """Runs chains on validation interactions, and keeps intermediate models for chains alike.
 
@@ -68,6 +84,8 @@ class Search:
         users: the number of validation users; none means all.
         seed: the seed of every random choice.
         host: the plugins to search with.
+        top_k: the maximum number of recommendations that a bundle can be asked for.
+        allow_pruning_items: whether a chain may take items out of the catalogue.
     """
 
     def __init__(
@@ -79,6 +97,9 @@ class Search:
         users: int | None,
         seed: int,
         host: Host,
+        *,
+        top_k: int = 50,
+        allow_pruning_items: bool = False,
     ) -> None:
         # Test interactions are dropped here: neither a compressor nor a choice sees them.
         self.part = dataset.on_valid()
@@ -86,12 +107,13 @@ class Search:
         self.context = Context(dataclasses.replace(self.part, test=None), seed)
         self.users = evaluation_users(self.part, users, seed)
         self.model, self.device, self.targets, self.seed = model, device, targets, seed
-        self.host = host
+        self.host, self.top_k, self.allow_pruning_items = host, top_k, allow_pruning_items
+        self._sizes: dict[str, int] = {}
         for name in self.targets:
             host.target(name)
         check_targets(device, host)
         self.before = evaluate(model, self.part, users=self.users)
-        self.models: dict[str, tuple[DeviceModel, list[dict[str, Any]]]] = {}
+        self.models: dict[str, tuple[DeviceModel, list[dict[str, Any]], dict[str, Any]]] = {}
 
     def run(self, chain: Chain, figures: dict[str, Any], *, over_budget: bool = False) -> None:
         """Run a chain, adding each result to ``figures`` as soon as it is known.
@@ -105,45 +127,109 @@ class Search:
         done: list[dict[str, Any]] = []
         for length in range(len(chain), 0, -1):
             if (key := key_of(chain[:length])) in self.models:
-                (model, done), start = self.models[key], length
+                (model, done, noise), start = self.models[key], length
+                figures |= noise
                 break
         figures["steps"] = done
-        self._foresee(model, steps[start:], figures, over_budget or 0 < start == len(chain))
+        self._foresee(model, steps[start:], done, figures, over_budget or 0 < start == len(chain))
         for position in range(start, len(chain)):
             model, (step,) = run_chain(model, [steps[position]], self.context)
-            kept, shared = evaluate(model, self.part, users=self.users).kept(self.before)
+            quality = evaluate(model, self.part, users=self.users)
+            kept, shared = quality.kept(self.before)
             done = [*done, asdict(step) | {"quality": kept, "overlap": shared}]
+            half = quality.kept_interval(self.before).half
+            noise = {"half": half, "ndcgs": quality.ndcgs.round(5).tolist()}
+            figures |= noise
             figures["steps"] = done
-            self.models[key_of(chain[: position + 1])] = model, done
+            self.models[key_of(chain[: position + 1])] = model, done, noise
             if len(self.models) > _KEPT_MODELS:
                 del self.models[next(iter(self.models))]
             # A chain that has run to its end is a point in the picture, over budget or not.
             is_last = position + 1 == len(chain)
-            self._foresee(model, steps[position + 1 :], figures, over_budget or is_last)
+            self._foresee(model, steps[position + 1 :], done, figures, over_budget or is_last)
         last = done[-1] if done else {"quality": 1.0, "overlap": 1.0}
         figures |= {"quality": last["quality"], "overlap": last["overlap"]}
+        if not done:
+            figures |= {"half": 0.0, "ndcgs": self.before.ndcgs.round(5).tolist()}
 
     def _foresee(
         self,
         model: DeviceModel,
         steps: Sequence[Compressor],
+        done: Sequence[Mapping[str, Any]],
         figures: dict[str, Any],
         over_budget: bool,
     ) -> None:
-        """Compute the size that the remaining steps lead to, as far as they can tell."""
+        """Compute the size that the remaining steps lead to, as far as they can tell.
+
+        Raises:
+            SkippedError: a step should not follow the one before it.
+            _TooLargeError: the result would not fit, and ``over_budget`` is not set.
+        """
+        recorded = [{k: v for k, v in step.items() if k in _RECORDED} for step in done]
         for step in steps:
-            outline = step.outline(model)
+            try:
+                outline = step.outline(model)
+            except EdgerecError as error:
+                raise SkippedError(str(error)) from None
             if outline is None:
                 return
+            self._check_order(step.name, model, outline)
+            recorded.append(
+                {
+                    "compressor": step.name,
+                    "options": dict(vars(step)),
+                    "bytes_before": model.table_bytes,
+                    "bytes_after": outline.table_bytes,
+                }
+            )
             model = outline
+        self._check_catalogue(model)
+        applied = [{k: step[k] for k in ("compressor", "options")} for step in recorded]
+        model = model.replace(metadata={**model.metadata, "steps": applied})
         figures["targets"] = self._takers(model)
-        size = model.table_bytes + besides_tables(model)
+        size = self._size(model, figures["targets"], {"steps": recorded})
         figures |= {"bundle_bytes": size, "table_bytes": model.table_bytes}
         limit = self.device.budget.max_bundle_bytes
         if limit is not None and size > limit and not over_budget:
-            raise _TooLargeError(
-                f"takes at least {size:,} bytes, max_bundle_bytes is {limit:,}; not run"
+            raise _TooLargeError(f"takes {size:,} bytes, max_bundle_bytes is {limit:,}; not run")
+
+    def _check_order(self, name: str, model: DeviceModel, outline: DeviceModel) -> None:
+        """Check that a step does not decode what a step before it has encoded.
+
+        Raises:
+            SkippedError: it does, or tables grow.
+        """
+        for table, old in model.tables.items():
+            new = outline.tables.get(table)
+            coded = old.codec.name not in _PLAIN and old.shape[1] > 1
+            if coded and (new is None or new.codec != old.codec or new.shape[1] != old.shape[1]):
+                raise SkippedError(f"{name} would undo {old.codec.name}, which comes before it")
+            same_rows = new is not None and new.shape[0] == old.shape[0]
+            if coded and same_rows and old.codec.name not in ("int8", "int4"):
+                raise SkippedError(f"{name} would encode anew what has codec {old.codec.name}")
+        if outline.table_bytes > model.table_bytes:
+            raise SkippedError(
+                f"{name} would grow the tables from {model.table_bytes:,} to "
+                f"{outline.table_bytes:,} bytes"
             )
+
+    def _check_catalogue(self, model: DeviceModel) -> None:
+        if not self.allow_pruning_items and (gone := len(self.model.items) - len(model.items)):
+            raise SkippedError(
+                f"takes {gone:,} items out of the catalogue; allow it with --allow-pruning-items"
+            )
+
+    def _size(self, model: DeviceModel, takers: Sequence[str], provenance: Any) -> int:
+        """The bytes of the smallest bundle; of the largest one if every target has to fit."""
+        sizes = []
+        for name in takers:
+            key = f"{name} {_shape(model)}"
+            if key not in self._sizes:
+                target = self.host.target(name)
+                self._sizes[key] = foreseen_bytes(model, target, self.top_k, provenance)
+            sizes.append(self._sizes[key])
+        return max(sizes) if self.targets else min(sizes)
 
     def _takers(self, model: DeviceModel) -> list[str]:
         """The targets that take a model; if targets were named, all of them must."""
@@ -170,6 +256,8 @@ def try_chain(number: int, chain: Chain, search: Search, *, over_budget: bool = 
         search.run(chain, figures, over_budget=over_budget)
     except _TooLargeError as error:
         return Tried(number, chain, **figures, reason=str(error), too_large=True)
+    except SkippedError as error:
+        return Tried(number, chain, **figures, reason=str(error), skipped=True)
     except EdgerecError as error:
         return Tried(number, chain, **figures, reason=str(error))
     except Exception as error:  # noqa: BLE001  # a plugin may raise anything
@@ -177,7 +265,23 @@ def try_chain(number: int, chain: Chain, search: Search, *, over_budget: bool = 
     return Tried(number, chain, **figures)
 
 
-def besides_tables(model: DeviceModel) -> int:
-    """Bytes that every bundle of a model has besides its tables. This is a lower bound."""
-    sections = [*items_sections(model.items).values(), *model.constants.values(), model.popular]
-    return sum(len(s) if isinstance(s, bytes) else s.nbytes for s in sections)
+def fixed_parts(model: DeviceModel) -> dict[str, int]:
+    """Bytes of the ids, the titles and the popular items, which every bundle of a model has."""
+    sections = items_sections(model.items)
+    sizes = {"ids": 0, "titles": 0, "popular items": model.popular.nbytes}
+    for name, section in sections.items():
+        part = "titles" if "titles" in name else "ids"
+        sizes[part] += len(section) if isinstance(section, bytes) else section.nbytes
+    return sizes
+
+
+def _shape(model: DeviceModel) -> str:
+    """Everything about a model that its size depends on, as text."""
+    tables = [
+        (name, table.codec, table.shape, [(k, a.shape, a.dtype.str) for k, a in t.items()])
+        for name, table in model.tables.items()
+        for t in [table.arrays]
+    ]
+    constants = [(name, constant.shape) for name, constant in model.constants.items()]
+    order = model.items.order is not None
+    return repr((len(model.items), order, tables, constants, model.encoder, model.head))
