@@ -145,7 +145,8 @@ def make_inputs(folder: Path) -> None:
     rows = zip(dataset.train.users, dataset.train.items, dataset.train.timestamps, strict=True)  # type: ignore[arg-type]  # it has timestamps
     lines = [f"u{user},i{item},{int(time_)}" for user, item, time_ in rows]
     (folder / "ratings.csv").write_text("\n".join(["user,item,timestamp", *lines]) + "\n")
-    save_dataset(dataset.split_random(0.2), folder / "a.dataset")
+    split = dataset.split_random(0.2).split_random(0.2, part="valid")
+    save_dataset(split, folder / "a.dataset")
     assert load_dataset(folder / "a.dataset")
     finish("train {inputs}/a.dataset -o {out}/a.model --epochs 2 --dim 32", folder, folder)
     for name, size in (("small", 22_000), ("large", 60_000)):

@@ -82,7 +82,8 @@ def build(
         dataset: with held-out interactions.
         recipe: what to build.
         folder: the folder for the bundles.
-        users: the number of test users to measure on; none means all.
+        users: the number of test users to measure on; none means all. A budget that limits quality
+            is checked on all of them.
         seed: the seed for the choice of users and for compressors.
         progress: called with (done, total, what).
         host: the plugins to build with; the installed ones by default.
@@ -98,7 +99,9 @@ def build(
     chain = [host.compressor(name, **options) for name, options in recipe.compress]
     if recipe.top_k < 1:
         raise OptionError(f"top_k: expected at least 1, got {recipe.top_k}")
-    chosen = evaluation_users(dataset, users, seed)
+    limited = recipe.device is not None and recipe.device.budget.min_quality is not None
+    # A limit is not left to the luck of a sample.
+    chosen = evaluation_users(dataset, None if limited else users, seed)
     match_rows(model, dataset)  # fails now if the model has another catalogue
     names = (
         recipe.targets or (recipe.device.targets if recipe.device else ()) or tuple(host.targets)

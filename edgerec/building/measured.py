@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,11 @@ def with_retention(
         before = quality_of(before.lists[:, :k], dataset, users, k)
     quality = quality_of(_rows(figures, dataset, users), dataset, users, k)
     kept, shared = quality.kept(before)
-    retention = Retention(quality.recall, quality.ndcg, kept, shared, quality.long_tail)
+    half = quality.kept_interval(before).half
+    retention = Retention(
+        *(quality.recall, quality.ndcg, kept, shared, quality.long_tail),
+        quality_half=half if math.isfinite(half) else None,
+    )
     return figures.replace(lists=None, retention=retention)
 
 

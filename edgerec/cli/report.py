@@ -26,25 +26,32 @@ def print_built(built: Sequence[Built], table_bytes: int, console: Console) -> N
             f"{step.seconds:.1f} s",
             highlight=False,
         )
-    table = _table(("target", "runtime"), ("bytes", "kept", "overlap", "p50 ms", "p95 ms", "MB"))
+    table = _table(("target", "runtime"), ("bytes", "kept", "±", "overlap", "p95 ms", "MB"))
     table.title = (
         f"uncompressed tables: {table_bytes:,} bytes; kept: NDCG@20 as a share of the uncompressed "
-        "model's; overlap: of both top-20 lists; MB: peak memory"
+        "model's; ±: half of its 95 % interval, in %; overlap: of both top-20 lists; MB: peak "
+        "memory"
     )
     table.title_justify = "left"
     for bundle in built:
         f = bundle.figures.to_json()
         table.add_row(
             bundle.target,
-            f["runtime"],
+            f["runtime"].replace("+", "\n+"),
             f"{f['bundle_bytes']:,}",
             f"{f['quality']:.1%}",
+            "" if f["quality_half"] is None else f"{100 * f['quality_half']:.1f}",
             f"{f['overlap']:.3f}",
-            f"{f['p50_ms']:.2f}",
             f"{f['p95_ms']:.2f}",
             f"{f['peak_rss_bytes'] / 1e6:.0f}",
         )
     console.print(table)
+    figures = built[0].figures
+    console.print(
+        f"times and memory were measured here, on {figures.cpu} ({figures.machine}), not on the "
+        "device; `edgerec bench --on` measures there",
+        highlight=False,
+    )
     for bundle in built:
         console.print(f"{bundle.path}", highlight=False)
 
@@ -55,7 +62,7 @@ def print_devices(devices: Sequence[Device], console: Console) -> None:
     table = _table(("name", "targets"), limits)
     table.columns[0].no_wrap = False  # a description may be longer than all names
     table.columns[0].min_width = max((len(device.name) for device in devices), default=0)
-    table.columns[1].max_width = 16
+    table.columns[1].max_width, table.columns[1].no_wrap = 16, False
     for device in devices:
         budget = device.budget
         cells = [
@@ -75,8 +82,8 @@ def print_devices(devices: Sequence[Device], console: Console) -> None:
 def _table(names: Sequence[str], numbers: Sequence[str]) -> Table:
     """A table that shows names and numbers unbroken on 80 columns and folds the rest."""
     table = Table(box=SIMPLE, pad_edge=False)
-    for place, name in enumerate(names):
-        table.add_column(name, overflow="fold", no_wrap=not place)
+    for name in names:
+        table.add_column(name, overflow="fold", no_wrap=True)
     for number in numbers:
         table.add_column(number, justify="right", no_wrap=True)
     return table

@@ -22,6 +22,8 @@ class Retention:
         quality: retention, NDCG@k as a share of the uncompressed model's.
         overlap: the share of the uncompressed model's top k that the lists have, too.
         long_tail: the share of recommendations outside the most popular fifth of the catalogue.
+        quality_half: half of the 95 % interval of ``quality``, paired over the test users; none if
+            there is one user only.
     """
 
     recall: float
@@ -29,6 +31,7 @@ class Retention:
     quality: float
     overlap: float
     long_tail: float
+    quality_half: float | None = None
 
 
 @dataclass(frozen=True)
@@ -124,9 +127,11 @@ class Figures:
         """
         names = {field.name for field in dataclasses.fields(cls)}
         kept = {field.name for field in dataclasses.fields(Retention)}
+        needed = kept - {"quality_half"}
         given = {name: value for name, value in values.items() if name in names}
-        if kept <= values.keys():
-            given["retention"] = Retention(**{name: values[name] for name in kept})
+        if needed <= values.keys():
+            found: dict[str, Any] = {name: values.get(name) for name in kept}
+            given["retention"] = Retention(**found)
         try:
             return cls(**given)
         except TypeError as error:

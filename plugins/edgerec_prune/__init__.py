@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.plugin import (
+    F32,
     Codec,
     CompressError,
     Compressor,
@@ -25,12 +27,17 @@ from edgerec_prune.sparse import Sparse
 #: The plugin API version that this plugin was written for.
 edgerec_api = 2
 
+#: The share that is removed if nothing else is said.
+_SHARE = 0.7
+
 Importance = Literal["magnitude", "gradient", "abs_gradient", "taylor", "fisher"]
 
 
 @dataclass(frozen=True)
 class Prune(FineTuningCompressor):
-    """Remove the share of a model that matters least, and optionally fine-tune the rest.
+    """Remove what matters least in a model, and optionally fine-tune the rest.
+
+    Either the given ``share`` goes, or all whose importance is below the ``threshold``.
 
     ``weights`` sets single numbers of the wide tables to zero and encodes the rest with the
     ``sparse`` codec. The structured variants sum the importance over a substructure: ``dimensions``
@@ -42,7 +49,16 @@ class Prune(FineTuningCompressor):
 
     name: ClassVar[str] = "prune"
 
-    share: float = field(default=0.7, metadata={"help": "share to remove, between 0 and 1"})
+    share: float | None = field(
+        default=None, metadata={"help": "share to remove, between 0 and 1; 0.7 by default"}
+    )
+    threshold: float | None = field(
+        default=None,
+        kw_only=True,
+        metadata={
+            "help": "importance below which numbers, columns or items are removed; instead of share"
+        },
+    )
     structure: Literal["weights", "dimensions", "items", "units", "layers"] = field(
         default="weights",
         metadata={
@@ -58,8 +74,14 @@ class Prune(FineTuningCompressor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.share < 1:
+        if self.share is not None and self.threshold is not None:
+            raise OptionError("prune.threshold: set share or threshold, not both")
+        if self.share is not None and not 0 < self.share < 1:
             raise OptionError(f"prune.share: expected a number between 0 and 1, got {self.share}")
+        if self.threshold is not None and not 0 < self.threshold < math.inf:
+            raise OptionError(f"prune.threshold: expected more than 0, got {self.threshold}")
+        if self.threshold is not None and self.structure in ("units", "layers"):
+            raise OptionError(f"prune.threshold: {self.structure} are removed by share; set that")
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
         """Score every number, remove the lowest share, and fine-tune the rest for ``epochs``."""
@@ -100,7 +122,7 @@ class Prune(FineTuningCompressor):
         return self._pruned(model, Context(), "magnitude")
 
     def _pruned(self, model: DeviceModel, context: Context, importance: Importance) -> DeviceModel:
-        from edgerec_prune.importance import importance_of, keep_largest
+        from edgerec_prune.importance import importance_of
         from edgerec_prune.layers import drop_layers
         from edgerec_prune.units import drop_units
 
@@ -115,20 +137,38 @@ class Prune(FineTuningCompressor):
             )
         scores = importance_of(model, importance, context)
         if self.structure == "items":
-            return model.take(keep_largest(scores.rows(), self.share).nonzero()[0])
+            return model.take(self._keep(scores.rows()).nonzero()[0])
         if self.structure == "units":
-            return drop_units(model, scores, self.share)
+            return drop_units(model, scores, self.share or _SHARE)
         if self.structure == "layers":
-            return drop_layers(model, scores, self.share)
+            return drop_layers(model, scores, self.share or _SHARE)
         if self.structure == "dimensions":
-            kept = keep_largest(scores.columns(), self.share)
+            kept = self._keep(scores.columns())
             narrow = {n: model.tables[n].decode()[:, kept] for n in scores.tables}
             replaced = {n: model.tables[n].replace(values) for n, values in narrow.items()}
             return model.replace(tables={**model.tables, **replaced})
-        masks = {n: keep_largest(s, self.share) for n, s in scores.tables.items()}
+        masks = {n: self._keep(s) for n, s in scores.tables.items()}
         return model.replace(
             tables={**model.tables, **{n: self._sparse(model, n, m) for n, m in masks.items()}}
         )
+
+    def _keep(self, scores: F32) -> NDArray[np.bool_]:
+        """A mask of what stays.
+
+        Raises:
+            CompressError: the threshold removes everything.
+        """
+        from edgerec_prune.importance import keep_largest
+
+        if self.threshold is None:
+            return keep_largest(scores, self.share or _SHARE)
+        keep: NDArray[np.bool_] = scores >= self.threshold
+        if not keep.any():
+            raise CompressError(
+                f"prune.threshold: {self.threshold:g} removes everything; the largest importance "
+                f"is {float(scores.max()):g}"
+            )
+        return keep
 
     def _sparse(self, model: DeviceModel, name: str, keep: NDArray[np.bool_]) -> Table:
         table = model.tables[name]
@@ -137,8 +177,8 @@ class Prune(FineTuningCompressor):
         sparse = Table.encode(table.decode() * keep, codec)
         if sparse.nbytes >= table.nbytes:
             raise CompressError(
-                f"prune: table {name!r} would grow: {sparse.nbytes:,} bytes sparse at share "
-                f"{self.share:g}, {table.nbytes:,} now; prune a larger share or quantize"
+                f"prune: table {name!r} would grow: {sparse.nbytes:,} bytes sparse with "
+                f"{1 - keep.mean():.0%} removed, {table.nbytes:,} now; prune more, or quantize"
             )
         return sparse
 

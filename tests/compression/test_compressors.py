@@ -119,7 +119,7 @@ def test_a_step_without_effect_is_an_error(model: DeviceModel) -> None:
 
 def test_pruning_that_would_grow_is_an_error(model: DeviceModel) -> None:
     with pytest.raises(
-        CompressError, match=r"table 'items' would grow: .* bytes sparse at share 0.1"
+        CompressError, match=r"table 'items' would grow: .* bytes sparse with 10% removed"
     ):
         edgerec.compress(model, "quantize", "prune:share=0.1")
 

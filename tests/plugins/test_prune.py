@@ -165,6 +165,26 @@ def test_models_without_the_structure_are_refused(linear: DeviceModel) -> None:
         edgerec.compress(example_models()["dense"], "prune:structure=layers")
 
 
+def test_a_threshold(linear: DeviceModel) -> None:
+    values = {name: t.decode() for name, t in linear.tables.items() if t.shape[1] > 1}
+    limit = float(np.quantile(np.abs(np.concatenate([v.ravel() for v in values.values()])), 0.8))
+    pruned = Prune(threshold=limit).compress(linear, Context())
+    for name, before in values.items():
+        after = pruned.tables[name].decode()
+        assert np.array_equal(after != 0, np.abs(before) >= limit)
+    columns = np.sum([np.abs(v).sum(axis=0) for v in values.values()], axis=0)
+    limit = float(np.median(columns))
+    narrow = Prune(structure="dimensions", threshold=limit).compress(linear, Context())
+    assert narrow.width == int((columns >= limit).sum())
+    rows = np.sum([np.abs(v).sum(axis=1) for v in values.values()], axis=0)
+    limit = float(np.median(rows))
+    fewer = Prune(structure="items", threshold=limit).compress(linear, Context())
+    kept = [i for i, row in zip(linear.items.ids, rows, strict=True) if row >= limit]
+    assert sorted(fewer.items.ids) == sorted(kept)
+    with pytest.raises(CompressError, match=r"threshold: 1e\+09 removes everything; the largest"):
+        Prune(threshold=1e9).compress(linear, Context())
+
+
 def test_outlines_exist_only_for_predictable_sizes(linear: DeviceModel, sage: DeviceModel) -> None:
     # There is no outline if sizes are only known after pruning.
     assert Prune(structure="layers", importance="fisher").outline(sage) is None
@@ -185,6 +205,12 @@ def test_outlines_exist_only_for_predictable_sizes(linear: DeviceModel, sage: De
         ({"learning_rate": 0.0}, "prune.learning_rate: expected more than 0, got 0"),
         ({"learning_rate": float("inf")}, "prune.learning_rate: expected more than 0, got inf"),
         ({"distill": float("nan")}, "prune.distill: expected 0 or more, got nan"),
+        ({"share": 0.5, "threshold": 0.1}, "prune.threshold: set share or threshold, not both"),
+        ({"threshold": 0.0}, "prune.threshold: expected more than 0, got 0"),
+        (
+            {"threshold": 0.1, "structure": "units"},
+            "prune.threshold: units are removed by share; set that",
+        ),
         ({"learning_rate": 0.1}, "prune.learning_rate: has no effect without epochs; set both"),
         ({"distill": 1.0}, "prune.distill: has no effect without epochs; set both"),
     ],
