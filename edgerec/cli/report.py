@@ -53,7 +53,9 @@ def print_built(built: Sequence[Built], table_bytes: int, console: Console) -> N
         highlight=False,
     )
     for bundle in built:
-        console.print(f"{bundle.path}", highlight=False)
+        f = bundle.figures.to_json()
+        quality = f"Recall@{f['k']} {f['recall']:.4f}  NDCG@{f['k']} {f['ndcg']:.4f}"
+        console.print(f"{bundle.path}  {quality}", highlight=False)
 
 
 def print_devices(devices: Sequence[Device], console: Console) -> None:

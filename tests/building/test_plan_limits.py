@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 from edgerec.building.search import trials
-from edgerec.building.search.chains import Tried
-from edgerec.building.search.choice import by_preference
+from edgerec.building.search.chains import Tried, by_preference
 from edgerec.building.search.plan import plan
 from edgerec.building.search.trials import Search, SkippedError, fixed_parts
 from edgerec.compression.chain import run_chain

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from edgerec.cli.learning import train as train_command
+from edgerec.cli.progress import progress_bar
 from edgerec.contracts.opening import load_model
 from edgerec.data.dataset import Dataset
 from edgerec.data.dataset_file import save_dataset
@@ -120,3 +123,12 @@ def test_tune(folder: Path) -> None:
     again = edgerec(*tune, cwd=folder)
     assert "epoch" not in again.stderr
     fails(folder, "--out: expected a file name that ends in .toml", *tune[:-1], "t.json")
+
+
+def test_progress_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar("training", Console(file=sys.stdout)) as progress:
+        for epoch in range(3):
+            progress(epoch, 3, "a step")
+            progress(epoch, 3, "another step of the same epoch")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"training: {epoch} of 3, 0 s: a step" for epoch in range(3)]

@@ -7,7 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Chain", "Tried", "front", "key_of", "label", "points"]
+import numpy as np
+
+from edgerec.data.interval import of_ratio
+
+__all__ = ["Chain", "Tried", "by_preference", "front", "key_of", "label", "points"]
 
 #: Compressors in order, each (name, options), as in a recipe.
 Chain = tuple[tuple[str, Mapping[str, Any]], ...]
@@ -85,3 +89,23 @@ def points(tried: Iterable[Tried]) -> list[Tried]:
 def key_of(chain: Chain) -> str:
     """A text that two chains share only if they are the same."""
     return json.dumps(chain, sort_keys=True)
+
+
+def by_preference(tried: Sequence[Tried]) -> list[Tried]:
+    """Chains in the order in which they should be built.
+
+    Those whose quality is within noise of the best come first, the smallest one first: where the
+    95 % interval of the ratio of both NDCGs, paired over validation users, contains 1. The others
+    follow by quality.
+    """
+    if not tried:
+        return []
+    best = max(tried, key=lambda t: t.quality or 0)
+
+    def rank(one: Tried) -> tuple[float, float]:
+        ratio = of_ratio(np.array(one.ndcgs), np.array(best.ndcgs))
+        if one is best or ratio.high >= 1:
+            return 0.0, float(one.bundle_bytes or 0)
+        return 1.0, -(one.quality or 0)
+
+    return sorted(tried, key=rank)

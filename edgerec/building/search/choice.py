@@ -10,28 +10,25 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgerec.building.build import Built, build
 from edgerec.building.recipe import Recipe
-from edgerec.building.search.chains import Tried
+from edgerec.building.search.chains import Tried, by_preference
 from edgerec.building.search.picture import draw
 from edgerec.building.search.trials import Search, try_chain
 from edgerec.contracts.compressor import Progress
 from edgerec.contracts.device import Budget
 from edgerec.data.dataset import Dataset
-from edgerec.data.interval import of_ratio
 from edgerec.errors import BudgetError, EdgerecError, TargetError
 from edgerec.files.atomic import write_text
 from edgerec.files.staging import staging
 
-__all__ = ["Attempt", "Choice", "by_preference"]
+__all__ = ["Attempt", "Choice"]
 
 #: Chains that are built and measured before giving up.
 _ATTEMPTS = 5
 
 #: Chains over budget that are run in order to name a budget that works.
-_NEAREST = 3
+_NEAREST = 8
 
 
 @dataclass
@@ -62,6 +59,8 @@ class Choice:
         self.device, self.budget = search.device, search.device.budget
         self.top_k, self.progress = top_k, progress
         self.attempts: list[Attempt] = []
+        #: Chains over budget that were run after the search, by their number.
+        self.ran: dict[int, Tried] = {}
 
     def make(self, tried: Sequence[Tried]) -> Attempt:
         """Build the best chain whose written files keep the budget.
@@ -76,7 +75,11 @@ class Choice:
         good = [t for t in good if not runs or runs & set(t.targets)]
         if not good:
             return self._nearest(tried)
-        for one in by_preference(good)[:_ATTEMPTS]:
+        # A bundle for each runtime of the device is worth more than a smaller one for a single one.
+        most = max(len(t.targets) for t in good)
+        everywhere = [t for t in good if len(t.targets) == most]
+        rest = [t for t in good if len(t.targets) < most]
+        for one in [*by_preference(everywhere), *by_preference(rest)][:_ATTEMPTS]:
             attempt = self._build(one)
             if attempt.error is None and not attempt.violations:
                 return attempt
@@ -155,23 +158,39 @@ class Choice:
                 f"budget.max_bundle_bytes: the smallest chain of those tried, {sized[0].label}, "
                 f"takes {sized[0].bundle_bytes:,}, the limit is {limit or 0:,}"
             )
-        runs = 0
-        for one in sized:
-            if one.quality is None and least is not None and one.chain and runs < _NEAREST:
-                runs += 1
-                one = try_chain(one.number, one.chain, self.search, over_budget=True)
-            kept = 1.0 if not one.chain else one.quality
-            if least is None or (kept is not None and kept >= least):
-                nearest.append(one)
-                break
         built = []
         for one in nearest:
             attempt = self._build(one)
             if attempt.error is None and not attempt.violations:
                 return attempt
             built.append(attempt)
+        built += self._over_budget(sized, least)
         built = [attempt for attempt in built if attempt.violations]
         raise BudgetError(f"{self.device.name}: {binding}. {self._works(built)}")
+
+    def _over_budget(self, sized: Sequence[Tried], least: float | None) -> list[Attempt]:
+        """Run and build chains from the smallest one up, until one breaks no limit but its size.
+
+        If a few break the limit of quality, too, the last one is returned.
+        """
+        runs, last = 0, []
+        for one in sized:
+            if one.fits(self.budget.max_bundle_bytes):
+                continue
+            if one.quality is None and one.chain:
+                if runs == _NEAREST:
+                    break
+                runs += 1
+                one = try_chain(one.number, one.chain, self.search, over_budget=True)
+                self.ran[one.number] = one
+            kept = 1.0 if not one.chain else one.quality
+            if least is not None and (kept is None or kept < least):
+                continue
+            attempt = self._build(one)
+            last = [attempt]
+            if not any("min_quality" in v for said in attempt.violations.values() for v in said):
+                break
+        return last
 
     def _works(self, attempts: Sequence[Attempt]) -> str:
         """Name limits that the built chains would have kept, from what was measured."""
@@ -198,6 +217,7 @@ class Choice:
         self, tried: Sequence[Tried], chosen: Attempt | None, error: str | None = None
     ) -> Path:
         """Write report.json and the pictures."""
+        tried = [self.ran.get(one.number, one) for one in tried]
         report = {
             "device": asdict(self.device),
             "error": error,
@@ -224,24 +244,6 @@ class Choice:
         write_text(path, json.dumps(report, indent=2) + "\n")
         draw(tried, self.device, None if chosen is None else chosen.tried, self.folder)
         return path
-
-
-def by_preference(tried: Sequence[Tried]) -> list[Tried]:
-    """Chains in the order in which they should be built.
-
-    Those whose quality is within noise of the best come first, the smallest one first: where the
-    95 % interval of the ratio of both NDCGs, paired over validation users, contains 1. The others
-    follow by quality.
-    """
-    best = max(tried, key=lambda t: t.quality or 0)
-
-    def rank(one: Tried) -> tuple[float, float]:
-        ratio = of_ratio(np.array(one.ndcgs), np.array(best.ndcgs))
-        if one is best or ratio.high >= 1:
-            return 0.0, float(one.bundle_bytes or 0)
-        return 1.0, -(one.quality or 0)
-
-    return sorted(tried, key=rank)
 
 
 def _summary(tried: Tried) -> dict[str, Any]:
