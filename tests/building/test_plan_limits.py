@@ -16,11 +16,12 @@ import pytest
 from edgerec.building.search import trials
 from edgerec.building.search.chains import Tried, by_preference
 from edgerec.building.search.plan import plan
-from edgerec.building.search.trials import Search, SkippedError, fixed_parts
+from edgerec.building.search.trials import Search, SkippedError, fixed_parts, try_chain
 from edgerec.compression.chain import run_chain
 from edgerec.contracts.compressor import Context
 from edgerec.contracts.device import Budget, Device
 from edgerec.contracts.host import Host
+from edgerec.contracts.target import Target
 from edgerec.data.dataset import Dataset
 from edgerec.errors import BudgetError, CompressError, TargetError
 from edgerec.exporting.export import export
@@ -141,6 +142,63 @@ def test_the_next_best_is_taken_when_a_file_breaks_the_budget(
     assert "budget.max_p95_ms: measured" in attempts[0]["violations"]["numpy"][0]
     assert found.chosen.label == attempts[1]["chain"] != "narrow:codec=int4"
     assert [p.name for p in tmp_path.glob("*.edgerec")] == ["numpy.edgerec"]
+
+
+def test_a_chain_for_every_runtime_goes_before_a_smaller_one_for_some(
+    offer: Callable[..., None],
+    model: DeviceModel,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offer(Narrow)
+    onnx = Host.installed().targets["onnx"]
+    own = onnx.refuse
+
+    def refuse(self: Target, model: DeviceModel) -> list[str]:
+        coarse = any(table.codec.name == "int4" for table in model.tables.values())
+        return ["not with int4"] if coarse else own(self, model)
+
+    monkeypatch.setattr(onnx, "refuse", refuse)
+    both = Device("phone", Budget(), ("numpy", "onnx"))
+    found = plan(model, dataset, both, folder=tmp_path, trials=4, **QUICK)
+    assert {t.label: len(t.targets) for t in found.tried}["narrow:codec=int4"] == 1
+    assert found.chosen.label == "narrow:codec=int8"
+    assert {built.target for built in found.built} == {"numpy", "onnx"}
+
+
+def test_items_stay_in_the_catalogue_unless_they_may_go(
+    offer: Callable[..., None], model: DeviceModel, dataset: Dataset, tmp_path: Path
+) -> None:
+    offer(Drop)
+    options = {**QUICK, "allow_pruning_items": False}
+    found = plan(model, dataset, device(), folder=tmp_path, trials=3, **options)
+    assert found.chosen.label == "uncompressed"
+    assert {t.reason for t in found.tried if t.skipped} == {
+        "takes 16 items out of the catalogue; allow it with --allow-pruning-items",
+        "takes 40 items out of the catalogue; allow it with --allow-pruning-items",
+    }
+
+
+@pytest.mark.parametrize(
+    ("chain", "reason"),
+    [
+        ("quantize:codec=int8 lowrank:rank=8", "lowrank would undo int8, which comes before it"),
+        ("quantize:codec=int4 pq:bytes=60", "pq would undo int4, which comes before it"),
+        ("quantize:codec=int8 quantize:codec=int4", "quantize would undo int8"),
+        ("pq:bytes=60 quantize:codec=int8", "quantize would encode anew what has codec pq"),
+        ("distill:width=128", "distill.width: 128 is not below the model's width 128"),
+    ],
+)
+def test_chains_that_undo_their_work_are_no_trials(
+    chain: str, reason: str, model: DeviceModel, dataset: Dataset
+) -> None:
+    host = Host.installed()
+    runner = Search(model, dataset, device(), (), 60, 0, host)
+    tried = try_chain(0, tuple(parse_spec(spec) for spec in chain.split()), runner)
+    assert tried.skipped
+    assert reason in (tried.reason or "")
+    assert runner.models == {}
 
 
 def test_a_budget_below_what_is_fixed_is_refused_at_once(

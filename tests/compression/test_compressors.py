@@ -16,7 +16,7 @@ from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
 from edgerec.data.quality import evaluate
 from edgerec.errors import CompressError, OptionError
-from edgerec.model.codecs import Fp16, Int8
+from edgerec.model.codecs import Fp16, Fp32, Int4, Int8
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.table import Table
 from edgerec.testing import check_codec, check_compressor, example_models
@@ -115,6 +115,20 @@ def test_the_report_has_bytes_before_and_after(model: DeviceModel) -> None:
 def test_a_step_without_effect_is_an_error(model: DeviceModel) -> None:
     with pytest.raises(CompressError, match=r"step 2 \(quantize\): had no effect on the model"):
         edgerec.compress(model, "quantize", "quantize")
+
+
+def test_a_step_that_grows_the_tables_is_an_error(models: dict[str, DeviceModel]) -> None:
+    small = models["sum"].with_codec(Int4(), ["items"])
+    with pytest.raises(CompressError, match=r"step 1 \(widen\): grew the tables from [\d,]+ to"):
+        run_chain(small, [_Widen()])
+
+
+@dataclass(frozen=True)
+class _Widen(Compressor):
+    name: ClassVar[str] = "widen"
+
+    def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
+        return model.with_codec(Fp32(), ["items"])
 
 
 def test_pruning_that_would_grow_is_an_error(model: DeviceModel) -> None:

@@ -10,12 +10,15 @@ import numpy as np
 import polars as pl
 import pytest
 
+from edgerec.building.measured import histories_of
 from edgerec.data.dataset import Dataset
 from edgerec.data.dataset_file import load_dataset, save_dataset
 from edgerec.data.interactions import Interactions
+from edgerec.data.quality import evaluation_users, rank
 from edgerec.data.readers import read_dataset
 from edgerec.data.sources import load
 from edgerec.errors import DataError
+from edgerec.testing import example_models
 from tests.conftest import make_dataset
 
 ROWS = [
@@ -228,6 +231,23 @@ def test_interactions_that_do_not_fit_together(
 ) -> None:
     with pytest.raises(DataError, match=re.escape(message)):
         Interactions(np.array(indptr, np.int64), np.array(items, np.int32))
+
+
+def test_what_was_chosen_by_is_history_at_test_time() -> None:
+    data = make_dataset(40, 60).split_last(3).split_last(2, part="valid")
+    assert data.valid is not None
+    for user in range(40):
+        whole = [*data.train.of(user), *data.valid.of(user)]
+        assert data.histories.of(user).tolist() == whole
+    model = example_models(60)["sum"].replace(items=data.items)
+    lists = rank(model, data, evaluation_users(data), 60)
+    for user, found in zip(evaluation_users(data), lists, strict=True):
+        assert not {*found.tolist()} & {*data.valid.of(int(user)).tolist()}
+        assert {*found.tolist()} >= {*data.test.of(int(user)).tolist()}  # type: ignore[union-attr]  # it is split
+    ids = [data.items.ids[int(row)] for row in data.histories.of(3)]
+    assert histories_of(data, np.array([3])) == [ids]
+    judged = data.on_valid()
+    assert (judged.test, judged.valid, judged.train) == (data.valid, None, data.train)
 
 
 def test_interactions_of_another_catalogue(dataset: Dataset) -> None:
