@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from edgerec.contracts.device import Device
 from edgerec.contracts.host import Host
 from edgerec.errors import OptionError
+from edgerec.files.toml import read_toml
 
 __all__ = ["Recipe", "load_recipe"]
 
@@ -60,12 +60,7 @@ def load_recipe(path: str | Path, host: Host | None = None) -> Recipe:
     Raises:
         OptionError: the file cannot be read, or a key is unknown or of the wrong type.
     """
-    try:
-        content = tomllib.loads(Path(path).read_text("utf-8"))
-    except FileNotFoundError:
-        raise OptionError(f"{path}: no such recipe") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise OptionError(f"{path}: not a TOML file: {error}") from None
+    content = read_toml(path, "recipe")
     if unknown := sorted(set(content) - {"device", "targets", "top_k", "compress"}):
         raise OptionError(
             f"{path}: unknown key {', '.join(unknown)}; keys: device, targets, top_k, compress"

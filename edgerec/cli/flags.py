@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, TypeVar
 
 import typer
 
 from edgerec.model.options import describe_options
 
-__all__ = ["flags_of"]
+__all__ = ["flags_of", "given"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -39,6 +39,11 @@ def flags_of(cls: type[Any], leave_out: Collection[str] = ()) -> Callable[[Comma
         return command
 
     return give
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that a user gave."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _flag(name: str, hint: Any, text: str, default: Any) -> inspect.Parameter:

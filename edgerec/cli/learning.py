@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgerec.cli.flags import flags_of
+from edgerec.cli.flags import flags_of, given
 from edgerec.cli.progress import progress_bar
 from edgerec.cli.shared import AsJson, Source, Trust, check_output, err, out
 from edgerec.errors import OptionError
@@ -42,8 +42,8 @@ def train(
     from edgerec.training.loop import train as run_training
 
     check_output(output, source, *(teacher or []), options_file)
-    given = {name: value for name, value in options.items() if value is not None}
-    chosen = TrainOptions(**((load_options(options_file) if options_file else {}) | given))
+    from_file = load_options(options_file) if options_file else {}
+    chosen = TrainOptions(**(from_file | given(options)))
     dataset = load(source)
     checkpoint = output.with_name(output.name + ".checkpoint")
     wide = [load_model(path) for path in teacher or []]
@@ -90,12 +90,11 @@ def tune(
     from edgerec.files.atomic import write_text
 
     check_output(output, source, suffix=".toml")
-    set_here = {name: value for name, value in options.items() if value is not None}
-    given = TrainOptions(**set_here)
+    start = TrainOptions(**given(options))
     folder = study or output.with_name(output.name + ".study")
     with progress_bar("tuning", err) as progress:
-        tuned = run_tuning(load(source), given, trials=trials, folder=folder, progress=progress)
-    chosen = {name: v for name, v in (set_here | dict(tuned.options)).items() if v is not None}
+        tuned = run_tuning(load(source), start, trials=trials, folder=folder, progress=progress)
+    chosen = given(options | dict(tuned.options))
     lines = [f"{name} = {json.dumps(value)}\n" for name, value in chosen.items()]
     write_text(output, "".join(lines))
     out.print(f"NDCG@20 on validation: {tuned.ndcg}", highlight=False)

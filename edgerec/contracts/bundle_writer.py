@@ -1,4 +1,4 @@
-"""Write a bundle, or compute the size that it would have."""
+"""Write a bundle."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from edgerec.contracts.bundle import FORMAT, check_part
 from edgerec.contracts.signature import Signature
 from edgerec.contracts.target import Payload
-from edgerec.files.container_writer import container_size, write_container
+from edgerec.files.container_writer import write_container
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.model_file import Sections, items_sections
 
-__all__ = ["bundle_size", "write_bundle"]
+__all__ = ["bundle_content", "write_bundle"]
 
 
 def write_bundle(
@@ -25,29 +25,18 @@ def write_bundle(
     provenance: Mapping[str, Any],
 ) -> int:
     """Write a bundle atomically; return its size in bytes."""
-    manifest, sections = _content(model, target, signature, payload, provenance)
+    manifest, sections = bundle_content(model, target, signature, payload, provenance)
     return write_container(path, "bundle", manifest, sections)
 
 
-def bundle_size(
-    model: DeviceModel,
-    target: str,
-    signature: Signature,
-    payload: Payload,
-    provenance: Mapping[str, Any],
-) -> int:
-    """The size of the file that ``write_bundle`` would write, in bytes."""
-    return container_size("bundle", *_content(model, target, signature, payload, provenance))
-
-
-def _content(
+def bundle_content(
     model: DeviceModel,
     target: str,
     signature: Signature,
     payload: Payload,
     provenance: Mapping[str, Any],
 ) -> tuple[dict[str, Any], Sections]:
-    """The manifest and the sections of a bundle."""
+    """The manifest and the sections of a bundle, as a container takes them."""
     manifest = {
         "format": FORMAT,
         "target": target,

@@ -95,5 +95,8 @@ class Compressor(abc.ABC):
 
         Items, tables, widths and codecs are those of the result; the contents may be anything.
         The search computes a chain's bytes from it and never runs a chain that cannot fit.
+
+        Raises:
+            CompressError: the method cannot be applied, which costs a search no trial.
         """
         return None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from edgerec.errors import OptionError
+from edgerec.files.toml import read_toml
 from edgerec.model.options import from_options
 
 __all__ = ["Budget", "Device", "device_from", "load_device"]
@@ -107,12 +107,7 @@ def load_device(path: str | Path) -> Device:
     Raises:
         OptionError: the file cannot be read or a value is wrong; the message says which.
     """
-    try:
-        content = tomllib.loads(Path(path).read_text("utf-8"))
-    except FileNotFoundError:
-        raise OptionError(f"{path}: no such device profile") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise OptionError(f"{path}: not a TOML file: {error}") from None
+    content = read_toml(path, "device profile")
     if set(content) != {"device"} or not isinstance(content["device"], dict):
         raise OptionError(
             f"{path}: expected one table, [device], with a name, targets and limits; got "

@@ -122,14 +122,7 @@ def ids(sheet: Sheet, frame: pl.DataFrame, name: str, role: str) -> pl.Series:
     if not number.all():
         absent = text.str.to_lowercase().is_in(_MISSING)
         if absent.any() and (number | absent).all():
-            _refuse(
-                sheet,
-                frame,
-                text,
-                absent,
-                name,
-                f"expected the id of {'an' if role == 'item' else 'a'} {role}",
-            )
+            _refuse(sheet, frame, text, absent, name, _expected_id(role))
     elif text.str.contains(".", literal=True).all():
         # What pandas makes of integers if one of them is missing.
         text = text.str.replace(r"\.0+$", "")
@@ -142,10 +135,14 @@ def ids(sheet: Sheet, frame: pl.DataFrame, name: str, role: str) -> pl.Series:
     for pattern, what in (("\n", "a line break; is a quote not closed?"), ("\0", "a null byte")):
         if (broken := text.str.contains(pattern, literal=True)).any():
             _refuse(sheet, frame, text, broken, name, f"an id contains {what}")
-    if isinstance(column.dtype, pl.String) and text.str.contains('^".*"$').any():
-        quoted = text.str.contains('^".*"$')
+    quoted = text.str.contains('^".*"$')
+    if isinstance(column.dtype, pl.String) and quoted.any():
         _refuse(sheet, frame, text, quoted, name, "fields in quotes need --format csv --separator")
     return text
+
+
+def _expected_id(role: str) -> str:
+    return f"expected the id of {'an' if role == 'item' else 'a'} {role}"
 
 
 def _whole(sheet: Sheet, frame: pl.DataFrame, column: pl.Series, role: str) -> pl.Series:
@@ -156,14 +153,7 @@ def _whole(sheet: Sheet, frame: pl.DataFrame, column: pl.Series, role: str) -> p
     """
     wrong = column.is_not_null() & ~column.is_nan() & ((column % 1 != 0) | (column.abs() > _EXACT))
     if wrong.any():
-        _refuse(
-            sheet,
-            frame,
-            column,
-            wrong,
-            column.name,
-            f"expected the id of {'an' if role == 'item' else 'a'} {role}",
-        )
+        _refuse(sheet, frame, column, wrong, column.name, _expected_id(role))
     return column.fill_nan(None).cast(pl.Int64)
 
 

@@ -138,7 +138,10 @@ def open_content(path: Path) -> Content:
         raise DataError(f"{path}: the file is empty")
     if head.startswith(b"PAR1"):
         if member or gzipped:
-            raise DataError(f"{path}: is Parquet in an archive; unpack it, Parquet is compressed")
+            raise DataError(
+                f"{path}: is Parquet in an archive; unpack it, because Parquet is compressed"
+                " already"
+            )
         return Content(path, suffix, None, False, True, "utf-8", "")
     encoding = next((code for mark, code in _MARKS.items() if head.startswith(mark)), "utf-8")
     text = _decode(path, head, encoding)

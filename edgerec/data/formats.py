@@ -1,4 +1,4 @@
-"""Formats: which one a file has, told by its content first and then by its suffix."""
+"""Formats: detect which one a file has, by its content first and then by its suffix."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SEPARATORS = {"::": "'::'", "\t": "tabs", ";": "';'", "|": "'|'", ",": "commas"
 
 @dataclass(frozen=True)
 class Layout:
-    """What is known of a file before it is opened; none has to be found out.
+    """What a user said about a file. What is none is detected.
 
     Args:
         format: one of ``FORMATS``.

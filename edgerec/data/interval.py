@@ -1,4 +1,4 @@
-"""Intervals: how far a mean over test users may be from that over all users alike."""
+"""Intervals: how precisely a sample of test users determines a mean, or a ratio of means."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def of_mean(values: F64) -> Interval:
 def of_ratio(after: F64, before: F64) -> Interval:
     """The ratio of two means over the same users, R = ā / b̄.
 
-    Its standard error is that of (a - R b) / b̄, by linearization (Fieller's setting; Cochran,
-    Sampling Techniques, 1977, §6.4). As both are measured on the same users, it is far narrower
-    than the intervals of either mean.
+    Its standard error is that of the mean of (a - R b) / b̄, by linearization (Cochran, Sampling
+    Techniques, 1977, §6.4). Both means are over the same users, so the interval is far narrower
+    than that of either mean.
     """
     mean = max(float(before.mean()), 1e-12)
     ratio = float(after.mean()) / mean

@@ -1,4 +1,4 @@
-"""Sheets: files of named columns, read with polars, whose mistakes are told by line."""
+"""Sheets: files of named columns, read with polars, with errors that give the line."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class TextSheet(Sheet):
         content: the file.
         separator: what is between two fields.
         quoted: whether fields may be in double quotes.
-        header: whether the first line has the names; none if it has to be found out.
+        header: whether the first line has the names; none to detect it.
 
     Raises:
         DataError: the first line does not look like a header, and nothing was said about it.

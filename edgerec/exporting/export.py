@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgerec.contracts.bundle import Bundle
-from edgerec.contracts.bundle_writer import bundle_size, write_bundle
+from edgerec.contracts.bundle_writer import bundle_content, write_bundle
 from edgerec.contracts.device import Device
 from edgerec.contracts.host import Host
 from edgerec.contracts.signature import Signature
@@ -18,6 +18,7 @@ from edgerec.contracts.target import Payload, Target
 from edgerec.errors import OptionError, RuntimeMissingError, TargetError
 from edgerec.exporting.proof import InexactError, Proof
 from edgerec.exporting.worker import LoadError
+from edgerec.files.container_writer import container_size
 from edgerec.files.staging import staging
 from edgerec.model.attribution import attribute_errors
 from edgerec.model.device_model import DeviceModel
@@ -103,7 +104,8 @@ def foreseen_bytes(
     """
     signature = Signature(len(model.items), model.history_length, top_k)
     payload = _payload(model, target, signature)
-    return bundle_size(model, target.name, signature, payload, provenance)
+    content = bundle_content(model, target.name, signature, payload, provenance)
+    return container_size("bundle", *content)
 
 
 def _write(

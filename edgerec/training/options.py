@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import math
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgerec.errors import OptionError
+from edgerec.files.toml import read_toml
 from edgerec.model.options import from_options
 
 __all__ = ["FAMILY_NAMES", "TrainOptions", "load_options"]
@@ -118,11 +118,6 @@ def load_options(path: str | Path) -> dict[str, Any]:
     Raises:
         OptionError: the file cannot be read, or an option is unknown or of the wrong type.
     """
-    try:
-        values = tomllib.loads(Path(path).read_text("utf-8"))
-    except FileNotFoundError:
-        raise OptionError(f"{path}: no such file of options") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise OptionError(f"{path}: not a TOML file: {error}") from None
+    values = read_toml(path, "file of options")
     checked = from_options(TrainOptions, values, str(path))
     return {name: getattr(checked, name) for name in values}

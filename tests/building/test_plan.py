@@ -32,26 +32,36 @@ def figures(found: Plan) -> list[tuple[int, str, int | None, float | None]]:
     return [(t.number, t.label, t.bundle_bytes, t.quality) for t in found.tried]
 
 
+@pytest.fixture
+def nothing_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a search end without building what it chose."""
+    monkeypatch.setattr(choice, "build", lambda *_, **__: [])
+    monkeypatch.setattr(Budget, "violations", lambda *_: [])
+
+
+#: Options of searches that are compared with each other.
+SAME: dict[str, Any] = {"users": 60, "seed": 3, "allow_pruning_items": True}
+
+
+@pytest.mark.usefixtures("nothing_is_built")
 def test_a_study_goes_on_where_it_stopped(
     offer: Callable[..., None],
     model: DeviceModel,
     dataset: Dataset,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     offer(Narrow, Drop)
-    monkeypatch.setattr(choice, "build", lambda *_, **__: [])
-    monkeypatch.setattr(Budget, "violations", lambda *_: [])
-    options: dict[str, Any] = {"users": 60, "seed": 3, "allow_pruning_items": True}
-    whole = plan(model, dataset, device(), folder=tmp_path / "whole", trials=7, **options)
-    first = plan(model, dataset, device(), folder=tmp_path / "parts", trials=3, **options)
+    whole = plan(model, dataset, device(), folder=tmp_path / "whole", trials=7, **SAME)
+    first = plan(model, dataset, device(), folder=tmp_path / "parts", trials=3, **SAME)
     assert len(first.tried) == 3
-    both = plan(model, dataset, device(), folder=tmp_path / "parts", trials=7, **options)
+    # The uncompressed model and each compressor alone go first.
+    assert [[name for name, _ in t.chain] for t in first.tried] == [[], ["drop"], ["narrow"]]
+    both = plan(model, dataset, device(), folder=tmp_path / "parts", trials=7, **SAME)
     assert figures(both)[:3] == figures(first)
     assert figures(both) == figures(whole)
     assert both.chosen == dataclasses.replace(whole.chosen, steps=both.chosen.steps)
     Narrow.runs.clear()
-    again = plan(model, dataset, device(), folder=tmp_path / "parts", trials=7, **options)
+    again = plan(model, dataset, device(), folder=tmp_path / "parts", trials=7, **SAME)
     assert figures(again) == figures(both)
     assert Narrow.runs == []
 
@@ -136,21 +146,18 @@ def test_a_model_that_may_have_seen_the_validation_items_is_refused(
     assert plan(imported, other, device(), folder=tmp_path, trials=1, **QUICK).built
 
 
+@pytest.mark.usefixtures("nothing_is_built")
 def test_trials_of_a_process_that_was_killed_are_drawn_again(
     offer: Callable[..., None],
     model: DeviceModel,
     dataset: Dataset,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     offer(Narrow, Drop)
-    monkeypatch.setattr(choice, "build", lambda *_, **__: [])
-    monkeypatch.setattr(Budget, "violations", lambda *_: [])
-    options: dict[str, Any] = {"users": 60, "seed": 3, "allow_pruning_items": True}
-    whole = plan(model, dataset, device(), folder=tmp_path / "whole", trials=7, **options)
+    whole = plan(model, dataset, device(), folder=tmp_path / "whole", trials=7, **SAME)
     for done in (1, 2, 4):
         folder = tmp_path / str(done)
-        plan(model, dataset, device(), folder=folder, trials=done, **options)
+        plan(model, dataset, device(), folder=folder, trials=done, **SAME)
         # What is in the storage if a process is killed while it runs one trial, with one to come.
         storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.db'}")
         study = optuna.load_study(study_name="watch", storage=storage)
@@ -159,7 +166,7 @@ def test_trials_of_a_process_that_was_killed_are_drawn_again(
         study.enqueue_trial({"step 1": "narrow", "step 2": "stop"})
         storage.remove_session()
         storage.engine.dispose()
-        resumed = plan(model, dataset, device(), folder=folder, trials=7, **options)
+        resumed = plan(model, dataset, device(), folder=folder, trials=7, **SAME)
         assert [row[1:] for row in figures(resumed)] == [row[1:] for row in figures(whole)]
 
 

@@ -145,25 +145,22 @@ class Choice:
             raise TargetError(f"{self.device.name}: no chain works: {reasons}")
         sized.sort(key=lambda t: t.bundle_bytes or 0)
         fitting = [t for t in sized if t.quality is not None and t.fits(limit)]
-        nearest = []
+        built = []
         if fitting:
             best = max(fitting, key=lambda t: t.quality or 0)
-            nearest.append(best)
             binding = (
                 f"budget.min_quality: the best chain that fits, {best.label}, keeps "
                 f"{best.quality:.4f}, the limit is {least:g}"
             )
+            attempt = self._build(best)
+            if attempt.error is None and not attempt.violations:
+                return attempt
+            built.append(attempt)
         else:
             binding = (
                 f"budget.max_bundle_bytes: the smallest chain of those tried, {sized[0].label}, "
                 f"takes {sized[0].bundle_bytes:,}, the limit is {limit or 0:,}"
             )
-        built = []
-        for one in nearest:
-            attempt = self._build(one)
-            if attempt.error is None and not attempt.violations:
-                return attempt
-            built.append(attempt)
         built += self._over_budget(sized, least)
         built = [attempt for attempt in built if attempt.violations]
         raise BudgetError(f"{self.device.name}: {binding}. {self._works(built)}")
