@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgerec.contracts.opening import load_model, open_bundle
 from edgerec.data.dataset import Dataset
 from edgerec.data.quality import Quality, evaluate, evaluation_users, quality_of
-from edgerec.device.bench import measure
+from edgerec.device.bench import History, measure
 from edgerec.device.figures import Figures, Retention
 from edgerec.errors import DataError, OptionError
 from edgerec.files.container import Container
@@ -74,10 +74,14 @@ def quality_of_file(
     return quality_of(_rows(figures, dataset, chosen), dataset, chosen, k)
 
 
-def histories_of(dataset: Dataset, users: NDArray[Any]) -> list[list[str]]:
-    """Ids of what is known of some users at test time, oldest first."""
-    ids = dataset.items.ids
-    return [[ids[int(row)] for row in dataset.histories.of(int(user))] for user in users]
+def histories_of(dataset: Dataset, users: NDArray[Any]) -> list[History]:
+    """Ids of what is known of some users at test time, oldest first, with their weights, if any."""
+    ids, known = dataset.items.ids, dataset.histories
+    found: list[History] = []
+    for user in users.tolist():
+        past, weights = [ids[row] for row in known.of(user).tolist()], known.weights_of(user)
+        found.append(past if weights is None else list(zip(past, weights.tolist(), strict=True)))
+    return found
 
 
 def with_retention(

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from edgerec.cli.shared import Trust, check_output, out
+from edgerec.device.bench import History
 from edgerec.device.figures import Figures
 from edgerec.errors import DataError, OptionError
 from edgerec.files.atomic import write_text
@@ -114,7 +115,7 @@ def _read(file: Path) -> dict[str, Any]:
     return figures
 
 
-def _users(source: str, users: int, model: Path | None) -> tuple[list[list[str]], _Judge | None]:
+def _users(source: str, users: int, model: Path | None) -> tuple[list[History], _Judge | None]:
     """Histories of a dataset's users, and a function that compares their lists with a model's."""
     from edgerec.building.measured import histories_of, with_retention
     from edgerec.contracts.opening import load_model

@@ -19,6 +19,10 @@ _Pruning = Annotated[
     bool,
     typer.Option("--allow-pruning-items", help="let a search take items out of the catalogue"),
 ]
+_TrialSeconds = Annotated[
+    float | None,
+    typer.Option(help="time after which a search stops a chain that trains; no limit by default"),
+]
 _Folder = Annotated[Path, typer.Option("-o", "--out", help="folder for the bundles")]
 
 
@@ -51,6 +55,7 @@ def build(
         int, typer.Option(help="number of test users to measure on; 0 means all", min=0)
     ] = 1000,
     allow_pruning_items: _Pruning = False,
+    trial_seconds: _TrialSeconds = None,
     as_json: AsJson = False,
 ) -> None:
     """Compress a model, export it, and measure each bundle against the device's budget.
@@ -83,10 +88,11 @@ def build(
         )
     )
     searches = chosen.device is not None and not chosen.compress
-    if not searches and (trials is not None or storage is not None or allow_pruning_items):
+    given = trials is not None or storage is not None or trial_seconds is not None
+    if not searches and (given or allow_pruning_items):
         raise OptionError(
-            "--trials, --storage, --allow-pruning-items: apply to a search, which needs --device "
-            "and no --compress"
+            "--trials, --trial-seconds, --storage, --allow-pruning-items: apply to a search, which "
+            "needs --device and no --compress"
         )
     loaded, dataset = load_model(model), load(source)
     left_out: dict[str, str] = {}
@@ -104,6 +110,7 @@ def build(
                 users=users or None,
                 top_k=chosen.top_k,
                 allow_pruning_items=allow_pruning_items,
+                trial_seconds=trial_seconds,
                 progress=progress,
             )
             built = list(found.built)
@@ -141,6 +148,7 @@ def sweep(
         int, typer.Option(help="number of validation users of the search; 0 means all", min=0)
     ] = 1000,
     allow_pruning_items: _Pruning = False,
+    trial_seconds: _TrialSeconds = None,
 ) -> None:
     """Build for many devices with one search, each bundle inside its device's budget.
 
@@ -166,6 +174,7 @@ def sweep(
             seed=seed,
             users=users or None,
             allow_pruning_items=allow_pruning_items,
+            trial_seconds=trial_seconds,
             progress=progress,
         )
     print((output / "sweep.md").read_text("utf-8"))  # rich would wrap its rows

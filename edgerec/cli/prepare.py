@@ -63,6 +63,13 @@ def data(
         int | None, typer.Option(help="minimum number of interactions of each user and item")
     ] = None,
     min_rating: Annotated[float | None, typer.Option(help="minimum rating to keep")] = None,
+    event_weights: Annotated[
+        str | None,
+        typer.Option(help="how much each kind of event counts, such as view=1,cart=3,buy=10"),
+    ] = None,
+    weigh_ratings: Annotated[
+        bool, typer.Option("--weigh-ratings", help="count each interaction as its rating")
+    ] = False,
     titles: Annotated[
         Path | None, typer.Option(help="file of item titles: csv, tsv or .item")
     ] = None,
@@ -80,6 +87,9 @@ def data(
     item_column: Annotated[str | None, typer.Option(help="name of the item column")] = None,
     rating_column: Annotated[str | None, typer.Option(help="name of the rating column")] = None,
     timestamp_column: Annotated[str | None, typer.Option(help="name of the time column")] = None,
+    event_column: Annotated[
+        str | None, typer.Option(help="name of the column of the kind of event")
+    ] = None,
     seed: Annotated[int, typer.Option(help="seed of a random split", min=0)] = 0,
 ) -> None:
     """Read interactions, filter and split them, and save a dataset.
@@ -88,6 +98,7 @@ def data(
     """
     from edgerec.data.dataset_file import save_dataset
     from edgerec.data.sources import load
+    from edgerec.data.weighing import parse_event_weights
 
     check_output(output, source, test, titles, suffix=".dataset")
     valid = valid if valid is not None else split
@@ -102,6 +113,7 @@ def data(
         "item": item_column,
         "rating": rating_column,
         "timestamp": timestamp_column,
+        "event": event_column,
     }
     given = {
         "test": test,
@@ -109,6 +121,8 @@ def data(
         "separator": None if separator is None else separator.replace("\\t", "\t"),
         "header": header,
         "min_rating": min_rating,
+        "event_weights": None if event_weights is None else parse_event_weights(event_weights),
+        "weigh_ratings": weigh_ratings or None,
         "titles": titles,
     }
     named = {role: name for role, name in columns.items() if name is not None}

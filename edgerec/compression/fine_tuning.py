@@ -34,9 +34,8 @@ from edgerec.training.losses import (
     NEVER,
     example_scores,
     list_loss,
-    rows_of,
+    list_scores,
     scale_of,
-    scores_of,
     soft_loss,
 )
 from edgerec.training.teacher import Teachers
@@ -154,7 +153,8 @@ def _state_path(
     train = context.require_dataset(setting[0]).train
     digest = zlib.crc32(repr(setting).encode(), teachers.digest)
     parts = [parameter.detach().numpy() for parameter in torch_model.parameters()]
-    for part in (*parts, train.indptr, train.items):
+    weights = () if train.weights is None else (train.weights,)
+    for part in (*parts, train.indptr, train.items, *weights):
         digest = zlib.crc32(part.tobytes(), digest)
     context.checkpoint.mkdir(parents=True, exist_ok=True)
     return context.checkpoint / f"{setting[0]}-{digest:08x}"
@@ -216,9 +216,8 @@ class _ListLosses(_Losses):
         parts = lists(self.torch_model.model, self.dataset, size=size, seed=seed)
         for users in parts:
             sample = torch.randperm(n, generator=generator)[: self.sample]
-            rows = rows_of(self.torch_model, self.scale)
-            user, scores = scores_of(rows, users, sample)
-            loss = list_loss(rows, users, user, scores, _TEMPERATURE)
+            rows, local, user, scores = list_scores(self.torch_model, users, sample, self.scale)
+            loss = list_loss(rows, local, user, scores, _TEMPERATURE)
             if self.distill:
                 target = self.teachers.scores(users, sample)
                 loss = loss + self.distill * soft_loss(target, scores, self.temperature)

@@ -28,6 +28,11 @@ class FineTuningCompressor(Compressor):
     )
     learning_rate: float = field(default=0.003, metadata={"help": "learning rate of fine-tuning"})
 
+    @property
+    def trains(self) -> bool:
+        """Whether there are epochs of fine-tuning."""
+        return self.epochs > 0
+
     def __post_init__(self) -> None:
         for name in ("epochs", "distill"):
             if not 0 <= getattr(self, name) < math.inf:

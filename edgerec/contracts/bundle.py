@@ -22,6 +22,7 @@ from edgerec.files.container import Container
 from edgerec.files.fields import Fields
 from edgerec.model.codecs import CODECS, Codec
 from edgerec.model.device_model import MAX_EXPONENT, MAX_HISTORY, DeviceModel
+from edgerec.model.history import read_event_weights
 from edgerec.model.items import Items
 from edgerec.model.model_file import guarded, read_items, read_payload_model
 
@@ -81,7 +82,7 @@ class Bundle:
         table = manifest.fields("tables").fields(manifest.fields("head").text("table"))
         table.text("codec")
         table.integer("bytes", 0, 2**63)
-        manifest.fields("metadata")
+        read_event_weights(manifest.fields("metadata"))
         manifest.fields("provenance")
         rows = self.popular
         if rows.dtype != np.int32 or rows.ndim != 1 or len(rows) > n:
@@ -145,6 +146,11 @@ class Bundle:
     def recency(self) -> float:
         """R of ``history_weights``: the j-th most recent past item weighs j^-r times that."""
         return float(self.manifest["recency"])
+
+    @property
+    def event_weights(self) -> Mapping[str, float]:
+        """How much a past item of each kind of event counts, if the model was trained on these."""
+        return read_event_weights(Fields(self.manifest["metadata"]))
 
     @functools.cached_property
     def items(self) -> Items:

@@ -82,6 +82,15 @@ class Compressor(abc.ABC):
             CompressError: the method cannot be applied; the message says why.
         """
 
+    @property
+    def trains(self) -> bool:
+        """Whether it goes through the interactions to train, which takes far longer than encoding.
+
+        A search runs compressors that do not train first, and may stop a chain before one that
+        does.
+        """
+        return False
+
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]] | None:
         """Option values that the search may try: plain values, one tuple per option.

@@ -11,7 +11,7 @@ import polars as pl
 from edgerec.data.sheets import Sheet
 from edgerec.errors import DataError
 
-__all__ = ["USUAL", "find_column", "ids", "numbers", "times"]
+__all__ = ["USUAL", "find_column", "ids", "numbers", "refuse", "times"]
 
 #: The usual names of the column of each role, in lower case, best first.
 USUAL: Mapping[str, tuple[str, ...]] = {
@@ -19,6 +19,7 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "item": ("item", "item_id", "itemid", "iid", "movie_id", "movieid", "asin", "product_id"),
     "rating": ("rating", "ratings", "score", "stars", "overall"),
     "timestamp": ("timestamp", "time", "ts", "unixreviewtime", "date"),
+    "event": ("event", "event_type", "behavior", "behaviour", "action"),
 }
 
 #: Roles that every file has to have.
@@ -122,7 +123,7 @@ def ids(sheet: Sheet, frame: pl.DataFrame, name: str, role: str) -> pl.Series:
     if not number.all():
         absent = text.str.to_lowercase().is_in(_MISSING)
         if absent.any() and (number | absent).all():
-            _refuse(sheet, frame, text, absent, name, _expected_id(role))
+            refuse(sheet, frame, text, absent, name, _expected_id(role))
     elif text.str.contains(".", literal=True).all():
         # What pandas makes of integers if one of them is missing.
         text = text.str.replace(r"\.0+$", "")
@@ -131,13 +132,13 @@ def ids(sheet: Sheet, frame: pl.DataFrame, name: str, role: str) -> pl.Series:
     if 2 * int(words.sum()) > len(words):
         listed |= words
     if listed.any():
-        _refuse(sheet, frame, text, listed, name, f"expected one {role} per row")
+        refuse(sheet, frame, text, listed, name, f"expected one {role} per row")
     for pattern, what in (("\n", "a line break; is a quote not closed?"), ("\0", "a null byte")):
         if (broken := text.str.contains(pattern, literal=True)).any():
-            _refuse(sheet, frame, text, broken, name, f"an id contains {what}")
+            refuse(sheet, frame, text, broken, name, f"an id contains {what}")
     quoted = text.str.contains('^".*"$')
     if isinstance(column.dtype, pl.String) and quoted.any():
-        _refuse(sheet, frame, text, quoted, name, "fields in quotes need --format csv --separator")
+        refuse(sheet, frame, text, quoted, name, "fields in quotes need --format csv --separator")
     return text
 
 
@@ -153,7 +154,7 @@ def _whole(sheet: Sheet, frame: pl.DataFrame, column: pl.Series, role: str) -> p
     """
     wrong = column.is_not_null() & ~column.is_nan() & ((column % 1 != 0) | (column.abs() > _EXACT))
     if wrong.any():
-        _refuse(sheet, frame, column, wrong, column.name, _expected_id(role))
+        refuse(sheet, frame, column, wrong, column.name, _expected_id(role))
     return column.fill_nan(None).cast(pl.Int64)
 
 
@@ -173,7 +174,7 @@ def numbers(sheet: Sheet, frame: pl.DataFrame, name: str) -> pl.Series:
     if (wrong := wrong.fill_null(True)).any():
         comma = column.dtype == pl.String and column.filter(wrong).str.contains(r"^-?\d+,\d+$")[0]
         hint = "; write a decimal point" if comma else "; fix or remove the row"
-        _refuse(sheet, frame, column, wrong, name, "expected a number", hint)
+        refuse(sheet, frame, column, wrong, name, "expected a number", hint)
     return values
 
 
@@ -205,7 +206,7 @@ def times(sheet: Sheet, frame: pl.DataFrame, name: str) -> pl.Series:
         text = column.filter(wrong)[0] or ""
         form = next((what for form, what in _REFUSED_DATES.items() if re.search(form, text)), None)
         hint = f", which seems to be {form}" if form else ""
-        _refuse(
+        refuse(
             sheet, frame, column, wrong, name, "expected a number, or a date as 2026-03-01", hint
         )
     return stamps
@@ -233,7 +234,7 @@ def _where(sheet: Sheet, frame: pl.DataFrame, wrong: pl.Series) -> str:
     return sheet.place(int(frame["row"].filter(wrong)[0]))
 
 
-def _refuse(
+def refuse(
     sheet: Sheet,
     frame: pl.DataFrame,
     column: pl.Series,
@@ -242,6 +243,11 @@ def _refuse(
     expected: str,
     hint: str = "",
 ) -> None:
+    """Raise an error about the first wrong row of a column.
+
+    Raises:
+        DataError: always.
+    """
     value = column.filter(wrong)[0]
     raise DataError(
         f"{sheet.path}: column {name!r}, {_where(sheet, frame, wrong)}: {expected}, got "

@@ -33,6 +33,8 @@ class Dataset:
         valid: interactions to make choices by, such as when to stop training; or none.
         test: interactions that measure what was chosen; or none.
         notes: what reading and filtering merged or dropped, with how many.
+        events: the kinds of events, such as view and buy, if they were read.
+        event_weights: how much each kind counts, if that differs.
 
     Raises:
         DataError: there are fewer than two users or two items, nothing to train on, or
@@ -46,6 +48,8 @@ class Dataset:
     valid: Interactions | None = None
     test: Interactions | None = None
     notes: Mapping[str, int] = field(default_factory=dict)
+    events: Sequence[str] = ()
+    event_weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for what, count in (("user", len(self.users)), ("item", len(self.items))):
@@ -69,6 +73,10 @@ class Dataset:
                 raise DataError(
                     f"{self.name}: {name}: an item is outside the catalogue of {len(self.items):,}"
                 )
+            if (part.weights is None) != (self.train.weights is None):
+                raise DataError(f"{self.name}: {name}: either all parts have weights, or none has")
+            if part.events is not None and part.events.max(initial=0) >= max(1, len(self.events)):
+                raise DataError(f"{self.name}: {name}: an event is none of {list(self.events)}")
 
     def __repr__(self) -> str:
         parts = {"to choose by": self.valid, "to test on": self.test}
@@ -163,7 +171,7 @@ class Dataset:
         part = self.train.take(keep)
         outside = len(self.train) - len(part)
         dropped = {"interactions dropped by the k-core": outside} if outside else {}
-        train = Interactions.of_pairs(user, item, len(kept_users), part.ratings, part.timestamps)
+        train = Interactions.of_pairs(user, item, len(kept_users), **part.details())
         return dataclasses.replace(
             self,
             users=[self.users[int(u)] for u in kept_users],

@@ -13,6 +13,7 @@ from edgerec.errors import BundleError, DataError
 from edgerec.files.container import Container
 from edgerec.files.container_writer import write_container
 from edgerec.files.fields import Fields
+from edgerec.model.history import read_event_weights
 from edgerec.model.items import Strings
 from edgerec.model.model_file import guarded, items_sections, read_items, read_strings
 
@@ -31,16 +32,13 @@ def save_dataset(dataset: Dataset, path: str | Path) -> int:
         if part is None:
             continue
         sections |= {f"{name}/indptr": part.indptr, f"{name}/items": part.items}
-        if part.ratings is not None:
-            sections[f"{name}/ratings"] = part.ratings
-        if part.timestamps is not None:
-            sections[f"{name}/timestamps"] = part.timestamps
-    return write_container(
-        path,
-        "dataset",
-        {"format": _FORMAT, "name": dataset.name, "notes": dict(dataset.notes)},
-        sections,
-    )
+        sections |= {f"{name}/{detail}": values for detail, values in part.details().items()}
+    meta: dict[str, Any] = {"format": _FORMAT, "name": dataset.name, "notes": dict(dataset.notes)}
+    if dataset.events:
+        meta["events"] = list(dataset.events)
+    if dataset.event_weights:
+        meta["event_weights"] = dict(dataset.event_weights)
+    return write_container(path, "dataset", meta, sections)
 
 
 def load_dataset(path: str | Path) -> Dataset:
@@ -71,6 +69,8 @@ def _read(container: Container) -> Dataset:
             container.array(f"{name}/items"),
             optional(f"{name}/ratings"),
             optional(f"{name}/timestamps"),
+            optional(f"{name}/events"),
+            optional(f"{name}/weights"),
         )
 
     return Dataset(
@@ -81,4 +81,6 @@ def _read(container: Container) -> Dataset:
         part("valid") if "valid/items" in container else None,
         part("test") if "test/items" in container else None,
         {what: notes.integer(what, 0, 2**63) for what in notes},
+        meta.texts("events") if "events" in meta else (),
+        read_event_weights(meta),
     )

@@ -14,8 +14,15 @@ from numpy.typing import NDArray
 from edgerec.errors import DataError
 from edgerec.model.codecs import F32
 from edgerec.model.frozen import frozen_array
+from edgerec.model.history import GREATEST_WEIGHT, LEAST_WEIGHT
 
 __all__ = ["Interactions"]
+
+#: The least weight may have been rounded to float32.
+_ROUNDED = 1 - 1e-6
+
+#: What may be known of each interaction, in the order of the fields.
+_DETAILS = ("ratings", "timestamps", "events", "weights")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -27,6 +34,8 @@ class Interactions:
         items: int32[edges], rows of the catalogue.
         ratings: float32[edges], or none.
         timestamps: float64[edges], or none; in the unit of the file, or microseconds since 1970.
+        events: uint8[edges], places in ``Dataset.events``, or none.
+        weights: float32[edges], how much each interaction counts, or none if all count alike.
 
     Raises:
         DataError: the arrays do not fit together.
@@ -36,19 +45,29 @@ class Interactions:
     items: NDArray[np.int32]
     ratings: F32 | None = None
     timestamps: NDArray[np.float64] | None = None
+    events: NDArray[np.uint8] | None = None
+    weights: F32 | None = None
 
     def __post_init__(self) -> None:
         ends = self.indptr
         if ends.ndim != 1 or not len(ends) or ends[0] != 0 or np.any(np.diff(ends) < 0):
             raise DataError("interactions: indptr: expected offsets that start at 0 and rise")
-        for name in ("items", "ratings", "timestamps"):
+        for name in ("items", *_DETAILS):
             values = getattr(self, name)
             if values is not None and values.shape != (ends[-1],):
                 raise DataError(
                     f"interactions: {name}: expected {ends[-1]:,} values, the last offset of "
                     f"indptr, got {list(values.shape)}"
                 )
-        for name in ("indptr", "items", "ratings", "timestamps"):
+        weights = self.weights
+        if weights is not None and not np.all(
+            (weights >= LEAST_WEIGHT * _ROUNDED) & (weights <= GREATEST_WEIGHT)
+        ):
+            raise DataError(
+                f"interactions: weights: expected numbers from {LEAST_WEIGHT:g} to "
+                f"{GREATEST_WEIGHT:g}"
+            )
+        for name in ("indptr", "items", *_DETAILS):
             values = getattr(self, name)
             object.__setattr__(self, name, None if values is None else frozen_array(values))
 
@@ -63,6 +82,8 @@ class Interactions:
         n_users: int,
         ratings: NDArray[Any] | None = None,
         timestamps: NDArray[Any] | None = None,
+        events: NDArray[Any] | None = None,
+        weights: NDArray[Any] | None = None,
     ) -> Interactions:
         """Build the CSR from edges, sorting each user's edges by time if timestamps are given."""
         keys = (users,) if timestamps is None else (timestamps, users)
@@ -74,6 +95,8 @@ class Interactions:
             np.asarray(items, np.int32)[order],
             None if ratings is None else np.asarray(ratings, np.float32)[order],
             None if timestamps is None else np.asarray(timestamps, np.float64)[order],
+            None if events is None else np.asarray(events, np.uint8)[order],
+            None if weights is None else np.asarray(weights, np.float32)[order],
         )
 
     def __len__(self) -> int:
@@ -94,11 +117,19 @@ class Interactions:
         """Sixteen hexadecimal digits that other interactions do not have."""
         found = hashlib.sha256(self.indptr.tobytes())
         found.update(self.items.tobytes())
+        if self.weights is not None:
+            found.update(self.weights.tobytes())
         return found.hexdigest()[:16]
 
     def of(self, user: int) -> NDArray[np.int32]:
         """The rows of a user's items, oldest first."""
         return self.items[self.indptr[user] : self.indptr[user + 1]]
+
+    def weights_of(self, user: int) -> F32 | None:
+        """The weights of a user's items, in the same order; none if all count alike."""
+        if self.weights is None:
+            return None
+        return self.weights[self.indptr[user] : self.indptr[user + 1]]
 
     def lists(self) -> Iterator[NDArray[np.int32]]:
         """The rows of each user, in user order."""
@@ -117,15 +148,16 @@ class Interactions:
 
         users = np.concatenate([self.users, other.users])
         items = np.concatenate([self.items, other.items])
-        return self.of_pairs(users, items, self.n_users, both("ratings"), both("timestamps"))
+        return self.of_pairs(users, items, self.n_users, *(both(name) for name in _DETAILS))
+
+    def details(self) -> dict[str, NDArray[Any]]:
+        """What is known of each interaction besides its user and item, by name."""
+        values = {name: getattr(self, name) for name in _DETAILS}
+        return {name: array for name, array in values.items() if array is not None}
 
     def take(self, edges: NDArray[Any]) -> Interactions:
         """Keep some edges, given as a boolean mask or as ascending indices."""
         indptr = np.zeros(self.n_users + 1, np.int64)
         np.cumsum(np.bincount(self.users[edges], minlength=self.n_users), out=indptr[1:])
-        return Interactions(
-            indptr,
-            self.items[edges],
-            None if self.ratings is None else self.ratings[edges],
-            None if self.timestamps is None else self.timestamps[edges],
-        )
+        details = {name: values[edges] for name, values in self.details().items()}
+        return Interactions(indptr, self.items[edges], **details)

@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.data.dataset import Dataset
+from edgerec.data.interactions import Interactions
 from edgerec.errors import DataError
+from edgerec.model.codecs import F32
 from edgerec.model.device_model import DeviceModel
 
-__all__ = ["check_unseen", "known_histories", "match_rows"]
+__all__ = ["check_unseen", "known_histories", "known_history", "match_rows"]
 
 
 def check_unseen(model: DeviceModel, dataset: Dataset) -> None:
@@ -51,8 +53,26 @@ def match_rows(model: DeviceModel, dataset: Dataset) -> tuple[NDArray[np.int32],
     return to_model, to_dataset
 
 
-def known_histories(model: DeviceModel, dataset: Dataset) -> list[NDArray[np.int32]]:
-    """Each user's training items as rows of the model, without items that it does not have."""
+def known_histories(
+    model: DeviceModel, dataset: Dataset
+) -> list[tuple[NDArray[np.int32], F32 | None]]:
+    """Each user's training items as rows of the model, without items that it does not have.
+
+    Each comes with the weights of its items; none if all count alike.
+    """
     to_model, _ = match_rows(model, dataset)
-    known = [to_model[rows] for rows in dataset.train.lists()]
-    return [rows[rows >= 0] for rows in known]
+    return [known_history(to_model, dataset.train, user) for user in range(len(dataset.users))]
+
+
+def known_history(
+    to_model: NDArray[np.int32], interactions: Interactions, user: int
+) -> tuple[NDArray[np.int32], F32 | None]:
+    """One user's items as rows of the model, and their weights.
+
+    Args:
+        to_model: int32[n], the row in the model of each item of the dataset, -1 for none.
+        interactions: the histories.
+        user: the row of the user.
+    """
+    rows, weights = to_model[interactions.of(user)], interactions.weights_of(user)
+    return rows[rows >= 0], None if weights is None else weights[rows >= 0]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgerec.data.dataset import Dataset
 from edgerec.data.interactions import Interactions
 from edgerec.data.interval import Interval, of_mean, of_ratio
-from edgerec.data.matching import match_rows
+from edgerec.data.matching import known_history, match_rows
 from edgerec.data.metrics import long_tail_share, ndcgs, overlap, recalls
 from edgerec.errors import DataError
 from edgerec.model.codecs import F32
@@ -163,9 +163,9 @@ def rank(
     step = max(1, min(512, _SCORES // len(model.items)))
     for start in range(0, len(users), step):
         chunk = users[start : start + step]
-        seen = [to_model[dataset.histories.of(int(u))] for u in chunk]
-        seen = [rows[rows >= 0] for rows in seen]
-        history, weights = pad_histories(seen, model)
+        known = [known_history(to_model, dataset.histories, int(user)) for user in chunk]
+        seen = [rows for rows, _ in known]
+        history, weights = pad_histories(seen, model, [given for _, given in known])
         own = None if user_vectors is None else user_vectors[chunk]
         logits = oracle.logits(oracle.encode(history, weights, own))
         for row, rows in enumerate(seen):

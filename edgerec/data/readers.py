@@ -26,6 +26,7 @@ from edgerec.data.dataset import Dataset
 from edgerec.data.formats import FORMATS, Layout, open_sheet, read_lists
 from edgerec.data.interactions import Interactions
 from edgerec.data.titles import read_titles
+from edgerec.data.weighing import Weighing
 from edgerec.errors import DataError
 from edgerec.model.items import Items
 
@@ -41,12 +42,15 @@ def read_dataset(
     header: bool | None = None,
     columns: Mapping[str, str] | None = None,
     min_rating: float | None = None,
+    event_weights: Mapping[str, float] | None = None,
+    weigh_ratings: bool = False,
     titles: str | Path | None = None,
 ) -> Dataset:
     """Read interactions.
 
-    Pairs that occur twice count once, as their latest; so ratings are filtered after that. What a
-    test file repeats of the first file is dropped, because nothing that was seen is recommended.
+    Pairs that occur twice count once, as their latest; so ratings are filtered after that. Where
+    events are weighed, a pair has the greatest of its weights, and that kind of event. What a test
+    file repeats of the first file is dropped, because nothing that was seen is recommended.
     ``Dataset.notes`` says how many were.
 
     Args:
@@ -57,8 +61,12 @@ def read_dataset(
         header: whether the first line has the names of the columns. Without a header, columns are
             named 1, 2 and so on. By default, a first line of numbers is refused.
         columns: names of the user, item, rating and timestamp columns that do not have one of
-            the usual names.
+            the usual names; and of the event column, which is read only if it is named here or
+            ``event_weights`` is set.
         min_rating: the minimum rating of interactions to keep.
+        event_weights: how much an interaction of each kind of event counts, such as
+            ``{"view": 1, "buy": 10}``, in training and on the device; 0 drops a kind.
+        weigh_ratings: whether an interaction counts as much as its rating.
         titles: a csv, tsv or RecBole ``.item`` file with item ids and titles.
 
     Raises:
@@ -73,8 +81,9 @@ def read_dataset(
     if twice := sorted(name for name in columns.values() if [*columns.values()].count(name) > 1):
         raise DataError(f"columns: {twice[0]!r} is named for two roles")
     layout = Layout(format, separator, header)
-    kept = _read(Path(path), layout, columns, min_rating)
-    held = None if test is None else _read(Path(test), layout, columns, min_rating)
+    weighing = Weighing(event_weights or {}, weigh_ratings)
+    kept = _read(Path(path), layout, columns, min_rating, weighing)
+    held = None if test is None else _read(Path(test), layout, columns, min_rating, weighing)
     notes = dict(kept.notes)
     frames = [kept.frame]
     if held is not None:
@@ -93,6 +102,9 @@ def read_dataset(
         notes["items without a title"] = len(known) - found
         items = Items.of(known, [named.get(item, item) for item in known])
     user_row = {user: row for row, user in enumerate(users)}
+    with_events = [frame["event"] for frame in frames if "event" in frame.columns]
+    kinds = pl.concat(with_events).unique().sort().to_list() if with_events else []
+    kind_row = {kind: row for row, kind in enumerate(kinds)}
 
     def interactions(part: pl.DataFrame) -> Interactions:
         return Interactions.of_pairs(
@@ -101,10 +113,21 @@ def read_dataset(
             len(users),
             part["rating"].to_numpy() if "rating" in part.columns else None,
             part["timestamp"].to_numpy() if "timestamp" in part.columns else None,
+            part["event"].replace_strict(kind_row, return_dtype=pl.UInt8).to_numpy()
+            if "event" in part.columns
+            else None,
+            part["weight"].to_numpy() if "weight" in part.columns else None,
         )
 
-    notes = {what: count for what, count in notes.items() if count}
-    dataset = Dataset(Path(path).stem, users, items, interactions(frames[0]), notes=notes)
+    dataset = Dataset(
+        Path(path).stem,
+        users,
+        items,
+        interactions(frames[0]),
+        notes={what: count for what, count in notes.items() if count},
+        events=kinds,
+        event_weights={kind: weight for kind, weight in weighing.events.items() if weight},
+    )
     return dataset if held is None else dataclasses.replace(dataset, test=interactions(frames[1]))
 
 
@@ -117,16 +140,25 @@ class _Part:
 
 
 def _read(
-    path: Path, layout: Layout, columns: Mapping[str, str], min_rating: float | None
+    path: Path,
+    layout: Layout,
+    columns: Mapping[str, str],
+    min_rating: float | None,
+    weighing: Weighing,
 ) -> _Part:
-    """Read one file into text columns user and item, and number columns rating and timestamp."""
+    """Read one file into text columns user, item and event, and number columns for the rest."""
     sheet = open_sheet(path, layout)
     if sheet is None:
-        if columns or min_rating is not None:
-            raise DataError(f"{path}: train.txt has neither named columns nor ratings")
-        frame = read_lists(path)
+        if columns or min_rating is not None or weighing != Weighing():
+            raise DataError(f"{path}: train.txt has neither named columns, ratings nor events")
+        frame, dropped = read_lists(path), 0
     else:
-        roles = {role: find_column(sheet, role, columns) for role in USUAL}
+        weighed = bool(weighing.events)
+        roles = {
+            role: find_column(sheet, role, columns, weighed if role == "event" else None)
+            for role in USUAL
+            if role != "event" or weighed or role in columns
+        }
         found = {role: name for role, name in roles.items() if name is not None}
         if len({*found.values()}) < len(found):
             raise DataError(f"{path}: two roles have the same column; name them: {found}")
@@ -134,17 +166,34 @@ def _read(
         if raw.is_empty():
             raise DataError(f"{path}: the file has no interactions")
         frame = pl.DataFrame(
-            {role: ids(sheet, raw, found[role], role) for role in ("user", "item")}
+            {
+                role: ids(sheet, raw, found[role], role)
+                for role in ("user", "item", "event")
+                if role in found
+            }
         )
         if "rating" in found:
             frame = frame.with_columns(numbers(sheet, raw, found["rating"]).alias("rating"))
         if "timestamp" in found:
             frame = frame.with_columns(times(sheet, raw, found["timestamp"]).alias("timestamp"))
+        every = frame.height
+        frame = weighing.apply(sheet, raw, found, frame)
+        dropped = every - frame.height
     if "timestamp" in frame.columns:
         # Sorted here, where times are exact; as float64, ties then keep their order.
         frame = frame.sort("timestamp", maintain_order=True)
     merged = frame.unique(["user", "item"], keep="last", maintain_order=True)
-    notes = {"repeated pairs merged": frame.height - merged.height}
+    if "event" in frame.columns and "weight" in frame.columns:
+        # The latest position, with the kind of event that counts most.
+        most = frame.sort("weight", maintain_order=True)
+        most = most.unique(["user", "item"], keep="last").select("user", "item", "event", "weight")
+        merged = merged.drop("event", "weight").join(
+            most, on=["user", "item"], how="left", maintain_order="left"
+        )
+    notes = {
+        "interactions dropped for their kind of event": dropped,
+        "repeated pairs merged": frame.height - merged.height,
+    }
     if min_rating is None:
         return _Part(merged, notes)
     if "rating" not in merged.columns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -77,7 +78,7 @@ def movielens_100k() -> Dataset:
         write_text(films, "item_id\ttitle\n" + "".join(f"{i}\t{t}\n" for i, t in titles))
         write_text(ratings, "user_id\titem_id\trating\ttimestamp\n" + data)
     dataset = read_dataset(ratings, titles=films)
-    return Dataset("ml-100k", dataset.users, dataset.items, dataset.train, notes=dataset.notes)
+    return dataclasses.replace(dataset, name="ml-100k")
 
 
 #: Public data sets by name.

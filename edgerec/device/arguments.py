@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from edgerec.errors import OptionError
+from edgerec.model.history import GREATEST_WEIGHT, LEAST_WEIGHT
 
 __all__ = ["check_history", "check_weight", "check_weights"]
-
-#: The least and the greatest weight. Squares of their products have to fit float32.
-_LEAST, _GREATEST = 1e-6, 1e6
 
 
 def check_history(history: object) -> Sequence[Any]:
@@ -44,18 +42,27 @@ def check_weights(weights: object, count: int) -> Sequence[Any]:
     return given
 
 
-def check_weight(weight: object, place: int) -> float:
+def check_weight(weight: object, place: int, kinds: Mapping[str, float]) -> float:
     """Return one weight.
 
+    Args:
+        weight: a number, or the name of a kind of event.
+        place: its position, for messages.
+        kinds: the weight of each kind of event that the model knows.
+
     Raises:
-        OptionError: it is not a number, or too small or too large to compute with in float32.
+        OptionError: it is neither, or too small or too large to compute with in float32.
     """
+    if isinstance(weight, str) and weight in kinds:
+        return kinds[weight]
     if isinstance(weight, numbers.Real) and not isinstance(weight, bool):
         value = float(weight)
-        if math.isfinite(value) and _LEAST <= value <= _GREATEST:
+        if math.isfinite(value) and LEAST_WEIGHT <= value <= GREATEST_WEIGHT:
             return value
+    named = f", or one of {', '.join(kinds)}" if kinds else ""
     raise OptionError(
-        f"weights[{place}]: expected a number from {_LEAST:g} to {_GREATEST:g}, got {weight!r:.60}"
+        f"weights[{place}]: expected a number from {LEAST_WEIGHT:g} to {GREATEST_WEIGHT:g}{named}, "
+        f"got {weight!r:.60}"
     )
 
 

@@ -61,7 +61,8 @@ class Figures:
         import_ms: milliseconds to import the runtime.
         open_ms: milliseconds to open the bundle.
         first_ms: milliseconds of the first recommendation.
-        p50_ms: the median latency of a recommendation, in milliseconds.
+        p50_ms: the median latency of a recommendation, in milliseconds, over histories; of each
+            history, the quickest of three runs.
         p95_ms: its 95th percentile.
         baseline_rss_bytes: resident memory before the bundle is opened, runtime imported.
         peak_rss_bytes: the peak of resident memory.

@@ -136,7 +136,7 @@ class Scorer:
         history: Sequence[object],
         k: int = 10,
         *,
-        weights: Sequence[float] | None = None,
+        weights: Sequence[float | str] | None = None,
         strict: bool = False,
     ) -> Recommendations:
         """Recommend k items that are not in the history.
@@ -146,7 +146,8 @@ class Scorer:
                 once, at its most recent position.
             k: the number of items, at most the bundle's ``top_k``.
             weights: a number per past item (such as a rating) from 1e-6 to 1e6, 1 by default; it
-                is read as float32. Those of unknown ids are ignored.
+                is read as float32. A model that was trained on kinds of events also takes their
+                names, such as "buy". Those of unknown ids are ignored.
             strict: whether an unknown id is an error instead of being skipped and counted.
 
         Raises:
@@ -166,6 +167,7 @@ class Scorer:
                 "build with a larger top_k"
             )
         given = None if weights is None else check_weights(weights, len(past))
+        kinds = self.bundle.event_weights
         rows: dict[int, float] = {}
         unknown: list[str] = []
         for place, item in enumerate(past):
@@ -174,7 +176,7 @@ class Scorer:
                 unknown.append(str(item))
                 continue
             rows.pop(row, None)
-            rows[row] = 1.0 if given is None else check_weight(given[place], place)
+            rows[row] = 1.0 if given is None else check_weight(given[place], place, kinds)
         if unknown and strict:
             raise DataError(
                 f"history: unknown items {', '.join(unknown[:10])}; {len(unknown)} in total"

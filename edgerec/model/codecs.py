@@ -39,6 +39,13 @@ class Codec(abc.ABC):
 
     name: ClassVar[str]
 
+    #: Whether encoding learns what it stores, such as codebooks. Encoding such a table anew is
+    #: expensive and loses quality, so a search does not let a step do it.
+    learns: ClassVar[bool] = False
+
+    #: Whether numbers stay floats, so that any step may follow in a search.
+    keeps_floats: ClassVar[bool] = False
+
     #: Whether zeros are omitted, so that a table grows when one of them changes.
     leaves_zeros_out: ClassVar[bool] = False
 
@@ -134,6 +141,7 @@ class Fp32(_RowByRow):
     """32-bit floats: 4 d bytes per row."""
 
     name: ClassVar[str] = "fp32"
+    keeps_floats: ClassVar[bool] = True
 
     def encode(self, matrix: F32) -> dict[str, NDArray[Any]]:
         """Store the matrix unchanged."""
@@ -153,6 +161,7 @@ class Fp16(_RowByRow):
     """IEEE 754 half-precision floats: 2 d bytes per row."""
 
     name: ClassVar[str] = "fp16"
+    keeps_floats: ClassVar[bool] = True
 
     def encode(self, matrix: F32) -> dict[str, NDArray[Any]]:
         """Round to half precision; a value beyond ±65,504 is an error, not infinity."""

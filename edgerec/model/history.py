@@ -8,10 +8,23 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edgerec.files.fields import Fields
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.integers import F32
 
-__all__ = ["history_weights", "pad_histories", "pad_history", "without_padding"]
+__all__ = [
+    "GREATEST_WEIGHT",
+    "LEAST_WEIGHT",
+    "history_weights",
+    "pad_histories",
+    "pad_history",
+    "read_event_weights",
+    "without_padding",
+]
+
+#: The range of a weight that is given to a past item. Squares of products of such a number have to
+#: fit float32.
+LEAST_WEIGHT, GREATEST_WEIGHT = 1e-6, 1e6
 
 #: Numbers, numpy arrays or torch tensors.
 Numbers = TypeVar("Numbers")
@@ -28,6 +41,18 @@ def history_weights(age: Numbers, count: Any, normalization: float, recency: flo
     """
     weights: Numbers = count**-normalization * age**-recency  # type: ignore[operator]  # numbers of any kind
     return weights
+
+
+def read_event_weights(meta: Fields) -> dict[str, float]:
+    """The weight of each kind of event in the metadata of a file; none if it has no such kinds.
+
+    Raises:
+        BundleError: one is not a number, or out of range.
+    """
+    if "event_weights" not in meta:
+        return {}
+    weights = meta.fields("event_weights")
+    return {kind: weights.number(kind, LEAST_WEIGHT, GREATEST_WEIGHT) for kind in weights}
 
 
 def pad_history(
@@ -55,12 +80,21 @@ def pad_history(
 
 
 def pad_histories(
-    histories: Sequence[NDArray[np.int32]], model: DeviceModel
+    histories: Sequence[NDArray[np.int32]],
+    model: DeviceModel,
+    weights: Sequence[F32 | None] | None = None,
 ) -> tuple[NDArray[np.int32], F32]:
-    """Pad histories to int32[B, H'] and float32[B, H'], H' ≤ H being the longest among them."""
+    """Pad histories to int32[B, H'] and float32[B, H'], H' ≤ H being the longest among them.
+
+    ``weights`` are what the user gives to each past item, 1 by default.
+    """
     longest = max(1, min(model.history_length, max((len(h) for h in histories), default=1)))
     norm, recency = model.normalization, model.recency
-    padded = [pad_history(rows, longest, norm, recency=recency) for rows in histories]
+    given = [None] * len(histories) if weights is None else weights
+    padded = [
+        pad_history(rows, longest, norm, own, recency=recency)
+        for rows, own in zip(histories, given, strict=True)
+    ]
     return np.stack([h for h, _ in padded]), np.stack([w for _, w in padded])
 
 

@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgerec.device.bench import measure
+from edgerec.device.bench import History, measure
 from edgerec.device.figures import Figures
 from edgerec.device.threads import thread_variables
 from edgerec.errors import DataError, OptionError, RemoteError
@@ -45,7 +45,7 @@ def connect(address: str) -> Connection:
 def bench_on(
     address: str,
     bundle: str | Path,
-    histories: Sequence[Sequence[str]] | None = None,
+    histories: Sequence[History] | None = None,
     *,
     runtime: str | None = None,
     threads: int = 1,
@@ -59,7 +59,8 @@ def bench_on(
         address: ``local``, ``ssh://[user@]host[:port]``, ``adb://[serial]`` or
             ``qemu:aarch64``; see ``docs/devices.md``.
         bundle: the bundle.
-        histories: ids of past items, most recent last; random ones by default.
+        histories: ids of past items, most recent last, or pairs of an id and its weight; random
+            ones by default.
         runtime: the runtime; the best one that the device has by default.
         threads: the number of threads of the runtime and of the libraries that it computes with.
         timeout: seconds after which to give up.

@@ -8,7 +8,7 @@ extra cost.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from edgerec.data.dataset import Dataset
 from edgerec.data.matching import known_histories
+from edgerec.model.codecs import F32
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import history_weights, pad_histories
 
@@ -31,11 +32,14 @@ class Batch:
         history: int64[B, H'], -1 for padding.
         weights: float[B, H'].
         target: int64[B].
+        given: float[B, H'], the part of ``weights`` that interactions have of their own; none if
+            all count alike.
     """
 
     history: Tensor
     weights: Tensor
     target: Tensor
+    given: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,14 @@ class Lists:
         recency: ρ; the j-th most recent of a user's items weighs j^-ρ as a past item and
             j^(-ρ/3) as one to recommend.
         own: float[B, d], the users' own vectors; none in a model of histories alone.
+        given: float[edges], how much each interaction counts; none if all count alike.
     """
 
     items: Tensor
     counts: Tensor
     recency: float = 0.0
     own: Tensor | None = None
+    given: Tensor | None = None
 
     @functools.cached_property
     def owner(self) -> Tensor:
@@ -67,8 +73,12 @@ class Lists:
 
     @functools.cached_property
     def weights(self) -> Tensor:
-        """float[edges], the weight j^-ρ of each item as a past item, not normalized by n."""
-        return history_weights(self.age, 1.0, 0.0, self.recency)
+        """float[edges], the weight of each item as a past item, not normalized by n.
+
+        It is j^-ρ times the item's own weight.
+        """
+        weights = history_weights(self.age, 1.0, 0.0, self.recency)
+        return weights if self.given is None else weights * self.given
 
 
 def batches(
@@ -81,34 +91,57 @@ def batches(
     """
     rng = np.random.default_rng(seed)
     known = known_histories(model, dataset)
-    order = rng.permutation([u for u, rows in enumerate(known) if len(rows) > 1])
+    order = rng.permutation([u for u, (rows, _) in enumerate(known) if len(rows) > 1])
     for start in range(0, len(order), size):
-        left, targets = [], []
+        left, own, targets = [], [], []
         for user in order[start : start + size]:
-            rows = known[user]
-            place = int(rng.integers(len(rows)))
+            rows, given = known[user]
+            place = int(
+                rng.integers(len(rows))
+                if given is None
+                else rng.choice(len(rows), p=given / given.sum(dtype=np.float64))
+            )
             left.append(np.delete(rows, place))
+            own.append(None if given is None else np.delete(given, place))
             targets.append(int(rows[place]))
-        history, weights = pad_histories(left, model)
+        history, weights = pad_histories(left, model, own)
         yield Batch(
             torch.from_numpy(history.astype(np.int64)),
             torch.from_numpy(weights),
             torch.tensor(targets),
+            _padded(own, history.shape[1]),
         )
 
 
 def lists(model: DeviceModel, dataset: Dataset, *, size: int = 400, seed: int = 0) -> list[Lists]:
     """Split the users of ``batches`` at random into near-equal batches of whole histories."""
     rng = np.random.default_rng(seed)
-    known = [rows for rows in known_histories(model, dataset) if len(rows) > 1]
+    known = [one for one in known_histories(model, dataset) if len(one[0]) > 1]
     if not known:
         return []
     parts = np.array_split(rng.permutation(len(known)), -(-len(known) // size))
     return [
         Lists(
-            torch.from_numpy(np.concatenate([known[u] for u in part]).astype(np.int64)),
-            torch.tensor([len(known[u]) for u in part]),
+            torch.from_numpy(np.concatenate([known[u][0] for u in part]).astype(np.int64)),
+            torch.tensor([len(known[u][0]) for u in part]),
             model.recency,
+            given=_given([known[u][1] for u in part]),
         )
         for part in parts
     ]
+
+
+def _padded(weights: Sequence[F32 | None], length: int) -> Tensor | None:
+    """Weights of the most recent items as float[B, length], 0 for padding."""
+    found = torch.zeros(len(weights), length)
+    for row, one in enumerate(weights):
+        if one is None:
+            return None
+        found[row, : len(one)] = torch.from_numpy(one[-length:])
+    return found
+
+
+def _given(weights: Sequence[F32 | None]) -> Tensor | None:
+    """The weights of several users, one after the other; none if all count alike."""
+    each = [one for one in weights if one is not None]
+    return torch.from_numpy(np.concatenate(each)) if each else None

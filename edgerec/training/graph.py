@@ -41,6 +41,9 @@ class Graph:
         self.degree = torch.bincount(target, minlength=self.n_nodes).float()
         self.indices = source[order]
         self.offsets = F.pad(self.degree.long().cumsum(0), (1, 0))
+        # Histories and targets are weighed; message passing between items counts all edges alike.
+        weights = interactions.weights
+        self.weights = None if weights is None else torch.from_numpy(weights.copy())
         self._target = target[order]
 
     @property
@@ -97,13 +100,20 @@ class Graph:
         )
         return to_users, to_items
 
-    def histories(self, users: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the edges of some users: item rows, positions of the user, and offsets of each."""
+    def histories(self, users: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Return the edges of some users.
+
+        Returns:
+            Item rows, the position of each one's user, where each user's begin, and the weight of
+            each edge; none if all count alike.
+        """
         starts, lengths = self.offsets[users], self.degree[users].long()
         offsets = F.pad(lengths.cumsum(0), (1, 0))
         place = torch.repeat_interleave(torch.arange(len(users)), lengths)
         within = torch.arange(len(place)) - offsets[place]
-        return self.indices[starts[place] + within] - self.n_users, place, offsets
+        edges = starts[place] + within
+        weights = None if self.weights is None else self.weights[edges]
+        return self.indices[edges] - self.n_users, place, offsets, weights
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,8 @@ class Trained:
                 "dataset": self.dataset.name,
                 "trained_on": self.dataset.train.digest,
                 "training": dataclasses.asdict(self.options),
-            },
+            }
+            | ({"event_weights": dict(weights)} if (weights := self.dataset.event_weights) else {}),
         )
         check_lowered(self.gnn, self.graph, self.dataset.train, model)
         return model
@@ -159,7 +160,8 @@ def train(
 def _digest(dataset: Dataset) -> int:
     """A digest of the catalogue, with its titles, and of the training interactions."""
     train, digest = dataset.train, 0
-    for part in (*items_sections(dataset.items).values(), train.indptr, train.items):
+    weights = () if train.weights is None else (train.weights,)
+    for part in (*items_sections(dataset.items).values(), train.indptr, train.items, *weights):
         digest = zlib.crc32(np.ascontiguousarray(part).tobytes(), digest)
     return digest
 

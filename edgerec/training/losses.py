@@ -19,6 +19,7 @@ over sampled items j that the user does not have (a sampled softmax: Wu et al., 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -37,6 +38,7 @@ __all__ = [
     "Rows",
     "example_scores",
     "list_loss",
+    "list_scores",
     "ranking_loss",
     "raw_scores",
     "rows_of",
@@ -61,12 +63,14 @@ class Rows:
     """The rows that an encoder which only adds up rows amounts to.
 
     Args:
-        past: float[n, d], what each item adds to a user vector.
-        candidates: float[n, d], rows to score, of median length 1.
+        past: float[m, d], what each item adds to a user vector.
+        candidates: float[m, d], rows to score; the median length of the catalogue's is 1.
+        n_items: n, the size of the catalogue, of which these may be a part.
     """
 
     past: Tensor
     candidates: Tensor
+    n_items: int
 
 
 def scale_of(model: DeviceModel) -> float:
@@ -75,19 +79,40 @@ def scale_of(model: DeviceModel) -> float:
     return max(float(np.median(norms[norms > 0], axis=0)) if (norms > 0).any() else 1.0, 1e-12)
 
 
-def rows_of(model: TorchModel, scale: float) -> Rows:
-    """Past and candidate rows of a linear model (``DeviceModel.is_linear``)."""
-    each = torch.arange(len(model.model.items))[:, None]
-    candidates = model.table(model.model.head.table)
+def rows_of(model: TorchModel, scale: float, items: Tensor | None = None) -> Rows:
+    """Past and candidate rows of a linear model (``DeviceModel.is_linear``).
+
+    Args:
+        model: the model.
+        scale: what to divide candidate rows by.
+        items: int64[m], the items whose rows are needed; all of them by default.
+    """
+    n = len(model.model.items)
+    items = torch.arange(n) if items is None else items
+    candidates = model.rows(model.model.head.table, items)
     cosine = model.model.head.kind == "cosine"
     candidates = F.normalize(candidates, dim=1) if cosine else candidates / scale
-    return Rows(model(each, torch.ones(each.shape)), candidates)
+    return Rows(model(items[:, None], torch.ones(len(items), 1)), candidates, n)
+
+
+def list_scores(
+    model: TorchModel, users: Lists, sample: Tensor, scale: float
+) -> tuple[Rows, Lists, Tensor, Tensor]:
+    """The rows that a step needs, its histories as rows of these, and what ``scores_of`` returns.
+
+    The cost does not depend on the size of the catalogue.
+    """
+    needed, place = torch.unique(torch.cat([users.items, sample]), return_inverse=True)
+    rows = rows_of(model, scale, needed)
+    own, among = place.tensor_split([len(users.items)])
+    users = dataclasses.replace(users, items=own)
+    return rows, users, *scores_of(rows, users, among)
 
 
 def scores_of(rows: Rows, users: Lists, sample: Tensor) -> tuple[Tensor, Tensor]:
     """User vectors float[B, d], and scores float[B, |S|] of sampled items; seen ones NEVER."""
     user, scores = raw_scores(rows, users, sample)
-    return user, scores.masked_fill_(seen_among(users, sample, len(rows.candidates)), NEVER)
+    return user, scores.masked_fill_(seen_among(users, sample), NEVER)
 
 
 def raw_scores(rows: Rows, users: Lists, sample: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,11 +122,14 @@ def raw_scores(rows: Rows, users: Lists, sample: Tensor) -> tuple[Tensor, Tensor
     return user, F.normalize(user, dim=1) @ F.embedding(sample, rows.candidates).T
 
 
-def seen_among(users: Lists, sample: Tensor, n_items: int) -> Tensor:
-    """bool[B, |S|], whether each user has each sampled item."""
-    seen = torch.zeros(len(users.counts), n_items, dtype=torch.bool)
-    seen[users.owner, users.items] = True
-    return seen[:, sample]
+def seen_among(users: Lists, sample: Tensor) -> Tensor:
+    """bool[B, |S|], whether each user has each of the different sampled items."""
+    ordered, order = torch.sort(sample)
+    nearest = torch.searchsorted(ordered, users.items).clamp(max=len(sample) - 1)
+    found = ordered[nearest] == users.items
+    seen = torch.zeros(len(users.counts), len(sample), dtype=torch.bool)
+    seen[users.owner[found], order[nearest[found]]] = True
+    return seen
 
 
 def list_loss(
@@ -119,14 +147,18 @@ def list_loss(
     left = F.embedding(owner, user) - weights[:, None] * F.embedding(users.items, rows.past)
     positive = (F.normalize(left, dim=1) * F.embedding(users.items, rows.candidates)).sum(1)
     shares = shares_of(users, user_weight)
-    return sampled_softmax(scores, positive, owner, shares, len(rows.candidates), temperature, gce)
+    return sampled_softmax(scores, positive, owner, shares, rows.n_items, temperature, gce)
 
 
 def shares_of(users: Lists, user_weight: float) -> Tensor:
-    """float[edges], each item's share as one to recommend; a user's c items add up to c^(1 - g)."""
+    """float[edges], each item's share as one to recommend.
+
+    A user's c items add up to c^(1 - g), before each is multiplied by its own weight.
+    """
     owner, counts = users.owner, users.age ** (-_TARGETS * users.recency)
     total = torch.zeros(len(users.counts)).index_add(0, owner, counts)
-    return counts * (users.counts.float() ** (1 - user_weight) / total)[owner]
+    shares = counts * (users.counts.float() ** (1 - user_weight) / total)[owner]
+    return shares if users.given is None else shares * users.given
 
 
 def sampled_softmax(

@@ -29,7 +29,6 @@ from torch.nn import functional as F
 from edgerec.data.dataset import Dataset
 from edgerec.errors import OptionError
 from edgerec.model.device_model import DeviceModel
-from edgerec.model.history import history_weights
 from edgerec.training.examples import Lists
 from edgerec.training.families.base import GNN
 from edgerec.training.graph import Graph, bag
@@ -107,7 +106,7 @@ class Objective:
         self, users: Tensor, past: list[Tensor], candidates: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Lists]:
         """The loss of an encoder that adds up rows: leaving each item out in turn costs nothing."""
-        item, _, offsets = self.graph.histories(users)
+        item, _, offsets, given = self.graph.histories(users)
         counts, own = offsets.diff(), None
         if self.gnn.users is not None:
             own = F.embedding(users, self.gnn.users)
@@ -115,8 +114,8 @@ class Objective:
             # vector is scaled up instead; the direction is the same.
             own = self.gnn.user([torch.zeros_like(own)], own)
             own = own * counts[:, None] ** self.gnn.normalization
-        lists = Lists(item, counts, self.options.recency, own)
-        rows = Rows(self.gnn.user(past), candidates)
+        lists = Lists(item, counts, self.options.recency, own, given)
+        rows = Rows(self.gnn.user(past), candidates, self.graph.n_items)
         sample = self._sample(generator)
         user, scores = scores_of(rows, lists, sample)
         o = self.options
@@ -130,18 +129,17 @@ class Objective:
 
         So a random part of each history is taken out at once as targets; the rest is the history.
         """
-        item, place, offsets = self.graph.histories(users)
-        whole = Lists(item, offsets.diff(), self.options.recency)
+        item, place, offsets, given = self.graph.histories(users)
+        whole = Lists(item, offsets.diff(), self.options.recency, given=given)
         target = torch.rand(len(item), generator=generator) < _HELD_OUT
         counts = torch.bincount(place[~target], minlength=len(users))
-        kept = Lists(item[~target], counts, self.options.recency)
-        weight = history_weights(
-            kept.age, counts.float()[kept.owner], self.gnn.normalization, kept.recency
-        )
+        rest = None if given is None else given[~target]
+        kept = Lists(item[~target], counts, self.options.recency, given=rest)
+        weight = kept.weights * counts.float()[kept.owner] ** -self.gnn.normalization
         ends = F.pad(counts.cumsum(0), (1, 0))
         user = F.normalize(self.gnn.user([bag(x, kept.items, ends, weight) for x in past]), dim=1)
         sample = self._sample(generator)
-        seen = seen_among(whole, sample, self.graph.n_items)
+        seen = seen_among(whole, sample)
         scores = (user @ F.embedding(sample, candidates).T).masked_fill(seen, NEVER)
         owner, o = place[target], self.options
         positive = (F.embedding(owner, user) * F.embedding(item[target], candidates)).sum(1)

@@ -72,7 +72,7 @@ class Teachers:
         """Scores float[B, |S|] of sampled items for whole histories; NEVER for seen items."""
         with torch.no_grad():
             total = sum(asked.scores(users, sample) for asked in self._asked)
-            seen = seen_among(users, sample, len(self.models[0].items))
+            seen = seen_among(users, sample)
             return (total / len(self._asked)).masked_fill(seen, NEVER)  # type: ignore[union-attr]  # one model at least
 
     def example_scores(self, batch: Batch) -> Tensor:
@@ -91,7 +91,8 @@ class _Dense:
     def scores(self, users: Lists, sample: Tensor) -> Tensor:
         ends = users.counts.cumsum(0)[:-1].numpy()
         histories = np.split(users.items.numpy().astype(np.int32), ends)
-        history, weights = pad_histories(histories, self.torch_model.model)
+        given = None if users.given is None else np.split(users.given.numpy(), ends)
+        history, weights = pad_histories(histories, self.torch_model.model, given)
         user = self.torch_model(
             torch.from_numpy(history.astype(np.int64)), torch.from_numpy(weights)
         )
@@ -105,6 +106,7 @@ class _Dense:
         weights = real * history_weights(
             age.clamp(min=1), counts, model.normalization, model.recency
         )
+        weights = weights if batch.given is None else weights * batch.given
         return example_scores(
             self.torch_model, Batch(batch.history, weights, batch.target), self.scale
         )
@@ -119,5 +121,5 @@ class _Linear(_Dense):
             self.rows = rows_of(self.torch_model, self.scale)
 
     def scores(self, users: Lists, sample: Tensor) -> Tensor:
-        own = Lists(users.items, users.counts, self.torch_model.model.recency)
+        own = Lists(users.items, users.counts, self.torch_model.model.recency, given=users.given)
         return raw_scores(self.rows, own, sample)[1]

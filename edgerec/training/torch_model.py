@@ -59,7 +59,7 @@ class TorchModel(nn.Module):
             values["user_vector"] = user_vector[:, None, :]
         for op in self.model.encoder:
             if op.kind == "Gather":
-                values[op.output] = F.embedding(history.clamp(min=0), self.table(op.inputs[0]))
+                values[op.output] = self.rows(op.inputs[0], history.clamp(min=0))
             else:
                 values[op.output] = torch_rule(op, [values[name] for name in op.inputs])
         return values["user"][:, 0, :]
@@ -69,11 +69,14 @@ class TorchModel(nn.Module):
         parameter: Tensor = self.tables[name]
         return parameter
 
+    def rows(self, name: str, rows: Tensor) -> Tensor:
+        """Return rows of a table, float[..., d] for int64[...]."""
+        return F.embedding(rows, self.table(name))
+
     def logits(self, user: Tensor, rows: Tensor | None = None) -> Tensor:
         """Scores float[B, n] of all items, or float[B, len(rows)] of some, before a sigmoid."""
-        candidates = self.table(self.model.head.table)
-        if rows is not None:
-            candidates = F.embedding(rows, candidates)
+        name = self.model.head.table
+        candidates = self.table(name) if rows is None else self.rows(name, rows)
         if self.model.head.kind == "cosine":
             user, candidates = F.normalize(user, dim=-1), F.normalize(candidates, dim=-1)
         return user @ candidates.transpose(-1, -2)

@@ -58,6 +58,11 @@ class Distill(Compressor):
                     f"distill.{name}: expected a positive number, got {getattr(self, name)}"
                 )
 
+    @property
+    def trains(self) -> bool:
+        """Always: the student starts from nothing."""
+        return True
+
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
         """Make a student, train it on the context's dataset, and compare the long tail."""
         context.require_dataset("distill")

@@ -71,6 +71,7 @@ class PQ(Codec):
     """
 
     name: ClassVar[str] = "pq"
+    learns: ClassVar[bool] = True
     subspaces: int = 8
     stages: int = 1
     bits: Literal[4, 8] = 8

@@ -53,6 +53,7 @@ class Runs(Codec):
     """
 
     name: ClassVar[str] = "runs"
+    learns: ClassVar[bool] = True
     runs: int = 256
 
     def encode(self, matrix: F32) -> dict[str, NDArray[Any]]:

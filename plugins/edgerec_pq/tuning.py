@@ -92,7 +92,6 @@ def coded(
             temperature=temperature,
             sample=SAMPLE,
             parameters=torch_model.trained(),
-            after_step=lambda done: torch_model.forget(),
             key=repr(codecs),
         )
     return torch_model.written()
@@ -120,7 +119,6 @@ class CodewordModel(TorchModel):
         run, along = places(ends, np.arange(len(model.items)))
         self.run, self.along = torch.from_numpy(run), torch.from_numpy(along)[:, None]
         self.words, self.gains = nn.ParameterDict(), nn.ParameterDict()
-        self._seen: dict[str, Tensor] = {}
         for name, start in starts.items():
             # Lengths are trained by a factor: one step size suits all sizes, and signs are kept.
             self.gains["of " + name] = nn.Parameter(torch.zeros(start.lengths.shape))
@@ -132,19 +130,19 @@ class CodewordModel(TorchModel):
         return [*self.words.values(), *self.gains.values(), *self.constants.values()]
 
     def table(self, name: str) -> Tensor:
-        """Rows computed from the codewords, once per step."""
-        if name not in self._seen:
-            ends = F.embedding(self.run, self.levels(name))
-            rows = (1 - self.along) * ends[:, :1] + self.along * ends[:, 1:]
-            codec, codes = self.codecs[name], self.starts[name].codes
-            if isinstance(codec, PQ) and codes is not None:
-                rows = rows * summed(torch.from_numpy(codes), self.rounded(name))
-            self._seen[name] = rows
-        return self._seen[name]
+        """All rows, computed from the codewords."""
+        return self.rows(name, torch.arange(len(self.model.items)))
 
-    def forget(self) -> None:
-        """Forget computed rows, because the parameters have changed."""
-        self._seen.clear()
+    def rows(self, name: str, rows: Tensor) -> Tensor:
+        """Rows computed from the codewords."""
+        ends, along = F.embedding(self.run[rows], self.levels(name)), self.along[rows]
+        values = (1 - along) * ends[..., :1] + along * ends[..., 1:]
+        codec, codes = self.codecs[name], self.starts[name].codes
+        if isinstance(codec, PQ) and codes is not None:
+            taken = torch.from_numpy(codes)[rows]
+            words = summed(taken.reshape(-1, taken.shape[-1]), self.rounded(name))
+            values = values * words.reshape(*rows.shape, -1)
+        return values
 
     def levels(self, name: str) -> Tensor:
         """Numbers at the ends of each run, float[runs, 2]."""

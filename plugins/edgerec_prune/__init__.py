@@ -113,12 +113,15 @@ class Prune(FineTuningCompressor):
         """Prune by magnitude for the sizes; return None if another importance may change them.
 
         The importance decides which layer is removed, and how many numbers of a table that already
-        has zeros remain.
+        has zeros remain. A table of zeros is an outline, whose numbers are not known yet.
         """
-        if self.importance != "magnitude":
-            tables = [t.decode() for t in model.tables.values() if self.structure == "weights"]
-            if self.structure == "layers" or any((values == 0).any() for values in tables):
-                return None
+        if self.structure == "layers" and self.importance != "magnitude":
+            return None
+        if self.structure == "weights":
+            for table in model.tables.values():
+                values = table.decode()
+                if not values.any() or (self.importance != "magnitude" and not values.all()):
+                    return None
         return self._pruned(model, Context(), "magnitude")
 
     def _pruned(self, model: DeviceModel, context: Context, importance: Importance) -> DeviceModel:

@@ -22,6 +22,7 @@ class Sparse(Codec):
     """
 
     name: ClassVar[str] = "sparse"
+    keeps_floats: ClassVar[bool] = True
     leaves_zeros_out: ClassVar[bool] = True
     values: Literal["fp16", "int8"] = "fp16"
     nonzeros: int = 0

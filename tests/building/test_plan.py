@@ -16,7 +16,7 @@ import pytest
 
 from edgerec.building.search import choice, trials
 from edgerec.building.search.plan import Plan, plan
-from edgerec.building.search.trials import search_spaces
+from edgerec.building.search.sampler import search_spaces
 from edgerec.contracts.compressor import Context
 from edgerec.contracts.device import Budget
 from edgerec.contracts.host import Host

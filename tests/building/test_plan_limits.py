@@ -6,9 +6,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,21 +14,17 @@ import pytest
 from edgerec.building.search import trials
 from edgerec.building.search.chains import Tried, by_preference
 from edgerec.building.search.plan import plan
-from edgerec.building.search.trials import Search, SkippedError, fixed_parts, try_chain
-from edgerec.compression.chain import run_chain
-from edgerec.contracts.compressor import Context
+from edgerec.building.search.sizes import fixed_parts
+from edgerec.building.search.trials import Search, try_chain
 from edgerec.contracts.device import Budget, Device
 from edgerec.contracts.host import Host
 from edgerec.contracts.target import Target
 from edgerec.data.dataset import Dataset
-from edgerec.errors import BudgetError, CompressError, TargetError
-from edgerec.exporting.export import export
+from edgerec.errors import BudgetError, OptionError
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.model_file import items_sections
 from edgerec.model.options import parse_spec
-from edgerec.training.loop import train
-from tests.conftest import make_dataset
-from tests.rigs.compressors import Drop, Narrow
+from tests.rigs.compressors import Drop, Narrow, Slow
 from tests.rigs.plans import QUICK, device, size_of
 
 
@@ -231,55 +225,43 @@ def test_the_smallest_within_noise_goes_first() -> None:
     assert [one.bundle_bytes for one in by_preference(chains)] == [50, 90, 20, 10]
 
 
-STEPS = [
-    "quantize:codec=int8",
-    "quantize:codec=int4",
-    "prune:structure=items,share=0.3",
-    "prune:structure=dimensions,share=0.5",
-    "prune:structure=weights,share=0.8",
-    "lowrank:rank=16",
-    "distill:width=32,epochs=1",
-    "pq:bytes=24,epochs=1",
-]
-
-
-@pytest.fixture(scope="module")
-def many() -> Dataset:
-    """A data set with enough items for codebooks to pay off."""
-    return make_dataset(100, 900).split_random(0.2).split_random(0.1, part="valid")
-
-
-@pytest.fixture(scope="module")
-def large(many: Dataset) -> DeviceModel:
-    return train(many, epochs=1, dim=64).to_device_model()
-
-
-@pytest.mark.parametrize("target", ["numpy", "onnx", "tflite"])
-@pytest.mark.parametrize("first", STEPS)
-def test_sizes_are_foreseen(
-    first: str, target: str, large: DeviceModel, many: Dataset, tmp_path: Path
+def test_a_trial_has_a_time_limit(
+    offer: Callable[..., None], model: DeviceModel, dataset: Dataset, tmp_path: Path
 ) -> None:
-    host, context = Host.installed(), Context(dataclasses.replace(many, valid=None, test=None))
-    compared = 0
-    for second in ("", *STEPS):
-        chain = [parse_spec(spec) for spec in (first, second) if spec]
-        runner = Search(
-            *(large, many, Device("any", Budget()), (target,), 60, 0, host),
-            allow_pruning_items=True,
-        )
-        figures: dict[str, Any] = {"steps": []}
-        steps = [host.compressor(name, **options) for name, options in chain]
-        try:
-            runner._foresee(large, steps, [], figures, over_budget=True)
-            small, taken = run_chain(large, steps, context)
-        except (SkippedError, TargetError, CompressError):
-            continue
-        foreseen = figures.get("bundle_bytes")
-        if foreseen is None:
-            continue
-        recorded = [{k: v for k, v in asdict(step).items() if k != "seconds"} for step in taken]
-        path = tmp_path / "x.edgerec"
-        export(small, target, path, provenance={"steps": recorded})
-        assert foreseen == pytest.approx(path.stat().st_size, rel=0.01), (first, second)
-        compared += 1
-    assert compared or (target != "numpy" and first.startswith(("pq", "prune:structure=weights")))
+    offer(Narrow, Slow)
+    found = plan(
+        *(model, dataset, device(max_bundle_bytes=10**6)),
+        folder=tmp_path,
+        **QUICK,
+        trial_seconds=0.1,
+    )
+    slow = {one.label: one for one in found.tried if "slow" in one.label}
+    assert slow
+    assert all("slow" not in one.label or one.quality is None for one in found.tried)
+    reason = "took longer than the limit of 0.1 s; raise --trial-seconds"
+    assert any(reason in (one.reason or "") for one in slow.values())
+    # What does not train comes first.
+    alone = [one.label.partition(":")[0] for one in found.tried if len(one.chain) == 1]
+    assert alone.index("narrow") < alone.index("slow")
+    with pytest.raises(OptionError, match="trial_seconds: expected more than 0, got -1"):
+        plan(model, dataset, device(), folder=tmp_path, trial_seconds=-1)
+
+
+def test_a_chain_that_has_lost_does_not_train(
+    offer: Callable[..., None], model: DeviceModel, dataset: Dataset
+) -> None:
+    offer(Drop, Slow)
+    runner = Search(
+        *(model, dataset, device(), (), 60, 0, Host.installed()), allow_pruning_items=True
+    )
+    chain = (("drop", {"share": 0.7}), ("slow", {"codec": "int8"}))
+    better = Tried(0, (), 100, quality=1.0, targets=list(Host.installed().targets))
+    lost = try_chain(1, chain, runner, rivals=[better])
+    assert "before its training steps; uncompressed keeps 1.0000 in fewer" in (lost.reason or "")
+    assert [step["compressor"] for step in lost.steps] == ["drop"]
+    for rival in (
+        dataclasses.replace(better, bundle_bytes=10**9),
+        dataclasses.replace(better, quality=0.0),
+        dataclasses.replace(better, targets=[]),
+    ):
+        assert try_chain(1, chain, runner, rivals=[rival]).quality is not None

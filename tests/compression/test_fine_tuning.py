@@ -17,7 +17,16 @@ from edgerec.learn import TorchModel, fine_tune
 from edgerec.model.device_model import DeviceModel
 from edgerec.training.examples import Lists, lists
 from edgerec.training.loop import train
-from edgerec.training.losses import NEVER, list_loss, rows_of, scale_of, scores_of, soft_loss
+from edgerec.training.losses import (
+    NEVER,
+    list_loss,
+    list_scores,
+    rows_of,
+    scale_of,
+    scores_of,
+    seen_among,
+    soft_loss,
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,30 +44,57 @@ def noisy(model: DeviceModel, noise: float = 0.5) -> TorchModel:
 
 
 @pytest.mark.parametrize("name", ["sum", "two-tables"])
-def test_list_loss_leaves_each_item_out(models: dict[str, DeviceModel], name: str) -> None:
+def test_a_step_gives_the_same_loss_from_the_rows_that_it_needs(
+    models: dict[str, DeviceModel], name: str
+) -> None:
+    torch_model, scale = TorchModel(models[name]), scale_of(models[name])
+    given = torch.tensor([1.0, 20.0, 1.0, 1.0, 3.0, 1.0])
+    users = Lists(torch.tensor([3, 1, 4, 1, 5, 9]), torch.tensor([3, 3]), recency=0.7, given=given)
+    sample = torch.tensor([1, 599, 300, 9, 2])
+    seen = torch.tensor([[True, False, False, False, False], [True, False, False, True, False]])
+    assert torch.equal(seen_among(users, sample), seen)
+    every = rows_of(torch_model, scale)
+    user, scores = scores_of(every, users, sample)
+    rows, local, of_part, part = list_scores(torch_model, users, sample, scale)
+    assert len(rows.past) == len(rows.candidates) == 8
+    assert torch.allclose(of_part, user, atol=1e-6)
+    assert torch.allclose(part, scores, atol=1e-6)
+    found = list_loss(rows, local, of_part, part, 0.2).detach()
+    whole = list_loss(every, users, user, scores, 0.2).detach()
+    assert float(found) == pytest.approx(float(whole))
+
+
+@pytest.mark.parametrize("given", [None, torch.tensor([2.0, 1.0, 1.0, 5.0, 1.0])])
+@pytest.mark.parametrize("name", ["sum", "two-tables"])
+def test_list_loss_leaves_each_item_out(
+    models: dict[str, DeviceModel], name: str, given: torch.Tensor | None
+) -> None:
     model, scale = models[name], scale_of(models[name])
     torch_model, users = (
         TorchModel(model),
-        Lists(torch.tensor([3, 1, 4, 5, 9]), torch.tensor([2, 3])),
+        Lists(torch.tensor([3, 1, 4, 5, 9]), torch.tensor([2, 3]), given=given),
     )
+    own = torch.ones(5) if given is None else given
     sample = torch.arange(0, 600, 2)
     rows = rows_of(torch_model, scale)
     user, scores = scores_of(rows, users, sample)
     found = list_loss(rows, users, user, scores, 0.2, user_weight=0.5)
     total, weights = torch.zeros(()), 0.0
-    for history in ([3, 1], [4, 5, 9]):
-        everyone = F.normalize(
-            torch_model(torch.tensor([history]), torch.ones(1, len(history))), dim=1
-        )
+    for history, each in (([3, 1], own[:2]), ([4, 5, 9], own[2:])):
+        everyone = F.normalize(torch_model(torch.tensor([history]), each[None]), dim=1)
         others = [j for j in sample.tolist() if j not in history]
-        rest = (torch_model.logits(everyone, torch.tensor(others)) / (scale * 0.2)).logsumexp(1)
-        rest = rest + math.log(600 / len(sample))
-        for item in history:
+        others_sum = (torch_model.logits(everyone, torch.tensor(others)) / (scale * 0.2)).logsumexp(
+            1
+        )
+        others_sum = others_sum + math.log(600 / len(sample))
+        for place, item in enumerate(history):
             left = torch.tensor([[j for j in history if j != item]])
-            without = F.normalize(torch_model(left, torch.ones(left.shape)), dim=1)
+            rest = torch.tensor([[w for j, w in enumerate(each.tolist()) if j != place]])
+            without = F.normalize(torch_model(left, rest), dim=1)
             positive = torch_model.logits(without, torch.tensor([item]))[0, 0] / (scale * 0.2)
-            total += F.softplus(rest - positive)[0].detach() * len(history) ** -0.5
-            weights += len(history) ** -0.5
+            share = float(each[place]) * len(history) ** -0.5
+            total += F.softplus(others_sum - positive)[0].detach() * share
+            weights += share
     assert float(found.detach()) == pytest.approx(float(total) / weights, rel=1e-4)
 
 

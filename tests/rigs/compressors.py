@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -38,6 +39,25 @@ class Narrow(Compressor):
         """Tables as they will be."""
         wide = [name for name, table in model.tables.items() if table.shape[1] > 1]
         return model.with_codec(CODECS[self.codec], wide)
+
+
+@dataclass(frozen=True)
+class Slow(Narrow):
+    """Narrows tables after a training that takes long."""
+
+    name: ClassVar[str] = "slow"
+
+    @property
+    def trains(self) -> bool:
+        """Always."""
+        return True
+
+    def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
+        """Wait, reporting progress before and after."""
+        context.progress(1, 2, "slow")
+        time.sleep(0.2)
+        context.progress(2, 2, "slow")
+        return super().compress(model, context)
 
 
 @dataclass(frozen=True)

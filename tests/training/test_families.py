@@ -225,7 +225,7 @@ def test_an_option_that_a_family_lacks_is_an_error(dataset: Dataset) -> None:
 
 def test_histories_of_a_batch_are_the_users_own(dataset: Dataset) -> None:
     graph = Graph(dataset.train, len(dataset.items))
-    items, place, offsets = graph.histories(torch.tensor([5, 0, 9]))
+    items, place, offsets, _ = graph.histories(torch.tensor([5, 0, 9]))
     for row, user in enumerate([5, 0, 9]):
         own = items[offsets[row] : offsets[row + 1]]
         assert sorted(own.tolist()) == sorted(dataset.train.of(user).tolist())

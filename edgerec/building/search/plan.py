@@ -15,8 +15,9 @@ from pathlib import Path
 from edgerec.building.build import Built
 from edgerec.building.search.chains import Tried
 from edgerec.building.search.choice import Choice
-from edgerec.building.search.sampler import digest_of, open_study, run_study
-from edgerec.building.search.trials import Search, fixed_parts, search_spaces
+from edgerec.building.search.sampler import digest_of, open_study, run_study, search_spaces
+from edgerec.building.search.sizes import fixed_parts
+from edgerec.building.search.trials import Search
 from edgerec.contracts.compressor import Progress, no_progress
 from edgerec.contracts.device import Device
 from edgerec.contracts.host import Host
@@ -45,6 +46,7 @@ def explore(
     host: Host,
     top_k: int,
     allow_pruning_items: bool,
+    trial_seconds: float | None,
 ) -> tuple[Search, list[Tried]]:
     """Run a study, or resume it; arguments and errors are those of ``plan``."""
     for package in ("optuna", "matplotlib"):
@@ -53,6 +55,8 @@ def explore(
     for name, value in (("trials", trials), ("max_steps", max_steps)):
         if value < 1:
             raise OptionError(f"plan.{name}: expected at least 1, got {value}")
+    if trial_seconds is not None and not trial_seconds > 0:
+        raise OptionError(f"plan.trial_seconds: expected more than 0, got {trial_seconds:g}")
     spaces = search_spaces(host)
     evaluation_users(dataset)  # fails now instead of after the search
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,6 +64,7 @@ def explore(
         *(model, dataset, device, tuple(targets or ()), users, seed, host),
         top_k=top_k,
         allow_pruning_items=allow_pruning_items,
+        trial_seconds=trial_seconds,
     )
     setting = {
         "model": digest_of(*(a for t in model.tables.values() for a in t.arrays.values())),
@@ -100,6 +105,7 @@ def plan(
     users: int | None = 1000,
     top_k: int = 50,
     allow_pruning_items: bool = False,
+    trial_seconds: float | None = None,
     progress: Progress = no_progress,
     host: Host | None = None,
 ) -> Plan:
@@ -129,6 +135,8 @@ def plan(
             are measured on all test users.
         top_k: the maximum number of recommendations that a bundle can be asked for.
         allow_pruning_items: whether a chain may take items out of the catalogue.
+        trial_seconds: the time after which a chain that trains is stopped, at the next report of
+            its progress; none means no limit.
         progress: called with (done, total, what).
         host: the plugins to search with; the installed ones by default.
 
@@ -158,6 +166,7 @@ def plan(
         host=host or Host.installed(),
         top_k=top_k,
         allow_pruning_items=allow_pruning_items,
+        trial_seconds=trial_seconds,
     )
     choice = Choice(search, dataset, folder, top_k, progress)
     try:

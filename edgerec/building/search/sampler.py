@@ -15,16 +15,30 @@ from typing import TYPE_CHECKING, Any
 from edgerec.building.search.chains import Chain, Tried, key_of
 from edgerec.building.search.trials import Search, try_chain
 from edgerec.contracts.compressor import Progress
+from edgerec.contracts.host import Host
 from edgerec.errors import OptionError
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["digest_of", "open_study", "run_study"]
+__all__ = ["digest_of", "open_study", "run_study", "search_spaces"]
 
 _Spaces = Mapping[str, Mapping[str, tuple[Any, ...]]]
 
 _STOP = "stop"  # in place of a compressor: the chain ends here
+
+
+def search_spaces(host: Host) -> dict[str, dict[str, tuple[Any, ...]]]:
+    """The option values that each compressor offers to the search, by ``search_space``.
+
+    Raises:
+        OptionError: no compressor offers any.
+    """
+    spaces = {name: c.search_space() for name, c in sorted(host.compressors.items())}
+    found = {name: dict(space) for name, space in spaces.items() if space is not None}
+    if not found:
+        raise OptionError("plan: no installed compressor offers a search space")
+    return found
 
 
 @contextlib.contextmanager
@@ -105,9 +119,11 @@ def run_study(
     import optuna
 
     states = optuna.trial.TrialState
-    # The uncompressed model, and each compressor alone, whatever the sampler prefers.
+    # The uncompressed model, and each compressor alone, whatever the sampler prefers. Those that
+    # train come last.
+    names = sorted(spaces, key=lambda name: _trains(search.host, name, spaces[name]))
     first: list[dict[str, Any]] = [
-        {"step 1": name} | ({} if name == _STOP else {"step 2": _STOP}) for name in (_STOP, *spaces)
+        {"step 1": name} | ({} if name == _STOP else {"step 2": _STOP}) for name in (_STOP, *names)
     ]
     chains = list(itertools.islice(_all_chains(spaces, max_steps), trials + 1))
     every = len(chains) if len(chains) <= trials else sys.maxsize
@@ -135,7 +151,9 @@ def run_study(
         trial = study.ask()
         try:
             chain = _ask_chain(trial, spaces, max_steps)
-            one = known.get(key_of(chain)) or try_chain(trial.number, chain, search)
+            one = known.get(key_of(chain)) or try_chain(
+                trial.number, chain, search, rivals=list(known.values())
+            )
             trial.set_user_attr("tried", json.dumps(asdict(one)))
             limit = search.device.budget.max_bundle_bytes
             excess = 0.0 if one.fits(limit) or one.bundle_bytes is None else one.bundle_bytes
@@ -148,6 +166,15 @@ def run_study(
         except BaseException:
             study.tell(trial, state=states.FAIL, skip_if_finished=True)
             raise
+
+
+def _trains(host: Host, name: str, space: Mapping[str, tuple[Any, ...]]) -> bool:
+    """Whether a compressor trains, with the first value of each option."""
+    try:
+        first = {option: values[0] for option, values in space.items()}
+        return host.compressor(name, **first).trains
+    except Exception:  # noqa: BLE001  # a plugin may raise anything; its trial reports it
+        return False
 
 
 def _abandon(study: optuna.Study) -> None:

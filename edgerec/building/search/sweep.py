@@ -57,6 +57,7 @@ def sweep(
     users: int | None = 1000,
     top_k: int = 50,
     allow_pruning_items: bool = False,
+    trial_seconds: float | None = None,
     progress: Progress = no_progress,
     host: Host | None = None,
 ) -> list[Swept]:
@@ -75,6 +76,7 @@ def sweep(
         users: the number of validation users to compare chains on; none means all.
         top_k: the maximum number of recommendations that a bundle can be asked for.
         allow_pruning_items: whether a chain may take items out of the catalogue.
+        trial_seconds: as for ``plan``.
         progress: called with (done, total, what).
         host: the plugins to search with; the installed ones by default.
 
@@ -105,6 +107,7 @@ def sweep(
         host=host,
         top_k=top_k,
         allow_pruning_items=allow_pruning_items,
+        trial_seconds=trial_seconds,
     )
     found: list[Swept] = []
     for number, device in enumerate(devices):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from edgerec.building.search.chains import Chain, Tried, key_of
+from edgerec.building.search.sizes import Sizes
 from edgerec.compression.chain import run_chain
 from edgerec.contracts.compressor import Compressor, Context
 from edgerec.contracts.device import Device
@@ -17,39 +19,26 @@ from edgerec.data.dataset import Dataset
 from edgerec.data.matching import check_unseen
 from edgerec.data.quality import evaluate, evaluation_users
 from edgerec.errors import (
+    CompressError,
     EdgerecError,
     OptionError,
     PluginError,
     TargetError,
     UnknownNameError,
 )
-from edgerec.exporting.export import foreseen_bytes, reasons_against
+from edgerec.exporting.export import reasons_against
 from edgerec.model.device_model import DeviceModel
-from edgerec.model.model_file import items_sections
 
-__all__ = ["Search", "SkippedError", "check_targets", "fixed_parts", "search_spaces", "try_chain"]
+__all__ = ["Search", "SkippedError", "check_targets", "try_chain"]
 
 #: Compressed models held in memory, for chains that start alike.
 _KEPT_MODELS = 8
 
-#: Codecs that any step may follow.
-_PLAIN = ("fp32", "fp16", "sparse")
+#: How much more quality a smaller chain must keep for a chain not to train its remaining steps.
+_HOPELESS = 0.05
 
 #: What a bundle records of a step.
 _RECORDED = ("compressor", "options", "bytes_before", "bytes_after")
-
-
-def search_spaces(host: Host) -> dict[str, dict[str, tuple[Any, ...]]]:
-    """The option values that each compressor offers to the search, by ``search_space``.
-
-    Raises:
-        OptionError: no compressor offers any.
-    """
-    spaces = {name: c.search_space() for name, c in sorted(host.compressors.items())}
-    found = {name: dict(space) for name, space in spaces.items() if space is not None}
-    if not found:
-        raise OptionError("plan: no installed compressor offers a search space")
-    return found
 
 
 def check_targets(device: Device, host: Host) -> None:
@@ -86,6 +75,8 @@ class Search:
         host: the plugins to search with.
         top_k: the maximum number of recommendations that a bundle can be asked for.
         allow_pruning_items: whether a chain may take items out of the catalogue.
+        trial_seconds: the time after which a chain stops at the next report of its progress; none
+            means no limit.
     """
 
     def __init__(
@@ -100,28 +91,40 @@ class Search:
         *,
         top_k: int = 50,
         allow_pruning_items: bool = False,
+        trial_seconds: float | None = None,
     ) -> None:
         # Test interactions are dropped here: neither a compressor nor a choice sees them.
         self.part = dataset.on_valid()
         check_unseen(model, dataset)
-        self.context = Context(dataclasses.replace(self.part, test=None), seed)
+        unseen = dataclasses.replace(self.part, test=None)
+        self.context = Context(unseen, seed, lambda *_: self._check_time())
+        self.trial_seconds, self._started = trial_seconds, time.monotonic()
         self.users = evaluation_users(self.part, users, seed)
         self.model, self.device, self.targets, self.seed = model, device, targets, seed
-        self.host, self.top_k, self.allow_pruning_items = host, top_k, allow_pruning_items
-        self._sizes: dict[str, int] = {}
+        self.host, self.allow_pruning_items = host, allow_pruning_items
+        self._sizes = Sizes(host, top_k)
         for name in self.targets:
             host.target(name)
         check_targets(device, host)
         self.before = evaluate(model, self.part, users=self.users)
         self.models: dict[str, tuple[DeviceModel, list[dict[str, Any]], dict[str, Any]]] = {}
 
-    def run(self, chain: Chain, figures: dict[str, Any], *, over_budget: bool = False) -> None:
+    def run(
+        self,
+        chain: Chain,
+        figures: dict[str, Any],
+        *,
+        over_budget: bool = False,
+        rivals: Sequence[Tried] = (),
+    ) -> None:
         """Run a chain, adding each result to ``figures`` as soon as it is known.
 
         Raises:
             _TooLargeError: it cannot fit, and ``over_budget`` is not set.
-            CompressError, OptionError, TargetError: it does not work.
+            CompressError, OptionError, TargetError: it does not work, takes too long, or has
+                already lost to one of ``rivals``.
         """
+        self._started = time.monotonic()
         steps = [self.host.compressor(name, **options) for name, options in chain]
         model, start = self.model, 0
         done: list[dict[str, Any]] = []
@@ -146,7 +149,10 @@ class Search:
                 del self.models[next(iter(self.models))]
             # A chain that has run to its end is a point in the picture, over budget or not.
             is_last = position + 1 == len(chain)
-            self._foresee(model, steps[position + 1 :], done, figures, over_budget or is_last)
+            rest = steps[position + 1 :]
+            self._foresee(model, rest, done, figures, over_budget or is_last)
+            if any(step.trains for step in rest):
+                _check_rivals(rivals, figures, kept)
         last = done[-1] if done else {"quality": 1.0, "overlap": 1.0}
         figures |= {"quality": last["quality"], "overlap": last["overlap"]}
         if not done:
@@ -188,7 +194,8 @@ class Search:
         applied = [{k: step[k] for k in ("compressor", "options")} for step in recorded]
         model = model.replace(metadata={**model.metadata, "steps": applied})
         figures["targets"] = self._takers(model)
-        size = self._size(model, figures["targets"], {"steps": recorded})
+        sizes = self._sizes.of(model, figures["targets"], {"steps": recorded})
+        size = max(sizes) if self.targets else min(sizes)
         figures |= {"bundle_bytes": size, "table_bytes": model.table_bytes}
         limit = self.device.budget.max_bundle_bytes
         if limit is not None and size > limit and not over_budget:
@@ -202,11 +209,11 @@ class Search:
         """
         for table, old in model.tables.items():
             new = outline.tables.get(table)
-            coded = old.codec.name not in _PLAIN and old.shape[1] > 1
+            coded = not old.codec.keeps_floats and old.shape[1] > 1
             if coded and (new is None or new.codec != old.codec or new.shape[1] != old.shape[1]):
                 raise SkippedError(f"{name} would undo {old.codec.name}, which comes before it")
             same_rows = new is not None and new.shape[0] == old.shape[0]
-            if coded and same_rows and old.codec.name not in ("int8", "int4"):
+            if coded and same_rows and old.codec.learns:
                 raise SkippedError(f"{name} would encode anew what has codec {old.codec.name}")
         if outline.table_bytes > model.table_bytes:
             raise SkippedError(
@@ -214,22 +221,18 @@ class Search:
                 f"{outline.table_bytes:,} bytes"
             )
 
+    def _check_time(self) -> None:
+        took = time.monotonic() - self._started
+        if self.trial_seconds is not None and took > self.trial_seconds:
+            raise CompressError(
+                f"took longer than the limit of {self.trial_seconds:g} s; raise --trial-seconds"
+            )
+
     def _check_catalogue(self, model: DeviceModel) -> None:
         if not self.allow_pruning_items and (gone := len(self.model.items) - len(model.items)):
             raise SkippedError(
                 f"takes {gone:,} items out of the catalogue; allow it with --allow-pruning-items"
             )
-
-    def _size(self, model: DeviceModel, takers: Sequence[str], provenance: Any) -> int:
-        """The bytes of the smallest bundle; of the largest one if every target has to fit."""
-        sizes = []
-        for name in takers:
-            key = f"{name} {_shape(model)}"
-            if key not in self._sizes:
-                target = self.host.target(name)
-                self._sizes[key] = foreseen_bytes(model, target, self.top_k, provenance)
-            sizes.append(self._sizes[key])
-        return max(sizes) if self.targets else min(sizes)
 
     def _takers(self, model: DeviceModel) -> list[str]:
         """The targets that take a model; if targets were named, all of them must."""
@@ -249,11 +252,36 @@ class Search:
         return other
 
 
-def try_chain(number: int, chain: Chain, search: Search, *, over_budget: bool = False) -> Tried:
+def _check_rivals(rivals: Sequence[Tried], figures: Mapping[str, Any], kept: float) -> None:
+    """Check that no smaller chain for the same targets has kept far more.
+
+    Optuna's pruners judge one value, but here both bytes and quality count.
+
+    Raises:
+        CompressError: one has.
+    """
+    size, targets = figures.get("bundle_bytes"), set(figures.get("targets", ()))
+    for one in rivals:
+        ahead = one.quality is not None and one.quality > kept + _HOPELESS
+        if ahead and size is not None and one.fits(size) and targets <= set(one.targets):
+            raise CompressError(
+                f"keeps {kept:.4f} before its training steps; {one.label} keeps {one.quality:.4f} "
+                "in fewer bytes, so they were not run"
+            )
+
+
+def try_chain(
+    number: int,
+    chain: Chain,
+    search: Search,
+    *,
+    over_budget: bool = False,
+    rivals: Sequence[Tried] = (),
+) -> Tried:
     """Run a chain and report the outcome; a plugin's failure does not end the search."""
     figures: dict[str, Any] = {"steps": []}
     try:
-        search.run(chain, figures, over_budget=over_budget)
+        search.run(chain, figures, over_budget=over_budget, rivals=rivals)
     except _TooLargeError as error:
         return Tried(number, chain, **figures, reason=str(error), too_large=True)
     except SkippedError as error:
@@ -263,25 +291,3 @@ def try_chain(number: int, chain: Chain, search: Search, *, over_budget: bool = 
     except Exception as error:  # noqa: BLE001  # a plugin may raise anything
         return Tried(number, chain, **figures, reason=f"{type(error).__name__}: {error}")
     return Tried(number, chain, **figures)
-
-
-def fixed_parts(model: DeviceModel) -> dict[str, int]:
-    """Bytes of the ids, the titles and the popular items, which every bundle of a model has."""
-    sections = items_sections(model.items)
-    sizes = {"ids": 0, "titles": 0, "popular items": model.popular.nbytes}
-    for name, section in sections.items():
-        part = "titles" if "titles" in name else "ids"
-        sizes[part] += len(section) if isinstance(section, bytes) else section.nbytes
-    return sizes
-
-
-def _shape(model: DeviceModel) -> str:
-    """Everything about a model that its size depends on, as text."""
-    tables = [
-        (name, table.codec, table.shape, [(k, a.shape, a.dtype.str) for k, a in t.items()])
-        for name, table in model.tables.items()
-        for t in [table.arrays]
-    ]
-    constants = [(name, constant.shape) for name, constant in model.constants.items()]
-    order = model.items.order is not None
-    return repr((len(model.items), order, tables, constants, model.encoder, model.head))
