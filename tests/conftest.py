@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs the network where there is none."""
     if item.get_closest_marker("network") and (reason := unreachable()):
         pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_records(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep tests from reading, and from writing, what was recorded of real devices."""
+    os.environ["EDGEREC_RECORDS"] = str(tmp_path_factory.mktemp("records"))
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgerec.building.measured import measure_quality
 from edgerec.building.recipe import Recipe
+from edgerec.building.records import on_device, violations
 from edgerec.compression.chain import Step, run_chain
 from edgerec.contracts.compressor import Compressor, Context, Progress, no_progress
 from edgerec.contracts.host import Host
@@ -231,9 +232,12 @@ def _build_one(
     device = recipe.device
     export(model, target, path, top_k=recipe.top_k, device=device, provenance={"steps": recorded})
     figures = measure_quality(path, before, dataset, users, trust=True)
-    if device is not None and (violations := device.budget.violations(figures.to_json())):
+    if device is None:
+        return Built(target.name, path, figures, steps)
+    figures = on_device(figures, path, device.name)
+    if broken := violations(device, figures):
         raise BudgetError(
-            f"{target.name} on {device.name}: {'; '.join(violations)}. Nothing was written; "
+            f"{target.name} on {device.name}: {'; '.join(broken)}. Nothing was written; "
             "compress more, or raise the limit to what was measured"
         )
     return Built(target.name, path, figures, steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgerec.building.measured import measure_quality
+from edgerec.building.records import on_device, violations
 from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.device import Device
 from edgerec.data.dataset import Dataset
@@ -39,7 +40,8 @@ def verify(
         trust: whether to run a payload that needs trust (see ``Scorer``).
 
     Returns:
-        What was measured in a fresh process, and the limits that it breaks.
+        What was measured in a fresh process, and the limits that it breaks. Times and memory are
+        the device's own where ``edgerec bench --save`` recorded them.
 
     Raises:
         OptionError: the budget limits quality, and the dataset or the model is missing.
@@ -61,4 +63,5 @@ def verify(
         )
     else:
         figures = measure(path, runtime=runtime, trust=trust).replace(lists=None)
-    return figures, wrong + device.budget.violations(figures.to_json())
+    figures = on_device(figures, path, device.name)
+    return figures, wrong + violations(device, figures)

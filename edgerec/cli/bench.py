@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgerec.cli.shared import Trust, check_output, out
+from edgerec.cli.shared import Trust, check_output, err, out
 from edgerec.device.bench import History
 from edgerec.device.figures import Figures
 from edgerec.errors import DataError, OptionError
@@ -52,13 +53,22 @@ def bench(
     ] = None,
     timeout: Annotated[float, typer.Option(help="seconds after which to give up")] = _TIMEOUT,
     trust: Trust = False,
+    save: Annotated[
+        str | None,
+        typer.Option(
+            help="device profile, by name or .toml file, whose builds should prefer these figures"
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--out", help=".json file to write")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Measure a bundle in a fresh process, on this machine or a device: latency, memory.
 
-    Example: `edgerec bench dist/tflite.edgerec --on ssh://pi@raspberrypi --out pi.json`, then
-    `edgerec bench --compare pi.json laptop.json`
+    With --save, builds for that device use its figures instead of those of this machine: for the
+    same file as they are, for other files of its target in proportion.
+
+    Example: `edgerec bench dist/tflite.edgerec --on ssh://pi@raspberrypi --save pi-4 --out pi.json`
+    and then `edgerec bench --compare pi.json laptop.json`
     """
     from edgerec.cli.report import print_figures
 
@@ -66,10 +76,10 @@ def bench(
         check_output(output, source, model, *files)
     if compare:
         others = {source, model, runtime, users}
-        if where != "local" or threads != 1 or timeout != _TIMEOUT or others != {None}:
+        if where != "local" or threads != 1 or timeout != _TIMEOUT or {*others, save} != {None}:
             raise OptionError(
                 "--compare measures nothing, so it takes no --on, --data, --model, --users, "
-                "--runtime, --threads or --timeout"
+                "--runtime, --threads, --timeout or --save"
             )
         results = [_read(file) for file in files]
     elif len(files) > 1:
@@ -85,16 +95,22 @@ def bench(
         histories, judge = None, None
         if source is not None:
             histories, judge = _users(source, 1000 if users is None else users, model)
-        figures = bench_on(
-            where,
-            files[0],
-            histories,
-            runtime=runtime,
+        if save is not None:
+            save = _device(save, where)
+        run = functools.partial(
+            bench_on,
+            bundle=files[0],
+            histories=histories,
             threads=threads,
             timeout=timeout,
-            lists=judge is not None,
             trust=trust,
         )
+        figures = run(where, runtime=runtime, lists=judge is not None)
+        if save is not None:
+            from edgerec.building.records import save_record
+
+            file = save_record(save, files[0], run("local"), figures)
+            err.print(f"{file}: builds for {save} prefer these figures")
         results = [(figures if judge is None else judge(figures)).to_json()]
     text = json.dumps(results if compare else results[0], indent=2)
     if output is not None:
@@ -103,6 +119,22 @@ def bench(
         out.print_json(text)
     else:
         print_figures([file.stem for file in files] if compare else [where], results, out)
+
+
+def _device(name: str, where: str) -> str:
+    """The name of an installed profile, or of the one in a file.
+
+    Raises:
+        OptionError: the figures would be those of this machine.
+    """
+    from edgerec.contracts.host import Host
+
+    if where == "local":
+        raise OptionError(
+            "--save: builds already measure on this machine; name the device with --on, such as "
+            "ssh://pi@raspberrypi"
+        )
+    return Host.installed().device(name).name
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -126,7 +126,8 @@ def build(
         return
     from edgerec.cli.report import print_built
 
-    print_built(built, loaded.table_bytes, out)
+    name = "the device" if chosen.device is None else chosen.device.name
+    print_built(built, loaded.table_bytes, out, name)
 
 
 def sweep(

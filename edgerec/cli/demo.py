@@ -53,7 +53,7 @@ def run_demo(folder: Path, device_name: str, epochs: int, console: Console) -> N
         for place, title in enumerate(films, 1):
             console.print(f"   {place:2d}  {title}", highlight=False, markup=False)
     _step(console, "5  Measured", " on the written files, each in a fresh process")
-    print_built(built, model.table_bytes, console)
+    print_built(built, model.table_bytes, console, device.name)
 
 
 def _step(console: Console, name: str, what: str) -> None:

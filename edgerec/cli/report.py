@@ -18,8 +18,10 @@ from edgerec.model.options import describe_options
 __all__ = ["plugin_rows", "print_built", "print_devices", "print_figures", "print_rows"]
 
 
-def print_built(built: Sequence[Built], table_bytes: int, console: Console) -> None:
-    """Print the steps of the chain, and one row per bundle."""
+def print_built(
+    built: Sequence[Built], table_bytes: int, console: Console, device: str = "the device"
+) -> None:
+    """Print the steps of the chain, and one row per bundle, built for a device."""
     for step in built[0].steps:
         console.print(
             f"{step.compressor}: {step.bytes_before:,} → {step.bytes_after:,} table bytes, "
@@ -46,12 +48,11 @@ def print_built(built: Sequence[Built], table_bytes: int, console: Console) -> N
             f"{f['peak_rss_bytes'] / 1e6:.0f}",
         )
     console.print(table)
-    figures = built[0].figures
-    console.print(
-        f"times and memory were measured here, on {figures.cpu} ({figures.machine}), not on the "
-        "device; `edgerec bench --on` measures there",
-        highlight=False,
-    )
+    from edgerec.building.records import where
+
+    for place in dict.fromkeys(where(device, bundle.figures) for bundle in built):
+        hint = "; `edgerec bench --on ... --save` measures there" if "not measured" in place else ""
+        console.print(f"times and memory: {place}{hint}", highlight=False)
     for bundle in built:
         f = bundle.figures.to_json()
         quality = f"Recall@{f['k']} {f['recall']:.4f}  NDCG@{f['k']} {f['ndcg']:.4f}"

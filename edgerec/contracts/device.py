@@ -46,11 +46,12 @@ class Budget:
         if self.min_quality is not None and self.min_quality > 1:
             raise OptionError(f"budget.min_quality: expected at most 1, got {self.min_quality}")
 
-    def violations(self, measured: Mapping[str, float | None]) -> list[str]:
+    def violations(self, measured: Mapping[str, float | None], where: str = "") -> list[str]:
         """Describe each limit that the measured figures break; empty if all are kept.
 
         ``measured`` has the keys bundle_bytes, peak_rss_bytes, p95_ms and quality. A figure that
-        was not measured breaks its limit.
+        was not measured breaks its limit. ``where`` says on what machine time and memory were
+        measured.
         """
         found = []
         for field in fields(self):
@@ -63,8 +64,10 @@ class Budget:
                     f"budget.{field.name}: the limit is {limit}, but this was not measured"
                 )
             elif (value > limit) if bound == "max" else (value < limit):
+                place = f" {where}" if where and name in ("p95_ms", "peak_rss_bytes") else ""
                 found.append(
-                    f"budget.{field.name}: measured {_figure(value)}, the limit is {_figure(limit)}"
+                    f"budget.{field.name}: measured {_figure(value)}{place}, the limit is "
+                    f"{_figure(limit)}"
                 )
         return found
 

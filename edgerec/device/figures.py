@@ -70,6 +70,8 @@ class Figures:
         from_memory_ms: milliseconds to recommend with cold caches (median).
         times_floor: the ratio of the two.
         on: the address of the device, where the bench ran through one.
+        measured_on: the device's processor, where its recorded figures replaced those of this
+            machine.
         lists: the ids recommended for each history, or none if they were not kept.
         retention: the quality of the lists, where a dataset and a model were given.
     """
@@ -104,6 +106,7 @@ class Figures:
     from_memory_ms: float
     times_floor: float
     on: str | None = None
+    measured_on: str | None = None
     lists: Sequence[Sequence[str]] | None = dataclasses.field(default=None, repr=False)
     retention: Retention | None = None
 
@@ -114,9 +117,10 @@ class Figures:
     def to_json(self) -> dict[str, Any]:
         """The record as one flat JSON object, without what was not measured and without lists."""
         values = dict(vars(self))
-        on, retention = values.pop("on"), values.pop("retention")
+        retention = values.pop("retention")
         del values["lists"]
-        first = {} if on is None else {"on": on}
+        places = {name: values.pop(name) for name in ("on", "measured_on")}
+        first = {name: place for name, place in places.items() if place is not None}
         return first | values | ({} if retention is None else vars(retention))
 
     @classmethod

@@ -130,10 +130,10 @@ class ProductQuantize(FineTuningCompressor):
             if "ends" in empty:
                 empty["ends"][:] = len(model.items)
             tables[name] = Table(codecs[name], table.shape, empty)
-        # Rows are put into another order, and so the file has the order of the ids. Turning them
-        # by one is another order even if they have been turned before.
-        turned = np.roll(np.arange(len(model.items)), 1)
-        return model.replace(tables=tables, items=model.items.take(turned))
+        # Rows are put into another order, and so the file has the order of the ids.
+        items = model.items
+        items = items.take(np.arange(len(items))[::-1]) if items.order is None else items
+        return model.replace(tables=tables, items=items)
 
     def _codecs(self, model: DeviceModel) -> dict[str, PQ | Runs]:
         """The codec of each table: the requested one, or the best that fits the bytes.

@@ -12,12 +12,14 @@ from typing import Any
 
 from edgerec.building.build import Built, build
 from edgerec.building.recipe import Recipe
+from edgerec.building.records import violations
 from edgerec.building.search.chains import Tried, by_preference
 from edgerec.building.search.picture import draw
 from edgerec.building.search.trials import Search, try_chain
 from edgerec.contracts.compressor import Progress
 from edgerec.contracts.device import Budget
 from edgerec.data.dataset import Dataset
+from edgerec.device.machine import describe_machine
 from edgerec.errors import BudgetError, EdgerecError, TargetError
 from edgerec.files.atomic import write_text
 from edgerec.files.staging import staging
@@ -118,7 +120,7 @@ class Choice:
             except EdgerecError as error:
                 attempt.error = str(error)
                 return attempt
-            broken = {b.target: self.budget.violations(b.figures.to_json()) for b in built}
+            broken = {b.target: violations(self.device, b.figures) for b in built}
             good = [b for b in built if not broken[b.target]]
             if not good or (search.targets and len(good) < len(built)):
                 attempt.built = built
@@ -217,6 +219,7 @@ class Choice:
         tried = [self.ran.get(one.number, one) for one in tried]
         report = {
             "device": asdict(self.device),
+            "machine": describe_machine(),
             "error": error,
             "validation": "quality in trials is the share of NDCG@20 kept on interactions that are "
             "held out to choose by; bundles are measured on those held out to test on",

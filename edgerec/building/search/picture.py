@@ -58,17 +58,23 @@ def _figure(
     """The figure, and what each of its parts says, by the part's id."""
     # A Figure of its own: pyplot keeps global state and looks for a display.
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     best, budget = front(tried), device.budget
     figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     titles: dict[str, str] = {}
+    named: set[str] = set()
     for number, one in enumerate(points(tried)):
         at = ([one.bundle_bytes or 0], [one.quality or 0])
         name = f"chain-{number}"
         titles[name] = f"{one.label}: {one.bundle_bytes:,} bytes, {one.quality:.2%} kept"
-        label = None if number else "tried"
+        over = not one.fits(budget.max_bundle_bytes)
+        kind = "over budget" if over else "tried"
+        label = None if kind in named else kind
+        named.add(kind)
         style: dict[str, Any] = {"marker": "o", "ms": 5, "color": "#8a8f98", "label": label}
+        style |= {"markerfacecolor": "none"} if over else {}
         if chosen is not None and one.number == chosen.number:
             titles[name] = f"chosen: {titles[name]}"
             label = f"chosen: {chosen.label}"
@@ -89,10 +95,21 @@ def _figure(
         axes.axhline(least, ls=":", color="#333", label="least quality", gid="limit-quality")
         titles["limit-quality"] = f"budget: at least {least:.1%} kept"
     axes.set_xscale("log")
-    axes.set(xlabel="bytes of the bundle", ylabel="NDCG@20 kept (validation)", title=_title(device))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: _bytes(size)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set(xlabel="size of the bundle", ylabel="NDCG@20 kept (validation)", title=_title(device))
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, markerscale=0.7)
     return figure, titles
+
+
+def _bytes(size: float) -> str:
+    """A size as an axis shows it, such as 50 kB."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= unit:
+            return f"{size / unit:g} {name}"
+    return f"{size:g} B"
 
 
 def _with_titles(vector: str, titles: dict[str, str], device: Device) -> str:
