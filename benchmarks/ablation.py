@@ -79,16 +79,19 @@ def table(rows: list[dict[str, Any]]) -> str:
             lines += [
                 f"### {data}, {group} per item",
                 "",
-                "| chain | bytes/item | NDCG@20 | NDCG kept | overlap@20 | long tail | s |",
-                "|---|---|---|---|---|---|---|",
+                "| chain | bytes/item | file bytes/item | NDCG@20 | NDCG kept | overlap@20 "
+                "| long tail | s |",
+                "|---|---|---|---|---|---|---|---|",
             ]
             found = [r for r in mine if r["group"] == group]
             for r in sorted(found, key=lambda r: -r.get("ndcg", 0)):
                 if "error" in r:
-                    lines.append(f"| `{r['model']}` | {r['error']} | | | | | |")
+                    lines.append(f"| `{r['model']}` | {r['error']} | | | | | | |")
                     continue
+                size = r.get("file_bytes_per_item")
                 lines.append(
-                    f"| `{r['model']}` | {r['bytes_per_item']:.1f} | {r['ndcg']:.4f} "
+                    f"| `{r['model']}` | {r['bytes_per_item']:.1f} "
+                    f"| {'–' if size is None else f'{size:.1f}'} | {r['ndcg']:.4f} "
                     f"| {r['ndcg_kept']:.1%} | {r['overlap']:.3f} | {r['long_tail']:.3f} "
                     f"| {r['seconds']:.0f} |"
                 )

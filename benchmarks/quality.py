@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,8 @@ import edgerec
 from edgerec.data.dataset import Dataset
 from edgerec.data.quality import Quality, evaluate
 from edgerec.data.readers import read_dataset
+from edgerec.errors import TargetError
+from edgerec.exporting.export import export
 from edgerec.files.atomic import write_text
 from edgerec.model.device_model import DeviceModel
 
@@ -161,6 +164,7 @@ def row(
         "seed": seed,
         "model": name,
         "bytes_per_item": model.table_bytes / len(model.items),
+        "file_bytes_per_item": file_bytes_per_item(model),
         "recall": now.recall,
         "ndcg": now.ndcg,
         "ndcg_kept": kept,
@@ -172,21 +176,31 @@ def row(
     return found
 
 
+def file_bytes_per_item(model: DeviceModel) -> float | None:
+    """Bytes of a bundle for numpy, ids and popular items included; none if no bundle holds it."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            bundle = export(model, "numpy", Path(folder) / "x.edgerec")
+        except TargetError:
+            return None
+        return bundle.nbytes / len(model.items)
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: means over seeds, ± half the range."""
     lines = [
         "Made by `python -m benchmarks.quality`. Mean over seeds ± half the range; full test "
-        "set, all items ranked; d = 64 and history only unless stated otherwise; seconds on one "
-        "core.",
+        "set, all items ranked; d = 64 and history only unless stated otherwise; bytes/item of "
+        "the tables, and of the whole file with ids and popular items; seconds on one core.",
         "",
     ]
     for data in dict.fromkeys(r["dataset"] for r in rows):
         lines += [
             f"### {data}",
             "",
-            "| model | seeds | bytes/item | Recall@20 | NDCG@20 | NDCG kept | overlap@20 "
-            "| long tail | s |",
-            "|---|---|---|---|---|---|---|---|---|",
+            "| model | seeds | bytes/item | file bytes/item | Recall@20 | NDCG@20 | NDCG kept "
+            "| overlap@20 | long tail | s |",
+            "|---|---|---|---|---|---|---|---|---|---|",
         ]
         mine = [r for r in rows if r["dataset"] == data]
         for name in dict.fromkeys(r["model"] for r in mine):
@@ -199,15 +213,17 @@ def table(rows: list[dict[str, Any]]) -> str:
                 spread = (max(values) - min(values)) / 2
                 return f"{np.mean(values):{form}} ± {spread:{form}}"
 
+            size = group[0].get("file_bytes_per_item")
             lines.append(
                 f"| {name} | {len(group)} | {group[0]['bytes_per_item']:.1f} "
+                f"| {'–' if size is None else f'{size:.1f}'} "
                 f"| {cell('recall', '.4f')} "
                 f"| {cell('ndcg', '.4f')} | {cell('ndcg_kept', '.1%')} | {cell('overlap', '.3f')} "
                 f"| {cell('long_tail', '.3f')} | {cell('seconds', '.0f')} |"
             )
         if data == "gowalla":
             lines += [
-                f"| {name}, published (user rows) | | | {r:.4f} | {n:.4f} | | | | |"
+                f"| {name}, published (user rows) | | | | {r:.4f} | {n:.4f} | | | | |"
                 for name, (r, n) in PUBLISHED.items()
             ]
         lines.append("")
