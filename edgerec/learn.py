@@ -10,7 +10,8 @@ from edgerec.data.quality import rank
 from edgerec.exporting.torch_artefact import TorchArtefact
 from edgerec.training.examples import Batch, batches
 from edgerec.training.losses import ranking_loss, scale_of
-from edgerec.training.torch_model import EncodedTorchModel, TorchModel, torch_rule
+from edgerec.training.torch_model import EncodedTorchModel, TorchModel
+from edgerec.training.torch_rules import torch_rule
 
 __all__ = [
     "Batch",

@@ -22,6 +22,7 @@ def plugins(
     matrix: Annotated[
         bool, typer.Option(help="try what each target can do, by op and codec")
     ] = False,
+    ops: Annotated[bool, typer.Option("--ops", help="list the ops of user encoders")] = False,
 ) -> None:
     """List plugins with what each provides, its distribution, version and state.
 
@@ -30,6 +31,11 @@ def plugins(
     from edgerec.cli.report import plugin_rows, print_rows
     from edgerec.contracts.host import Host
 
+    if ops:
+        from edgerec.model.ops.page import markdown as ops_table
+
+        print(ops_table(), end="")
+        return
     installed = Host.installed()
     if matrix:
         from edgerec.exporting.capabilities import capabilities, markdown

@@ -28,6 +28,9 @@ class Target(Runner):
     #: Names of the codecs that it reads as they are stored; none means any.
     codecs: ClassVar[tuple[str, ...] | None] = None
 
+    #: Kinds of the ops that it lowers; none means any.
+    ops: ClassVar[tuple[str, ...] | None] = None
+
     def refuse(self, model: DeviceModel) -> list[str]:
         """Return the reasons why this target cannot take the model; an empty list if it can.
 
@@ -38,6 +41,11 @@ class Target(Runner):
             f"table {name!r}: {self.name} reads {', '.join(codecs)}, not codec {table.codec.name!r}"
             for name, table in model.tables.items()
             if codecs is not None and table.codec.name not in codecs
+        ]
+        reasons += [
+            f"encoder: {self.name} has no {kind}; it has {', '.join(self.ops)}"
+            for kind in sorted({op.kind for op in model.encoder})
+            if self.ops is not None and kind not in self.ops
         ]
         if model.needs_user_vector:
             reasons.append("the encoder reads user_vector, which is not an input of the artefact")

@@ -57,8 +57,52 @@ _ENCODERS: dict[str, tuple[Op, ...]] = {
     ),
     **{
         kind: (*_POOLED, Op(kind, ("pooled",), "user"))
-        for kind in ("Relu", "LeakyRelu", "Sigmoid", "Tanh", "LpNormalization")
+        for kind in ("Relu", "LeakyRelu", "Elu", "Gelu", "Sigmoid", "Tanh", "Exp")
     },
+    "LpNormalization": (*_POOLED, Op("LpNormalization", ("pooled",), "user")),
+    "LayerNormalization": (
+        *_POOLED,
+        Op("LayerNormalization", ("pooled", "bias", "bias"), "user"),
+    ),
+    "Sub": (*_POOLED, Op("Sub", ("pooled", "bias"), "user")),
+    "Div": (
+        _POOLED[0],
+        Op("Mul", ("rows", "present"), "kept"),
+        Op("ReduceSum", ("kept",), "total"),
+        Op("Div", ("total", "count"), "user"),
+    ),
+    "Sqrt": (*_POOLED, Op("Relu", ("pooled",), "positive"), Op("Sqrt", ("positive",), "user")),
+    "Equal": (
+        *_POOLED,
+        Op("Relu", ("pooled",), "positive"),
+        Op("Equal", ("positive", "pooled"), "is_positive"),
+        Op("Mul", ("is_positive", "bias"), "user"),
+    ),
+    "Where": (
+        *_POOLED,
+        Op("Relu", ("pooled",), "positive"),
+        Op("Where", ("positive", "bias", "pooled"), "user"),
+    ),
+    "Slice": (
+        *_POOLED,
+        Op("Slice", ("pooled",), "half", {"start": 4, "end": 12}),
+        Op("Concat", ("half", "half"), "user"),
+    ),
+    "Transpose": (
+        Op("Gather", ("items", "history"), "rows"),
+        Op("Transpose", ("weights",), "wide"),
+        Op("MatMul", ("wide", "rows"), "user"),
+    ),
+    "ReduceMax": (
+        _POOLED[0],
+        Op("Add", ("rows", "mask"), "masked"),
+        Op("ReduceMax", ("masked",), "user"),
+    ),
+    "ReduceMean": (
+        *_POOLED,
+        Op("ReduceMean", ("pooled",), "mean", {"axis": 1}),
+        Op("Sub", ("pooled", "mean"), "user"),
+    ),
 }
 
 

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from edgerec.exporting.lowering import candidate_factor
 from edgerec.model.device_model import DeviceModel
-from edgerec.model.ops import MASKED
 from edgerec.model.table import Table
-from edgerec.training.torch_model import torch_rule
+from edgerec.training.torch_rules import built_in_values, torch_rule
 
 if TYPE_CHECKING:
     from edgerec.contracts.signature import Signature
@@ -100,7 +99,7 @@ class TorchArtefact(nn.Module, abc.ABC):
 
     def forward(self, history: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Encode, scan, and re-score what an inexact scan proposes."""
-        user = self._encode(history.clamp(min=0).long(), weights[:, None])
+        user = self._encode(history, weights)
         if self.model.head.kind == "cosine":
             norm = (user * user).sum(1, keepdim=True).sqrt()
             user = user / norm.clamp(min=1e-12)
@@ -123,16 +122,14 @@ class TorchArtefact(nn.Module, abc.ABC):
         return ids.int(), scores
 
     def _encode(self, history: Tensor, weights: Tensor) -> Tensor:
-        """The user vector float[1, d] of rows int64[H] with weights float[H, 1]."""
-        values = {"weights": weights}
-        if any("mask" in op.inputs for op in self.model.encoder):
-            values["mask"] = (weights == 0).to(weights.dtype) * MASKED
+        """The user vector float[1, d] of rows int32[H] with weights float[H]."""
+        values, rows = built_in_values(history, weights), history.clamp(min=0).long()
         for name in self.model.constants:
             values[name] = self.get_buffer(f"small_{self._number[name]}")
         for op in self.model.encoder:
             if op.kind == "Gather":
                 name = op.inputs[0]
-                values[op.output] = self.rows(name, self.model.tables[name], history)
+                values[op.output] = self.rows(name, self.model.tables[name], rows)
             else:
                 values[op.output] = torch_rule(op, [values[i] for i in op.inputs])
         return values["user"]

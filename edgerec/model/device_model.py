@@ -221,7 +221,7 @@ class DeviceModel:
         shapes = self.shapes()
         for op in self.encoder:
             widths = {shapes[name][1] for name in op.inputs if name in shapes}
-            if op.kind not in ("Gather", "Mul", "Add", "ReduceSum"):
+            if op.kind not in ("Gather", "Mul", "Add", "ReduceSum") or op.given.get("axis"):
                 return False
             # A product of two rows is not linear, nor is a number added to every column.
             if (op.kind == "Mul" and 1 not in widths) or (op.kind == "Add" and len(widths) > 1):

@@ -100,7 +100,7 @@ def pad_histories(
 
 def without_padding(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
     """Drop the padding of one history, leaving int32[h] and float32[h] with h at least 1."""
-    real = np.flatnonzero(weights > 0)
+    real = np.flatnonzero(history >= 0)
     if not len(real):
         real = np.zeros(1, np.int64)
     return history[real], weights[real]

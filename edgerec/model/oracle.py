@@ -18,9 +18,12 @@ from edgerec.model.codecs import F32
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_history
 from edgerec.model.ops import MASKED, Op
+from edgerec.model.ops.elementwise import sigmoid
+from edgerec.model.ops.reductions import normalize
 
 __all__ = [
     "Oracle",
+    "built_in_values",
     "normalize",
     "numpy_rule",
     "run_encoder",
@@ -109,11 +112,7 @@ def run_encoder(
     """
     if model.needs_user_vector and user_vector is None:
         raise ModelError("this model reads a user_vector; pass one")
-    values: dict[str, F32] = {
-        **model.constants,
-        "weights": weights[..., None],
-        "mask": np.where(weights > 0, 0, MASKED).astype(np.float32)[..., None],
-    }
+    values: dict[str, F32] = {**model.constants, **built_in_values(history, weights)}
     if user_vector is not None:
         values["user_vector"] = user_vector[..., None, :]
     for op in model.encoder:
@@ -138,45 +137,18 @@ def top_k(scores: F32, k: int) -> tuple[NDArray[np.int32], F32]:
     return rows, scores[rows]
 
 
+def built_in_values(history: NDArray[np.int32], weights: F32) -> dict[str, F32]:
+    """The built-in values of histories int32[..., H], -1 for padding, with weights float32."""
+    absent = (history < 0).astype(np.float32)[..., None]
+    present = 1 - absent
+    return {
+        "weights": weights[..., None],
+        "mask": absent * np.float32(MASKED),
+        "present": present,
+        "count": np.maximum(present.sum(axis=-2, keepdims=True), 1),
+    }
+
+
 def numpy_rule(op: Op, x: list[F32]) -> F32:
     """Apply one op to values whose last two axes are (history, width)."""
-    match op.kind:
-        case "ReduceSum":
-            return x[0].sum(axis=-2, keepdims=True)
-        case "Mul":
-            return x[0] * x[1]
-        case "Add":
-            return x[0] + x[1]
-        case "MatMul":
-            return x[0] @ x[1]
-        case "Gemm":
-            return x[0] @ x[1] + x[2]
-        case "Relu":
-            return np.maximum(x[0], 0)
-        case "LeakyRelu":
-            return np.where(x[0] >= 0, x[0], np.float32(op.alpha) * x[0])
-        case "Sigmoid":
-            return sigmoid(x[0])
-        case "Tanh":
-            return np.tanh(x[0])
-        case "Softmax":
-            exp = np.exp(x[0] - x[0].max(axis=-2, keepdims=True))
-            return exp / exp.sum(axis=-2, keepdims=True)
-        case "Concat":
-            # A constant has no batch axis, so give it one.
-            batch = np.broadcast_shapes(*(a.shape[:-1] for a in x))
-            return np.concatenate([np.broadcast_to(a, (*batch, a.shape[-1])) for a in x], axis=-1)
-        case "LpNormalization":
-            return normalize(x[0])
-    raise ModelError(f"encoder: no numpy rule for op {op.kind!r}")
-
-
-def normalize(x: F32) -> F32:
-    """Scale the last axis to unit length; zeros stay zeros."""
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), np.float32(1e-12))
-
-
-def sigmoid(x: F32) -> F32:
-    """1 / (1 + exp(-x)), exact to the last digits of float32 even where the result is tiny."""
-    small = np.exp(-np.abs(x))
-    return np.asarray(np.where(x < 0, small, 1) / (1 + small), np.float32)
+    return op.rule.numpy(op.given, x)

@@ -18,7 +18,8 @@ def example_models(items: int = 600, width: int = 16, seed: int = 0) -> dict[str
 
     ``sum`` is LightGCN with one tied table and a weight per item. ``two-tables`` has a past table
     in addition to the candidate table. ``dense`` is like GraphSAGE, with dense layers and a cosine
-    head. ``attention`` has softmax weights over the history and a sigmoid head.
+    head. ``attention`` has softmax weights over the history and a sigmoid head. ``transformer`` has
+    attention among past items and what the other models do not use.
     """
     rng = np.random.default_rng(seed)
 
@@ -100,7 +101,65 @@ def example_models(items: int = 600, width: int = 16, seed: int = 0) -> dict[str
             Head("items", "sigmoid"),
             {"query": matrix(d, 1)},
         ),
+        "transformer": make(
+            {"items": table(items, d)},
+            _transformer(d),
+            Head("items"),
+            {
+                "wq": matrix(d, d),
+                "wk": matrix(d, d),
+                "gain": matrix(1, d),
+                "shift": matrix(1, d),
+                "query": matrix(d, 1),
+                "zero": np.zeros((1, 1), np.float32),
+                "one": np.ones((1, 1), np.float32),
+            },
+        ),
     }
+
+
+def _transformer(d: int) -> list[Op]:
+    """Every past item attends to every other; then the user attends to all and to itself."""
+    width = {"axis": 1}
+    return [
+        Op("Gather", ("items", "history"), "rows"),
+        Op("MatMul", ("rows", "wq"), "q"),
+        Op("MatMul", ("rows", "wk"), "k"),
+        Op("Transpose", ("k",), "k_wide"),
+        Op("MatMul", ("q", "k_wide"), "raw"),
+        Op("Transpose", ("mask",), "mask_wide"),
+        Op("Add", ("raw", "mask_wide"), "masked"),
+        Op("Softmax", ("masked",), "share", width),
+        Op("MatMul", ("share", "rows"), "mixed"),
+        Op("LayerNormalization", ("mixed", "gain", "shift"), "normed"),
+        Op("Gelu", ("normed",), "states"),
+        # The mean over the past items, padding excluded, and their greatest.
+        Op("Mul", ("states", "present"), "kept"),
+        Op("ReduceSum", ("kept",), "total"),
+        Op("Div", ("total", "count"), "mean"),
+        Op("Add", ("states", "mask"), "low"),
+        Op("ReduceMax", ("low",), "greatest"),
+        Op("Slice", ("greatest",), "left", {"start": 0, "end": d // 2}),
+        Op("Slice", ("mean",), "right", {"start": d // 2, "end": d}),
+        Op("Concat", ("left", "right"), "both"),
+        Op("Elu", ("both",), "bent", {"alpha": 0.7}),
+        Op("Sub", ("bent", "mean"), "rest"),
+        Op("Mul", ("rest", "rest"), "square"),
+        Op("ReduceMean", ("square",), "variance", width),
+        Op("Add", ("variance", "one"), "safe"),
+        Op("Sqrt", ("safe",), "root"),
+        Op("Div", ("rest", "root"), "own"),
+        Op("Concat", ("own", "states"), "all", {"axis": 0}),
+        Op("Concat", ("zero", "mask"), "all_mask", {"axis": 0}),
+        Op("MatMul", ("all", "query"), "interest"),
+        Op("Add", ("interest", "all_mask"), "seen_interest"),
+        Op("Softmax", ("seen_interest",), "attention"),
+        Op("Mul", ("all", "attention"), "weighted"),
+        Op("ReduceSum", ("weighted",), "pooled"),
+        Op("Exp", ("pooled",), "grown"),
+        Op("Equal", ("count", "one"), "is_alone"),
+        Op("Where", ("is_alone", "pooled", "grown"), "user"),
+    ]
 
 
 def adverse_models(width: int = 16, seed: int = 0) -> dict[str, DeviceModel]:

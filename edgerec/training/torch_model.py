@@ -19,9 +19,9 @@ from torch.nn import functional as F
 
 from edgerec.errors import ModelError
 from edgerec.model.device_model import DeviceModel
-from edgerec.model.ops import MASKED, Op
+from edgerec.training.torch_rules import built_in_values, torch_rule
 
-__all__ = ["EncodedTorchModel", "TorchModel", "torch_rule"]
+__all__ = ["EncodedTorchModel", "TorchModel"]
 
 
 class TorchModel(nn.Module):
@@ -52,9 +52,7 @@ class TorchModel(nn.Module):
         """User vectors float[B, d] of histories int64[B, H] with weights float[B, H]."""
         if self.model.needs_user_vector and user_vector is None:
             raise ModelError("this model reads a user_vector; pass one")
-        mask = torch.where(weights > 0, 0.0, MASKED)
-        values: dict[str, Tensor] = dict(self.constants.items())
-        values |= {"weights": weights[..., None], "mask": mask[..., None]}
+        values: dict[str, Tensor] = {**self.constants, **built_in_values(history, weights)}
         if user_vector is not None:
             values["user_vector"] = user_vector[:, None, :]
         for op in self.model.encoder:
@@ -129,37 +127,3 @@ class EncodedTorchModel(TorchModel):
         written = self._written[name][1]
         through = latent - latent.detach()
         return written + (through * self._masks[name] if name in self._masks else through)
-
-
-def torch_rule(op: Op, x: list[Tensor]) -> Tensor:
-    """Apply one op to values whose last two axes are (history, width), as the oracle does."""
-    match op.kind:
-        case "ReduceSum":
-            return x[0].sum(-2, keepdim=True)
-        case "Mul":
-            return x[0] * x[1]
-        case "Add":
-            return x[0] + x[1]
-        case "MatMul":
-            return x[0] @ x[1]
-        case "Gemm":
-            return x[0] @ x[1] + x[2]
-        case "Relu":
-            return x[0].relu()
-        case "LeakyRelu":
-            return F.leaky_relu(x[0], op.alpha)
-        case "Sigmoid":
-            return x[0].sigmoid()
-        case "Tanh":
-            return x[0].tanh()
-        case "Softmax":
-            return x[0].softmax(-2)
-        case "Concat":
-            if len({a.dim() for a in x}) == 1:
-                return torch.cat(x, -1)
-            # A constant has no batch axis, so give it one.
-            batch = np.broadcast_shapes(*(a.shape[:-1] for a in x))
-            return torch.cat([a.expand(*batch, a.shape[-1]) for a in x], -1)
-        case "LpNormalization":
-            return F.normalize(x[0], dim=-1)
-    raise ModelError(f"encoder: no torch rule for op {op.kind!r}")

@@ -86,6 +86,8 @@ def _passes(op: Op, carried: Container[str], model: DeviceModel) -> bool:
     if op.kind == "Mul" and len(narrow_inputs) == 1:
         shapes = model.shapes()
         return all(shapes[name][1] == 1 for name in op.inputs if name not in carried)
+    if op.given.get("axis"):
+        return False
     return op.kind in ("ReduceSum", "Add") and len(narrow_inputs) == len(op.inputs)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, DeviceModel
+from edgerec.plugin import F32, CompressError, DeviceModel
 from edgerec_prune.importance import Scores, keep_largest
 
 __all__ = ["drop_units", "units_of"]
@@ -51,7 +51,7 @@ def units_of(model: DeviceModel) -> list[tuple[int, list[Axis]]]:
                 tie(columns(value), ("constant", weights, 0))
             else:
                 fixed |= {columns(value), out}
-        elif op.kind == "Concat":
+        elif not op.rule.keeps_columns(op.given):
             fixed |= {out, *map(columns, op.inputs)}
         else:
             for name in op.inputs:
@@ -68,10 +68,20 @@ def units_of(model: DeviceModel) -> list[tuple[int, list[Axis]]]:
 
 
 def drop_units(model: DeviceModel, scores: Scores, share: float) -> DeviceModel:
-    """Remove a share of each group's units, starting with the least important."""
+    """Remove a share of each group's units, starting with the least important.
+
+    Raises:
+        CompressError: no unit can be removed.
+    """
     tables = {name: t.decode() for name, t in model.tables.items() if t.shape[1] > 1}
     constants: dict[str, F32] = dict(model.constants)
-    for size, axes in units_of(model):
+    groups = units_of(model)
+    if not groups:
+        raise CompressError(
+            "prune: every unit is tied to others by concatenation, slicing or transposition, so "
+            "none can be removed; prune weights or items"
+        )
+    for size, axes in groups:
         total = np.zeros(size, np.float32)
         for kind, name, axis in axes:
             part = scores.tables[name] if kind == "table" else scores.constants[name]

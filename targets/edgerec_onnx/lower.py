@@ -24,9 +24,7 @@ import numpy as np
 
 from edgerec.plugin import (
     F32,
-    MASKED,
     DeviceModel,
-    Op,
     Payload,
     Signature,
     Table,
@@ -36,6 +34,7 @@ from edgerec.plugin import (
 )
 from edgerec_onnx.floats import Floats
 from edgerec_onnx.onnx_graph import Dims, Graph
+from edgerec_onnx.ops import built_in_values, lower_op, normalize
 from edgerec_onnx.packed import Packed
 from edgerec_onnx.proposal import members, rescore, top
 from edgerec_onnx.tiles import Tiles
@@ -60,7 +59,7 @@ def lower(model: DeviceModel, signature: Signature) -> Payload:
     }
     user = _encoder(graph, model, tables)
     if model.head.kind == "cosine":
-        user = _normalize(graph, user)
+        user = normalize(graph, user)
     table = tables[head]
     returned, proposed = _counts(graph, signature, model.takes_any_length)
     if isinstance(table, Floats):
@@ -113,48 +112,17 @@ def _counts(graph: Graph, signature: Signature, any_length: bool) -> tuple[str, 
 
 def _encoder(graph: Graph, model: DeviceModel, tables: dict[str, Floats | Tiles | Packed]) -> str:
     """Add the user encoder; return the name of float[1, d]."""
+    values = built_in_values(graph, model)
     history = graph.add("Max", "history", graph.constant(np.array(0, np.int32)))
     history = graph.add("Cast", history, to=7)
-    values = {"weights": graph.add("Reshape", "weights", graph.constant([-1, 1]))}
-    if any("mask" in op.inputs for op in model.encoder):
-        # 0 for a past item, and MASKED for padding, which has no weight.
-        is_padding = graph.add("Not", graph.add("Greater", values["weights"], graph.constant(0.0)))
-        as_float = graph.add("Cast", is_padding, to=1)
-        values["mask"] = graph.add("Mul", as_float, graph.constant(float(MASKED)))
     for name, constant in model.constants.items():
         values[name] = graph.constant(constant, f"constant/{name}")
     for op in model.encoder:
         if op.kind == "Gather":
             values[op.output] = tables[op.inputs[0]].read(history)
         else:
-            values[op.output] = _op(graph, op, [values[i] for i in op.inputs])
+            values[op.output] = lower_op(graph, op, [values[i] for i in op.inputs])
     return values["user"]
-
-
-def _op(graph: Graph, op: Op, inputs: list[str]) -> str:
-    name: str
-    match op.kind:
-        case "ReduceSum":
-            name = graph.add("ReduceSum", *inputs, graph.constant([0]), keepdims=1)
-        case "LeakyRelu":
-            name = graph.add("LeakyRelu", *inputs, alpha=op.alpha)
-        case "Softmax":
-            name = graph.add("Softmax", *inputs, axis=0)
-        case "Concat":
-            name = graph.add("Concat", *inputs, axis=1)
-        case "LpNormalization":
-            name = _normalize(graph, inputs[0])
-        case _:
-            name = graph.add(op.kind, *inputs)
-    return name
-
-
-def _normalize(graph: Graph, value: str) -> str:
-    """X / max(|x|, 1e-12), because ONNX's own LpNormalization divides zero by zero."""
-    square = graph.add("Mul", value, value)
-    norm = graph.add("Sqrt", graph.add("ReduceSum", square, graph.constant([1]), keepdims=1))
-    safe: str = graph.add("Div", value, graph.add("Max", norm, graph.constant(1e-12)))
-    return safe
 
 
 def _best(graph: Graph, logits: str, n: int, most: int, k: str) -> tuple[str, str]:

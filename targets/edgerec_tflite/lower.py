@@ -20,16 +20,14 @@ from __future__ import annotations
 import numpy as np
 
 from edgerec.plugin import (
-    MASKED,
     DeviceModel,
-    Op,
     Signature,
     Table,
-    TargetError,
     candidate_factor,
     check_size,
 )
 from edgerec_tflite.layout import check, rows_per_group, score_layout
+from edgerec_tflite.ops import built_in_values, lower_op, normalize
 from edgerec_tflite.tflite_graph import Graph, Shape, Tensor
 
 __all__ = ["lower"]
@@ -74,13 +72,7 @@ class Writer:
         graph, model = self.graph, self.model
         length = model.history_length
         rows = graph.op("MAXIMUM", [history, graph.small([0])], (length,), "int32")
-        column = graph.reshape(weights, (length, 1))
-        values = {"weights": column}
-        if any("mask" in op.inputs for op in model.encoder):
-            # 0 for a past item, and MASKED for padding, which has no weight.
-            padding = graph.op("LESS_EQUAL", [column, graph.small(0.0)], (length, 1), "bool")
-            as_float = graph.op("CAST", [padding], (length, 1))
-            values["mask"] = graph.op("MUL", [as_float, graph.small(MASKED)], (length, 1))
+        values = built_in_values(graph, model, history, weights)
         values |= {name: graph.constant(c) for name, c in model.constants.items()}
         shapes = model.shapes()
         for op in model.encoder:
@@ -89,7 +81,7 @@ class Writer:
                 values[op.output] = self._rows(name, model.tables[name], rows)
             else:
                 inputs = [values[i] for i in op.inputs]
-                values[op.output] = self._op(op, inputs, shapes[op.output])
+                values[op.output] = lower_op(graph, op, inputs, shapes[op.output])
         return values["user"]
 
     def recommend(self, user: Tensor, signature: Signature) -> tuple[Tensor, Tensor]:
@@ -97,7 +89,7 @@ class Writer:
         graph, name = self.graph, self.model.head.table
         table = self.model.tables[name]
         if self.model.head.kind == "cosine":
-            user = self._normalize(user)
+            user = normalize(graph, user)
         returned = signature.returned
         inexact = table.codec.name in (INEXACT if self.integers else ("int4",))
         k = signature.proposed if inexact else returned
@@ -231,40 +223,3 @@ class Writer:
         eighth = graph.op("FLOOR", [graph.op("MUL", [codes, graph.small(1 / 8)], shape)], shape)
         wrap = graph.op("MUL", [eighth, graph.small(16.0)], shape)
         return graph.op("SUB", [codes, wrap], shape)
-
-    def _normalize(self, value: Tensor) -> Tensor:
-        """X / max(|x|, 1e-12)."""
-        graph, tall = self.graph, (value.shape[0], 1)
-        square = graph.op("MUL", [value, value], value.shape)
-        total = graph.op("SUM", [square, graph.small([1])], tall, keepDims=True)
-        norm = graph.op("SQRT", [total], tall)
-        safe = graph.op("MAXIMUM", [norm, graph.small(1e-12)], tall)
-        return graph.op("DIV", [value, safe], value.shape)
-
-    def _op(self, op: Op, x: list[Tensor], shape: tuple[int, int]) -> Tensor:
-        graph = self.graph
-        match op.kind:
-            case "ReduceSum":
-                return graph.op("SUM", [x[0], graph.small([0])], shape, keepDims=True)
-            case "MatMul" | "Gemm":
-                product = graph.op("BATCH_MATMUL", x[:2], shape)
-                return product if op.kind == "MatMul" else graph.op("ADD", [product, x[2]], shape)
-            case "LeakyRelu":
-                return graph.op("LEAKY_RELU", x, shape, alpha=op.alpha)
-            case "Softmax":
-                # TFLite's softmax is over the last axis, ours is over the history.
-                wide = (shape[1], shape[0])
-                turn = graph.small([1, 0])
-                turned = graph.op("TRANSPOSE", [x[0], turn], wide)
-                return graph.op(
-                    "TRANSPOSE", [graph.op("SOFTMAX", [turned], wide, beta=1.0), turn], shape
-                )
-            case "Concat":
-                return graph.op("CONCATENATION", x, shape, axis=1)
-            case "LpNormalization":
-                return self._normalize(x[0])
-            case "Mul" | "Add" | "Relu" | "Tanh":
-                return graph.op(op.kind.upper(), x, shape)
-            case "Sigmoid":
-                return graph.op("LOGISTIC", x, shape)
-        raise TargetError(f"tflite: no rule for op {op.kind!r}")

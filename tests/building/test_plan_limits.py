@@ -126,7 +126,8 @@ def test_the_next_best_is_taken_when_a_file_breaks_the_budget(
     offer(Narrow)
     answers = [["budget.max_p95_ms: measured 9 ms, the limit is 1"]]
 
-    def violations(budget: Budget, _: object) -> list[str]:
+    def violations(budget: Budget, _: object, where: str) -> list[str]:
+        assert "(not measured on " in where
         return answers.pop() if budget.max_p95_ms and answers else []
 
     monkeypatch.setattr(Budget, "violations", violations)

@@ -74,3 +74,13 @@ def test_the_docs_match_the_measurements(target: str) -> None:
             assert [c[:3] for c in row.split(" | ")] == [c[:3] for c in shown.split(" | ")]
     for cell in found:
         assert not cell.reason or cell.reason in page
+
+
+def test_a_target_refuses_ops_by_name() -> None:
+    class Few(NumpyTarget):
+        ops = ("Gather", "Mul", "ReduceSum")
+
+    assert Few().refuse(op_model("Mul", Int8())) == []
+    assert Few().refuse(op_model("Gelu", Int8())) == [
+        "encoder: numpy has no Gelu; it has Gather, Mul, ReduceSum"
+    ]

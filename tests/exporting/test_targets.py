@@ -93,7 +93,8 @@ def test_padding_and_order(name: str, codec: Codec, tmp_path: Path) -> None:
     assert (signature.returned_for(2), signature.returned) == (22, 50)
     assert 22 <= len(ids) == len(scores) <= 50
     assert np.all(np.diff(scores) <= 0)
-    history[2:] = 11
+    # Padding is where history is negative, and its weight must be 0.
+    history[2:] = -9
     again, _ = run(history, weights)
     assert np.array_equal(ids, again)
 

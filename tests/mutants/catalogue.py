@@ -11,7 +11,8 @@ CATALOGUE = (*model_faults.FAULTS, *device_faults.FAULTS)
 
 #: Why a fault that survives is no fault, by the file and what is changed there.
 REASONS: dict[str, str] = {
-    "edgerec/model/ops.py: _MOST_OPS": "a limit of 2^25 refuses what would fill the memory, too",
+    "edgerec/model/ops/inference.py: _MOST_OPS": "a limit of 2^25 refuses what would fill the "
+    "memory, too",
     "targets/edgerec_numpy/lookup.py: self.paired": "tables that are not read in pairs are read "
     "one by one, which is slower",
     "edgerec/model/structure.py: values = (unpack4": "no codec has codes of fewer than 4 bits",

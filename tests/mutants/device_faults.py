@@ -108,10 +108,10 @@ FAULTS = (
     ),
     Mutant(
         "onnx ignores weights",
-        "targets/edgerec_onnx/lower.py",
-        '"weights": graph.add("Reshape", "weights", graph.constant([-1, 1]))',
-        '"weights": graph.add("Cast", graph.add("Cast", graph.add("Reshape", "weights", '
-        "graph.constant([-1, 1])), to=9), to=1)",
+        "targets/edgerec_onnx/ops.py",
+        '"weights": graph.add("Reshape", "weights", column)',
+        '"weights": graph.add("Cast", graph.add("Cast", graph.add("Reshape", "weights", column), '
+        "to=9), to=1)",
         TARGETS,
     ),
     Mutant(
@@ -123,9 +123,9 @@ FAULTS = (
     ),
     Mutant(
         "tflite takes the softmax over the wrong axis",
-        "targets/edgerec_tflite/lower.py",
-        "wide = (shape[1], shape[0])\n                turn = graph.small([1, 0])",
-        "wide = (shape[0], shape[1])\n                turn = graph.small([0, 1])",
+        "targets/edgerec_tflite/ops.py",
+        "    if axis == 1:\n        return",
+        "    if axis == 0:\n        return",
         TARGETS,
     ),
     Mutant(

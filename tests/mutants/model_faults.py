@@ -43,8 +43,8 @@ FAULTS = (
     Mutant(
         "padding counts as a past item",
         "edgerec/model/oracle.py",
-        "np.where(weights > 0, 0, MASKED)",
-        "np.where(weights > -1, 0, MASKED)",
+        "absent = (history < 0)",
+        "absent = (history < -1)",
         TARGETS,
     ),
     Mutant(
@@ -119,7 +119,7 @@ FAULTS = (
     ),
     Mutant(
         "the limit on what an encoder computes is not checked",
-        "edgerec/model/ops.py",
+        "edgerec/model/ops/inference.py",
         "if numbers > _MOST_NUMBERS or products > _MOST_PRODUCTS:",
         "if False:",
         (MODEL,),

@@ -71,7 +71,7 @@ def test_compressor_contract(options: dict[str, Any], model: DeviceModel, datase
     assert 0 <= tail["long_tail_after"] <= 1
 
 
-@pytest.mark.parametrize("name", ["sum", "two-tables", "dense", "attention"])
+@pytest.mark.parametrize("name", ["sum", "two-tables", "dense", "attention", "transformer"])
 def test_every_encoder_has_a_student(name: str, dataset: Dataset) -> None:
     teacher = example_models(items=len(dataset.items))[name].replace(items=dataset.items)
     after = check_compressor(Distill(width=4, epochs=1), teacher, Context(dataset))

@@ -25,7 +25,7 @@ from edgerec_lowrank.rank import rank_for_energy
 from edgerec_lowrank.rewrite import groups_of
 from edgerec_quantize import Quantize
 
-EXAMPLES = ["sum", "two-tables", "dense", "attention"]
+EXAMPLES = ["sum", "two-tables", "dense", "attention", "transformer"]
 
 
 @pytest.fixture(scope="module")

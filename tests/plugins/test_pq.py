@@ -190,7 +190,7 @@ def test_rotation_is_orthogonal_and_lowers_the_error() -> None:
     assert error(matrix @ turn) < 0.7 * error(matrix)
 
 
-@pytest.mark.parametrize("name", ["sum", "two-tables", "dense", "attention"])
+@pytest.mark.parametrize("name", ["sum", "two-tables", "dense", "attention", "transformer"])
 @pytest.mark.parametrize("bits", [4, 8])
 def test_compressor_contract(name: str, bits: int) -> None:
     compressor = from_options(ProductQuantize, {"subspaces": 4, "epochs": 0, "bits": bits}, "pq")

@@ -100,6 +100,8 @@ def test_compressor_contract_for_encoders(
 @pytest.mark.parametrize("name", ["dense", "attention"])
 def test_units_of_every_encoder_can_be_removed(name: str) -> None:
     model = example_models()[name]
+    with pytest.raises(CompressError, match="every unit is tied to others"):
+        Prune(structure="units").compress(example_models()["transformer"], Context())
     after = check_compressor(Prune(share=0.25, structure="units"), model)
     # Units that Concat joins are kept; past columns and those of the last layer are removed.
     assert after.tables["items"].shape[1] == 12

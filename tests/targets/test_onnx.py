@@ -39,7 +39,9 @@ MOBILE = set(
 
 CODECS = [Fp32(), Fp16(), Int8(symmetric=False), Int4()]
 every_codec = pytest.mark.parametrize("codec", CODECS, ids=lambda c: c.name)
-every_model = pytest.mark.parametrize("name", ["sum", "two-tables", "dense", "attention"])
+every_model = pytest.mark.parametrize(
+    "name", ["sum", "two-tables", "dense", "attention", "transformer"]
+)
 
 
 def lowered(name: str, codec: Codec, folder: Path) -> ModelProto:
@@ -90,7 +92,7 @@ def nodes(graph: GraphProto) -> Iterator[NodeProto]:
                 yield from nodes(attribute.g)
 
 
-@pytest.mark.parametrize("name", ["dense", "attention"])
+@pytest.mark.parametrize("name", ["dense", "attention", "transformer"])
 @every_codec
 def test_a_reduced_build_accepts_the_list_of_operators(
     codec: Codec, name: str, tmp_path: Path
@@ -109,8 +111,8 @@ def test_a_reduced_build_accepts_the_list_of_operators(
     listed = {name for opsets in operators.values() for names in opsets.values() for name in names}
     written = {node.op_type for node in nodes(lowered(name, codec, tmp_path).graph)}
     assert written <= listed
-    # onnxruntime fuses a Transpose with a MatMul, and a Gemm with a Relu.
-    assert listed - written <= {"FusedMatMul", "FusedGemm"}
+    # onnxruntime fuses a Transpose with a MatMul, a MatMul with an Add, and a Gemm with a Relu.
+    assert listed - written <= {"FusedMatMul", "Gemm", "FusedGemm"}
     assert types is not None
     assert all(re.search(rf"\b{operator}\b", PAGE) for operator in listed)
     read = {"fp32": "float", "fp16": "MLFloat16", "int8": "int8_t", "int4": "uint8_t"}

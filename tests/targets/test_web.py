@@ -44,7 +44,7 @@ CODECS = [Fp32(), Fp16(), Int8(), Int8(symmetric=False), Int4(), Int4(symmetric=
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=str)
-@pytest.mark.parametrize("name", ["sum", "dense", "attention"])
+@pytest.mark.parametrize("name", ["sum", "dense", "attention", "transformer"])
 def test_lists_match_the_oracle(name: str, codec: Codec, tmp_path: Path) -> None:
     # More rows than one block of the half-precision scan.
     model = example_models(5000, 32)[name]
