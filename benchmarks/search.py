@@ -1,6 +1,6 @@
 """Compare what the search finds on Gowalla with ten chains made by hand, at three budgets.
 
-    python -m benchmarks.search FOLDER [--trials 16] [--work FOLDER]
+    python -m benchmarks.search FOLDER [--trials 12] [--work FOLDER]
 
 FOLDER contains train.txt and test.txt of Gowalla's standard split. A budget is a number of bytes
 of file per item, in addition to what every bundle has (ids and popular items). At each budget, the
@@ -57,7 +57,7 @@ def main() -> None:
     """Train, make the chains by hand, search, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder")
-    parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--work", type=Path, default=Path("search-work"))
     arguments = parser.parse_args()
     work: Path = arguments.work
@@ -135,6 +135,7 @@ def _searched(
             *(model, data, device),
             folder=folder,
             trials=arguments.trials,
+            users=None,
             progress=lambda done, total, what: console.print(f"{more}: {done} of {total}, {what}"),
         )
         seconds = time.perf_counter() - start

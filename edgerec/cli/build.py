@@ -52,8 +52,13 @@ def build(
     ] = None,
     seed: Annotated[int, typer.Option(help="seed of every random choice", min=0)] = 0,
     users: Annotated[
-        int, typer.Option(help="number of test users to measure on; 0 means all", min=0)
-    ] = 1000,
+        int | None,
+        typer.Option(
+            help="number of test users to measure on, 1000 by default, or of validation users of a "
+            "search, 10000 by default; 0 means all",
+            min=0,
+        ),
+    ] = None,
     allow_pruning_items: _Pruning = False,
     trial_seconds: _TrialSeconds = None,
     as_json: AsJson = False,
@@ -107,7 +112,7 @@ def build(
                 trials=30 if trials is None else trials,
                 storage=storage,
                 seed=seed,
-                users=users or None,
+                users=10_000 if users is None else users or None,
                 top_k=chosen.top_k,
                 allow_pruning_items=allow_pruning_items,
                 trial_seconds=trial_seconds,
@@ -116,7 +121,13 @@ def build(
             built = list(found.built)
         else:
             made = run_build(
-                loaded, dataset, chosen, output, users=users or None, seed=seed, progress=progress
+                loaded,
+                dataset,
+                chosen,
+                output,
+                users=1000 if users is None else users or None,
+                seed=seed,
+                progress=progress,
             )
             built, left_out = list(made), made.left_out
     for reason in left_out.values():
@@ -147,7 +158,7 @@ def sweep(
     seed: Annotated[int, typer.Option(help="seed of every random choice", min=0)] = 0,
     users: Annotated[
         int, typer.Option(help="number of validation users of the search; 0 means all", min=0)
-    ] = 1000,
+    ] = 10_000,
     allow_pruning_items: _Pruning = False,
     trial_seconds: _TrialSeconds = None,
 ) -> None:

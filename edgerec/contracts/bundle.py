@@ -8,6 +8,7 @@ Its sections are the catalogue (``items/…``), the rows recommended for an empt
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,10 +27,26 @@ from edgerec.model.history import read_event_weights
 from edgerec.model.items import Items
 from edgerec.model.model_file import guarded, read_items, read_payload_model
 
-__all__ = ["FORMAT", "Bundle", "check_part", "target_of"]
+__all__ = ["FORMAT", "Bundle", "Provider", "check_part", "target_of"]
 
 #: The version of the manifest that this edgerec writes and reads.
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Provider:
+    """The plugin that provided a target or a codec.
+
+    Args:
+        distribution: the name of the distribution that brings it.
+        entry_point: the name of its entry point.
+    """
+
+    distribution: str
+    entry_point: str
+
+    def __str__(self) -> str:
+        return f"the plugin {self.entry_point!r} of {self.distribution!r}; pip install it"
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,7 @@ class Bundle:
         table.integer("bytes", 0, 2**63)
         read_event_weights(manifest.fields("metadata"))
         manifest.fields("provenance")
+        self._read_providers()
         rows = self.popular
         if rows.dtype != np.int32 or rows.ndim != 1 or len(rows) > n:
             raise BundleError(f"popular: expected int32[≤{n}], got {rows.dtype}{list(rows.shape)}")
@@ -151,6 +169,26 @@ class Bundle:
     def event_weights(self) -> Mapping[str, float]:
         """How much a past item of each kind of event counts, if the model was trained on these."""
         return read_event_weights(Fields(self.manifest["metadata"]))
+
+    @functools.cached_property
+    def providers(self) -> Mapping[tuple[str, str], Provider]:
+        """The plugins that provided its target and codecs, by kind (target, codec) and name."""
+        return self._read_providers()
+
+    def _read_providers(self) -> dict[tuple[str, str], Provider]:
+        manifest = Fields(self.manifest)
+        if "providers" not in manifest:
+            return {}
+        found = {}
+        for kind in ("target", "codec"):
+            entries = manifest.fields("providers").fields(kind)
+            for name in entries:
+                entry = entries.fields(name)
+                names = entry.text("distribution"), entry.text("entry_point")
+                if not all(re.fullmatch(r"[\w.-]+", one) for one in names):
+                    raise BundleError(f"providers.{kind}.{name}: expected plain names, got {names}")
+                found[kind, name] = Provider(*names)
+        return found
 
     @functools.cached_property
     def items(self) -> Items:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgerec.contracts.bundle import FORMAT, check_part
+from edgerec.contracts.host import Host
 from edgerec.contracts.signature import Signature
 from edgerec.contracts.target import Payload
 from edgerec.files.container_writer import write_container
@@ -23,9 +24,10 @@ def write_bundle(
     signature: Signature,
     payload: Payload,
     provenance: Mapping[str, Any],
+    host: Host | None = None,
 ) -> int:
     """Write a bundle atomically; return its size in bytes."""
-    manifest, sections = bundle_content(model, target, signature, payload, provenance)
+    manifest, sections = bundle_content(model, target, signature, payload, provenance, host)
     return write_container(path, "bundle", manifest, sections)
 
 
@@ -35,8 +37,13 @@ def bundle_content(
     signature: Signature,
     payload: Payload,
     provenance: Mapping[str, Any],
+    host: Host | None = None,
 ) -> tuple[dict[str, Any], Sections]:
-    """The manifest and the sections of a bundle, as a container takes them."""
+    """The manifest and the sections of a bundle, as a container takes them.
+
+    The manifest names the plugins of ``host``, by default the installed ones, that provide the
+    target and the codecs.
+    """
     manifest = {
         "format": FORMAT,
         "target": target,
@@ -49,6 +56,7 @@ def bundle_content(
             for name, table in model.tables.items()
         },
         "head": {"table": model.head.table, "kind": model.head.kind},
+        "providers": _providers(model, target, host or Host.installed()),
         "metadata": dict(model.metadata),
         "provenance": dict(provenance),
     }
@@ -57,3 +65,17 @@ def bundle_content(
     sections = items_sections(model.items) | {"popular": model.popular}
     sections |= {f"payload/{name}": content for name, content in payload.items()}
     return manifest, sections
+
+
+def _providers(model: DeviceModel, target: str, host: Host) -> dict[str, dict[str, dict[str, str]]]:
+    """The plugins that provide the target and each codec that is not core's."""
+    codecs = sorted({table.codec.name for table in model.tables.values()})
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for kind, names in (("target", [target]), ("codec", codecs)):
+        plugins = {name: host.provider(kind, name) for name in names}
+        found[kind] = {
+            name: {"distribution": plugin.distribution, "entry_point": plugin.name}
+            for name, plugin in plugins.items()
+            if plugin is not None
+        }
+    return found

@@ -42,16 +42,14 @@ class Plugin:
 
     Args:
         name: the name of its entry point.
-        distribution: the distribution that brings it.
-        version: of that distribution.
+        dist: the distribution that brings it; its metadata are read only if they are needed.
         provides: names of what it provides, by kind.
         error: why it is broken; none if it is not.
         detail: the traceback of that error.
     """
 
     name: str
-    distribution: str
-    version: str
+    dist: importlib.metadata.Distribution | None = dataclasses.field(compare=False)
     provides: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     error: str | None = None
     detail: str = ""
@@ -60,6 +58,16 @@ class Plugin:
     def state(self) -> str:
         """``ok`` or ``broken``."""
         return "ok" if self.error is None else "broken"
+
+    @functools.cached_property
+    def distribution(self) -> str:
+        """The name of its distribution."""
+        return self.dist.name if self.dist is not None else "unknown"
+
+    @functools.cached_property
+    def version(self) -> str:
+        """The version of its distribution."""
+        return self.dist.version if self.dist is not None else "?"
 
     @property
     def label(self) -> str:
@@ -73,19 +81,23 @@ class _Registry(Generic[T]):
     def __init__(self, kind: str, hook: str, base: type) -> None:
         self.kind, self.hook, self.base = kind, hook, base
         self.entries: dict[str, T] = {}
-        self.owners: dict[str, str] = {}
+        self.owners: dict[str, Plugin | None] = {}
         self.clashes: dict[str, str] = {}
 
-    def add(self, name: str, thing: T, owner: str) -> None:
-        """Add something; a name that another plugin provides, too, belongs to neither."""
+    def add(self, name: str, thing: T, owner: Plugin | None) -> None:
+        """Add something; a name that another plugin provides, too, belongs to neither.
+
+        What has no owner is core's.
+        """
         if name not in self.owners:
             self.entries[name], self.owners[name] = thing, owner
             return
-        if self.owners[name] != _CORE:
+        first = self.owners[name]
+        if first is not None:
             self.entries.pop(name, None)
+        one, other = (_CORE if plugin is None else plugin.label for plugin in (first, owner))
         self.clashes[name] = (
-            f"{self.kind} {name!r} is provided by both {self.owners[name]} and {owner}; uninstall "
-            "one of them"
+            f"{self.kind} {name!r} is provided by both {one} and {other}; uninstall one of them"
         )
 
 
@@ -125,7 +137,7 @@ class Host:
             *(self._targets, self._devices),
         )
         for name, codec in CODECS.items():
-            self._codecs.add(name, codec, _CORE)
+            self._codecs.add(name, codec, None)
         for entry_point in sorted(set(entry_points), key=lambda e: e.name):
             self.plugins.append(plugin := self._load(entry_point))
             if strict:
@@ -138,9 +150,7 @@ class Host:
         return cls()
 
     def _load(self, entry_point: importlib.metadata.EntryPoint) -> Plugin:
-        dist = entry_point.dist
-        distribution, version = (dist.name, dist.version) if dist else ("unknown", "?")
-        plugin = Plugin(entry_point.name, distribution, version)
+        plugin = Plugin(entry_point.name, entry_point.dist)
         module: Any = None
         try:
             if (declared := declared_api_version(entry_point)) is not None:
@@ -148,7 +158,7 @@ class Host:
             module = import_plugin(entry_point)
             check_api_version(getattr(module, "edgerec_api", None))
             check_hooks(module)
-            self.manager.register(module, name=f"{distribution}:{entry_point.name}")
+            self.manager.register(module, name=f"{len(self.plugins)}:{entry_point.name}")
             provided = self._collect(module)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # a plugin may raise anything
             if module is not None and self.manager.is_registered(module):
@@ -159,7 +169,7 @@ class Host:
             return dataclasses.replace(plugin, error=reason, detail=traceback.format_exc())
         for registry, things in provided:
             for name, thing in things.items():
-                registry.add(name, thing, plugin.label)
+                registry.add(name, thing, plugin)
         return dataclasses.replace(
             plugin, provides={r.kind: tuple(things) for r, things in provided if things}
         )
@@ -192,6 +202,10 @@ class Host:
             for name in names:
                 if clash := self.clash(kind, name):
                     raise PluginError(clash)
+
+    def provider(self, kind: str, name: str) -> Plugin | None:
+        """The plugin that provides something of a kind; none if it is core's, or of no plugin."""
+        return next((p for p in self.plugins if name in p.provides.get(kind, ())), None)
 
     def clash(self, kind: str, name: str) -> str | None:
         """Why a name belongs to no plugin, if two provide it; otherwise none."""

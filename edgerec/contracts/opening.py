@@ -1,8 +1,9 @@
 """Open models and bundles, importing no more plugins than they need.
 
 A device waits for every import, and a plugin that is broken should not matter to a bundle of
-another one. By convention, a plugin's entry point is named like what it provides, so that one is
-tried first. All plugins are imported only if it does not provide the name.
+another one. The manifest names the distribution and the entry point that provided the target and
+each codec, so that these alone are imported. Without such names, the entry point that is named like
+what is wanted is tried first, and all plugins are imported only if it does not provide the name.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import importlib.metadata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from edgerec.contracts.bundle import Bundle
+from edgerec.contracts.bundle import Bundle, Provider
 from edgerec.contracts.hookspecs import GROUP
 from edgerec.contracts.host import Host
 from edgerec.contracts.runner import Runner
+from edgerec.errors import UnknownNameError
 from edgerec.model.codecs import CODECS, Codec
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.model_file import read_model_file
@@ -34,7 +36,7 @@ def load_model(path: str | Path, *, verify: bool = True, host: Host | None = Non
     Raises:
         BundleError: the file is damaged, or not a saved model.
     """
-    return read_model_file(path, _codecs(host), verify=verify)
+    return read_model_file(path, _InstalledCodecs() if host is None else host.codecs, verify=verify)
 
 
 def open_bundle(path: str | Path, *, verify: bool = True, host: Host | None = None) -> Bundle:
@@ -43,31 +45,48 @@ def open_bundle(path: str | Path, *, verify: bool = True, host: Host | None = No
     Raises:
         BundleError: not a bundle, damaged, or of a newer format.
     """
-    return Bundle.open(path, verify=verify, codecs=_codecs(host))
+    if host is not None:
+        return Bundle.open(path, verify=verify, codecs=host.codecs)
+    codecs = _InstalledCodecs()
+    bundle = Bundle.open(path, verify=verify, codecs=codecs)
+    codecs.providers = {
+        name: provider for (kind, name), provider in bundle.providers.items() if kind == "codec"
+    }
+    return bundle
 
 
-def find_runner(name: str, host: Host | None = None) -> Runner:
+def find_runner(bundle: Bundle, host: Host | None = None) -> Runner:
     """Find the target that runs a bundle.
 
     Raises:
-        UnknownNameError: no plugin provides it.
+        UnknownNameError: no plugin provides it; the message says what to install.
     """
-    if host is None:
-        named = _plugin(name)
-        host = named if named is not None and name in named.targets else Host.installed()
-    return host.target(name)
+    name = bundle.target
+    if host is not None:
+        return host.target(name)
+    provider = bundle.providers.get(("target", name))
+    named = _named(name, provider, "targets")
+    if named is not None:
+        return named.target(name)
+    try:
+        return Host.installed().target(name)
+    except UnknownNameError as error:
+        if provider is not None:
+            error.args = (f"{error}. It was made with {provider}",)
+        raise
 
 
 class _InstalledCodecs(Mapping[str, type[Codec]]):
     """The codecs of installed plugins, imported when they are looked up."""
 
+    def __init__(self) -> None:
+        self.providers: Mapping[str, Provider] = {}
+
     def __getitem__(self, name: str) -> type[Codec]:
         if name in CODECS:
             return CODECS[name]
-        named = _plugin(name)
-        if named is not None and name in named.codecs:
-            return named.codecs[name]
-        return Host.installed().codecs[name]
+        named = _named(name, self.providers.get(name), "codecs")
+        return (named or Host.installed()).codecs[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(Host.installed().codecs)
@@ -76,12 +95,24 @@ class _InstalledCodecs(Mapping[str, type[Codec]]):
         return len(Host.installed().codecs)
 
 
-def _codecs(host: Host | None) -> Mapping[str, type[Codec]]:
-    return _InstalledCodecs() if host is None else host.codecs
+def _named(name: str, provider: Provider | None, kind: str) -> Host | None:
+    """A host of a single plugin that provides something; none if it has to be searched for."""
+    for found in (provider, None):
+        host = _plugin(name, None) if found is None else _plugin(found.entry_point, found)
+        if host is not None and name in getattr(host, kind):
+            return host
+    return None
 
 
 @functools.cache
-def _plugin(name: str) -> Host | None:
-    """A host of the plugins with the given entry point; none if there are none."""
-    entry_points = importlib.metadata.entry_points(group=GROUP, name=name)
-    return Host(entry_points) if entry_points else None
+def _plugin(entry_point: str, provider: Provider | None) -> Host | None:
+    """A host of the plugins with the given entry point, of one distribution or of any."""
+    if provider is None:
+        found = importlib.metadata.entry_points(group=GROUP, name=entry_point)
+        return Host(found) if found else None
+    try:
+        every = importlib.metadata.distribution(provider.distribution).entry_points
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    found = every.select(group=GROUP, name=entry_point)
+    return Host(found) if found else None

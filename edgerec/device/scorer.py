@@ -94,7 +94,7 @@ class Scorer:
         check_threads(threads)
         self.signature = bundle.signature
         try:
-            runner = find_runner(bundle.target, host)
+            runner = find_runner(bundle, host)
         except UnknownNameError as error:
             error.args = (f"{bundle.path}: {error}",)
             raise

@@ -75,12 +75,12 @@ def export(
     with staging(path.parent, ".export-") as drafts:
         draft = drafts.folder / path.name
         try:
-            _write(draft, model, chosen, signature, provenance or {})
+            _write(draft, model, chosen, signature, provenance or {}, host)
             _prove(draft, proof, chosen, runtimes)
         except InexactError:
             if (exact := chosen.exact()) is None:
                 raise
-            _write(draft, model, exact, signature, provenance or {})
+            _write(draft, model, exact, signature, provenance or {}, host)
             _prove(draft, proof, exact, runtimes)
             warnings.warn(
                 f"target {chosen.name}: rounding the user vector misplaces items of this table, so "
@@ -93,7 +93,11 @@ def export(
 
 
 def foreseen_bytes(
-    model: DeviceModel, target: Target, top_k: int, provenance: Mapping[str, Any]
+    model: DeviceModel,
+    target: Target,
+    top_k: int,
+    provenance: Mapping[str, Any],
+    host: Host | None = None,
 ) -> int:
     """The size of the bundle that ``export`` would write, without writing or proving it.
 
@@ -104,7 +108,7 @@ def foreseen_bytes(
     """
     signature = Signature(len(model.items), model.history_length, top_k)
     payload = _payload(model, target, signature)
-    content = bundle_content(model, target.name, signature, payload, provenance)
+    content = bundle_content(model, target.name, signature, payload, provenance, host)
     return container_size("bundle", *content)
 
 
@@ -114,6 +118,7 @@ def _write(
     target: Target,
     signature: Signature,
     provenance: Mapping[str, Any],
+    host: Host | None,
 ) -> None:
     """Lower a model and write the bundle.
 
@@ -121,7 +126,7 @@ def _write(
         TargetError: the target failed, or returned something that is not a payload.
     """
     payload = _payload(model, target, signature)
-    write_bundle(draft, model, target.name, signature, payload, provenance)
+    write_bundle(draft, model, target.name, signature, payload, provenance, host)
 
 
 def _payload(model: DeviceModel, target: Target, signature: Signature) -> Payload:

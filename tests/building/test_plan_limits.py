@@ -181,6 +181,10 @@ def test_items_stay_in_the_catalogue_unless_they_may_go(
         ("quantize:codec=int8 lowrank:rank=8", "lowrank would undo int8, which comes before it"),
         ("quantize:codec=int4 pq:bytes=60", "pq would undo int4, which comes before it"),
         ("quantize:codec=int8 quantize:codec=int4", "quantize would undo int8"),
+        (
+            "pq:bytes=60 prune:structure=weights,share=0.5",
+            "prune cannot tell its result in advance, and may undo pq",
+        ),
         ("pq:bytes=60 quantize:codec=int8", "quantize would encode anew what has codec pq"),
         ("distill:width=128", "distill.width: 128 is not below the model's width 128"),
     ],

@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 
 import edgerec
+from edgerec.contracts.bundle import Provider
 from edgerec.contracts.host import Host
 from edgerec.contracts.opening import open_bundle
-from edgerec.errors import CompressError
+from edgerec.errors import BundleError, CompressError, UnknownNameError
 from edgerec.exporting.export import export
 from edgerec.model.device_model import DeviceModel
 from edgerec.testing import check_codec
 from edgerec_pq.codec import PQ
 from tests.rigs.plugins import install
+from tests.rigs.tamper import tamper
 
 SCORE = """
 import json, sys
@@ -68,8 +70,71 @@ def test_a_codec_whose_plugin_has_another_name(
     model = edgerec.compress(models["sum"], "prune:share=0.9")
     assert {t.codec.name for t in model.tables.values()} & {"sparse"}
     bundle = export(model, "numpy", tmp_path / "x.edgerec")
-    assert score(bundle.path)[0] == [r.id for r in edgerec.Scorer(bundle).recommend(["i00001"], 3)]
+    ids, modules = score(bundle.path)
+    assert ids == [r.id for r in edgerec.Scorer(bundle).recommend(["i00001"], 3)]
+    # The manifest names the plugin that the codec comes from.
+    assert {name.partition(".")[0] for name in modules} == {"edgerec_numpy", "edgerec_prune"}
+    assert bundle.providers == {
+        ("target", "numpy"): Provider("edgerec", "numpy"),
+        ("codec", "sparse"): Provider("edgerec", "prune"),
+    }
     assert len(open_bundle(bundle.path).codecs) == len(Host.installed().codecs)
+
+
+ODD = """
+from edgerec_numpy import NumpyTarget
+
+class Odd(NumpyTarget):
+    name = "odd"
+
+@hookimpl
+def edgerec_targets():
+    return [Odd]
+"""
+
+
+def test_a_target_that_is_not_installed(
+    models: dict[str, DeviceModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host([install(tmp_path, monkeypatch, "odd_one", ODD)])
+    bundle = export(models["sum"], "odd", tmp_path / "x.edgerec", host=host)
+    assert bundle.providers == {("target", "odd"): Provider("odd_one", "odd_one")}
+    assert len(edgerec.Scorer.open(bundle.path, host=host).recommend(["i00001"], 3)) == 3
+    monkeypatch.setattr("edgerec.contracts.opening._plugin", lambda *_: None)
+    with pytest.raises(UnknownNameError, match="made with the plugin 'odd_one' of 'odd_one'; pip"):
+        edgerec.Scorer.open(bundle.path)
+
+
+@pytest.mark.parametrize(
+    ("providers", "message"),
+    [
+        ([], "providers: expected an object"),
+        ({"target": {}}, "providers.codec: expected an object, got nothing"),
+        ({"target": {"numpy": {}}, "codec": {}}, "providers.target.numpy.distribution: expected"),
+        (
+            {"target": {"numpy": {"distribution": "../x", "entry_point": "y"}}, "codec": {}},
+            r"providers.target.numpy: expected plain names, got \('../x', 'y'\)",
+        ),
+    ],
+)
+def test_providers_that_are_malformed(
+    providers: object, message: str, models: dict[str, DeviceModel], tmp_path: Path
+) -> None:
+    path = export(models["sum"], "numpy", tmp_path / "x.edgerec").path
+    tamper(path, providers=providers)
+    with pytest.raises(BundleError, match=message):
+        open_bundle(path)
+
+
+def test_providers_that_provide_something_else(
+    models: dict[str, DeviceModel], tmp_path: Path
+) -> None:
+    path = export(models["sum"], "numpy", tmp_path / "x.edgerec").path
+    expected = [r.id for r in edgerec.Scorer.open(path).recommend(["i00001"], 3)]
+    for named in ({"distribution": "edgerec", "entry_point": "pq"}, {}):
+        other = named or {"distribution": "none", "entry_point": "none"}
+        tamper(path, providers={"target": {"numpy": other}, "codec": {}})
+        assert [r.id for r in edgerec.Scorer.open(path).recommend(["i00001"], 3)] == expected
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def plan(
     storage: str | None = None,
     study: str | None = None,
     seed: int = 0,
-    users: int | None = 1000,
+    users: int | None = 10_000,
     top_k: int = 50,
     allow_pruning_items: bool = False,
     trial_seconds: float | None = None,

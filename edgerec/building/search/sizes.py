@@ -32,7 +32,7 @@ class Sizes:
             key = f"{name} {shape_of(model)}"
             if key not in self._known:
                 target = self.host.target(name)
-                self._known[key] = foreseen_bytes(model, target, self.top_k, provenance)
+                self._known[key] = foreseen_bytes(model, target, self.top_k, provenance, self.host)
             sizes.append(self._known[key])
         return sizes
 

@@ -54,7 +54,7 @@ def sweep(
     max_steps: int = 3,
     storage: str | None = None,
     seed: int = 0,
-    users: int | None = 1000,
+    users: int | None = 10_000,
     top_k: int = 50,
     allow_pruning_items: bool = False,
     trial_seconds: float | None = None,

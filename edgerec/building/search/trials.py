@@ -178,9 +178,9 @@ class Search:
                 outline = step.outline(model)
             except EdgerecError as error:
                 raise SkippedError(str(error)) from None
+            self._check_order(step.name, model, outline)
             if outline is None:
                 return
-            self._check_order(step.name, model, outline)
             recorded.append(
                 {
                     "compressor": step.name,
@@ -201,21 +201,26 @@ class Search:
         if limit is not None and size > limit and not over_budget:
             raise _TooLargeError(f"takes {size:,} bytes, max_bundle_bytes is {limit:,}; not run")
 
-    def _check_order(self, name: str, model: DeviceModel, outline: DeviceModel) -> None:
+    def _check_order(self, name: str, model: DeviceModel, outline: DeviceModel | None) -> None:
         """Check that a step does not decode what a step before it has encoded.
 
         Raises:
             SkippedError: it does, or tables grow.
         """
         for table, old in model.tables.items():
-            new = outline.tables.get(table)
             coded = not old.codec.keeps_floats and old.shape[1] > 1
+            if coded and outline is None:
+                raise SkippedError(
+                    f"{name} cannot tell its result in advance, and may undo {old.codec.name}, "
+                    "which comes before it"
+                )
+            new = None if outline is None else outline.tables.get(table)
             if coded and (new is None or new.codec != old.codec or new.shape[1] != old.shape[1]):
                 raise SkippedError(f"{name} would undo {old.codec.name}, which comes before it")
             same_rows = new is not None and new.shape[0] == old.shape[0]
             if coded and same_rows and old.codec.learns:
                 raise SkippedError(f"{name} would encode anew what has codec {old.codec.name}")
-        if outline.table_bytes > model.table_bytes:
+        if outline is not None and outline.table_bytes > model.table_bytes:
             raise SkippedError(
                 f"{name} would grow the tables from {model.table_bytes:,} to "
                 f"{outline.table_bytes:,} bytes"
