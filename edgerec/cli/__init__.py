@@ -66,6 +66,7 @@ for command in (
     build.verify,
     bundles.inspect,
     bundles.score,
+    bundles.unpack,
     bench.bench,
     show.plugins,
     show.devices,

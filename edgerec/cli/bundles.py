@@ -14,7 +14,7 @@ import typer
 from edgerec.cli.shared import AsJson, BundleFile, Trust, err, out, printable
 from edgerec.errors import OptionError
 
-__all__ = ["inspect", "score"]
+__all__ = ["inspect", "score", "unpack"]
 
 
 def inspect(
@@ -94,8 +94,12 @@ def score(
             "and were not read"
         )
     if found.fallback:
-        popular = "these are the most popular items" if found else "the bundle has no popular items"
-        err.print(f"the history has no known item; {popular}")
+        kinds = {
+            "popular": "the most popular items",
+            "longest": "those that many histories score "
+            "high, because the model does not say which are popular",
+        }
+        err.print(f"the history has no known item; these are {kinds[scorer.bundle.fallback]}")
     if as_json:
         # The score of a popular item is NaN, which JSON does not have.
         rows = [
@@ -107,3 +111,26 @@ def score(
     for place, item in enumerate(found, 1):
         shown = "" if math.isnan(item.score) else f"  {item.score:.4f}"
         out.print(f"{place:3d}  {item.title}  ({item.id}){shown}", highlight=False, markup=False)
+
+
+def unpack(
+    bundle: BundleFile,
+    output: Annotated[Path, typer.Option("-o", "--out", help="folder to create")],
+) -> None:
+    """Write the parts of a bundle to a folder, for an app that brings its own runtime.
+
+    Example: `edgerec unpack dist/onnx.edgerec -o app/assets`
+    """
+    from edgerec.contracts.bundle import Bundle
+    from edgerec.files.staging import staging
+
+    if output.exists():
+        raise OptionError(f"--out: {output} exists; name a folder that does not")
+    opened = Bundle.open(bundle)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with staging(output.parent, ".unpack-") as drafts:
+        opened.unpack(drafts.folder / output.name)
+        drafts.move({drafts.folder / output.name: output})
+    for path in sorted(output.rglob("*")):
+        if path.is_file():
+            out.print(f"{path}: {path.stat().st_size:,} bytes", highlight=False)

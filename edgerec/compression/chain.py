@@ -128,7 +128,8 @@ def same_content(a: DeviceModel, b: DeviceModel) -> bool:
         return False
     if a.encoder != b.encoder or a.head != b.head or len(a.items) != len(b.items):
         return False
-    if any(getattr(a, n) != getattr(b, n) for n in ("history_length", "normalization", "recency")):
+    settings = ("history_length", "normalization", "recency", "repeats", "drop_seen")
+    if any(getattr(a, name) != getattr(b, name) for name in settings):
         return False
     if any(a.tables[n].codec != b.tables[n].codec for n in a.tables):
         return False

@@ -8,7 +8,7 @@ Its sections are the catalogue (``items/…``), the rows recommended for an empt
 from __future__ import annotations
 
 import functools
-import re
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,36 +17,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgerec.contracts.manifest import Provider, check_manifest, read_providers
 from edgerec.contracts.signature import Signature
 from edgerec.errors import BundleError
+from edgerec.files.atomic import write_text
 from edgerec.files.container import Container
 from edgerec.files.fields import Fields
 from edgerec.model.codecs import CODECS, Codec
-from edgerec.model.device_model import MAX_EXPONENT, MAX_HISTORY, DeviceModel
+from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import read_event_weights
 from edgerec.model.items import Items
 from edgerec.model.model_file import guarded, read_items, read_payload_model
 
-__all__ = ["FORMAT", "Bundle", "Provider", "check_part", "target_of"]
+__all__ = ["DESCRIPTION", "FORMAT", "Bundle", "check_part", "target_of"]
 
 #: The version of the manifest that this edgerec writes and reads.
 FORMAT = 1
 
+#: The file that describes an unpacked bundle.
+DESCRIPTION = "edgerec.json"
 
-@dataclass(frozen=True)
-class Provider:
-    """The plugin that provided a target or a codec.
-
-    Args:
-        distribution: the name of the distribution that brings it.
-        entry_point: the name of its entry point.
-    """
-
-    distribution: str
-    entry_point: str
-
-    def __str__(self) -> str:
-        return f"the plugin {self.entry_point!r} of {self.distribution!r}; pip install it"
+#: Entries of the manifest by which an app calls the artefact.
+_READING = (
+    *("target", "history_length", "top_k", "normalization", "recency"),
+    *("repeats", "drop_seen", "fallback"),
+)
 
 
 @dataclass(frozen=True)
@@ -90,18 +85,8 @@ class Bundle:
 
     def _check(self) -> None:
         """Check everything but the payload, which its runtime checks."""
-        manifest, n = Fields(self.manifest), len(self.items)
-        manifest.text("target")
-        manifest.integer("history_length", 1, MAX_HISTORY)
-        manifest.integer("top_k", 1, 2**31)
-        for name in ("normalization", "recency"):
-            manifest.number(name, -MAX_EXPONENT, MAX_EXPONENT)
-        table = manifest.fields("tables").fields(manifest.fields("head").text("table"))
-        table.text("codec")
-        table.integer("bytes", 0, 2**63)
-        read_event_weights(manifest.fields("metadata"))
-        manifest.fields("provenance")
-        self._read_providers()
+        check_manifest(Fields(self.manifest))
+        n = len(self.items)
         rows = self.popular
         if rows.dtype != np.int32 or rows.ndim != 1 or len(rows) > n:
             raise BundleError(f"popular: expected int32[≤{n}], got {rows.dtype}{list(rows.shape)}")
@@ -109,6 +94,8 @@ class Bundle:
             raise BundleError("popular: a row is outside the catalogue")
         for part in self.payload:
             check_part(part)
+            if part == DESCRIPTION:
+                raise BundleError(f"payload part {part!r} has the name of the description")
         if inside := {*self.payload} & {p for part in self.payload for p in _folders(part)}:
             raise BundleError(f"payload part {min(inside)!r} is also the folder of another")
 
@@ -166,6 +153,21 @@ class Bundle:
         return float(self.manifest["recency"])
 
     @property
+    def merges(self) -> bool:
+        """Whether an item that occurs several times in a history counts once."""
+        return bool(self.manifest.get("repeats", "merge") == "merge")
+
+    @property
+    def drops_seen(self) -> bool:
+        """Whether items of the history are left out of recommendations."""
+        return bool(self.manifest.get("drop_seen", True))
+
+    @property
+    def fallback(self) -> str:
+        """What is recommended for an empty history: ``popular`` items, or the ``longest`` rows."""
+        return str(self.manifest.get("fallback", "popular"))
+
+    @property
     def event_weights(self) -> Mapping[str, float]:
         """How much a past item of each kind of event counts, if the model was trained on these."""
         return read_event_weights(Fields(self.manifest["metadata"]))
@@ -173,22 +175,7 @@ class Bundle:
     @functools.cached_property
     def providers(self) -> Mapping[tuple[str, str], Provider]:
         """The plugins that provided its target and codecs, by kind (target, codec) and name."""
-        return self._read_providers()
-
-    def _read_providers(self) -> dict[tuple[str, str], Provider]:
-        manifest = Fields(self.manifest)
-        if "providers" not in manifest:
-            return {}
-        found = {}
-        for kind in ("target", "codec"):
-            entries = manifest.fields("providers").fields(kind)
-            for name in entries:
-                entry = entries.fields(name)
-                names = entry.text("distribution"), entry.text("entry_point")
-                if not all(re.fullmatch(r"[\w.-]+", one) for one in names):
-                    raise BundleError(f"providers.{kind}.{name}: expected plain names, got {names}")
-                found[kind, name] = Provider(*names)
-        return found
+        return read_providers(Fields(self.manifest))
 
     @functools.cached_property
     def items(self) -> Items:
@@ -223,8 +210,8 @@ class Bundle:
                 a table is unknown.
         """
         model = read_payload_model(self.container, self.items, self.codecs)
-        for name in ("history_length", "normalization", "recency"):
-            if getattr(model, name) != self.manifest[name]:
+        for name in ("history_length", "normalization", "recency", "repeats", "drop_seen"):
+            if name in self.manifest and getattr(model, name) != self.manifest[name]:
                 raise BundleError(
                     f"{self.path}: {name}: the manifest has {self.manifest[name]!r}, its payload "
                     f"{getattr(model, name)!r}; the file is damaged"
@@ -240,12 +227,21 @@ class Bundle:
         return self.container.nbytes(f"payload/{part}")
 
     def unpack(self, folder: str | Path) -> None:
-        """Write each payload part to a file of its own, the form in which apps load it.
+        """Write what an app with its own runtime needs: each payload part, and ``edgerec.json``.
+
+        That file has the ids and titles by row, the popular rows, and how to read a history
+        (``docs/format.md``).
 
         Raises:
             FileExistsError: the folder exists.
         """
         Path(folder).mkdir(parents=True)
+        content = {name: self.manifest.get(name) for name in _READING} | {
+            "ids": list(self.items.ids),
+            "titles": None if self.items.titles is None else list(self.items.titles),
+            "popular": self.popular.tolist(),
+        }
+        write_text(Path(folder) / DESCRIPTION, json.dumps(content, ensure_ascii=False) + "\n")
         for part in self.payload:
             path = Path(folder) / part
             path.parent.mkdir(parents=True, exist_ok=True)

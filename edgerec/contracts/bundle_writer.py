@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgerec.contracts.bundle import FORMAT, check_part
 from edgerec.contracts.host import Host
 from edgerec.contracts.signature import Signature
@@ -15,6 +18,9 @@ from edgerec.model.device_model import DeviceModel
 from edgerec.model.model_file import Sections, items_sections
 
 __all__ = ["bundle_content", "write_bundle"]
+
+#: The number of rows that stand in for popular items.
+_FALLBACK = 1000
 
 
 def write_bundle(
@@ -51,6 +57,9 @@ def bundle_content(
         "top_k": signature.top_k,
         "normalization": model.normalization,
         "recency": model.recency,
+        "repeats": model.repeats,
+        "drop_seen": model.drop_seen,
+        "fallback": "popular" if len(model.popular) else "longest",
         "tables": {
             name: {"codec": table.codec.name, "shape": list(table.shape), "bytes": table.nbytes}
             for name, table in model.tables.items()
@@ -62,9 +71,16 @@ def bundle_content(
     }
     for name in payload:
         check_part(name)
-    sections = items_sections(model.items) | {"popular": model.popular}
+    popular = model.popular if len(model.popular) else _longest(model)
+    sections = items_sections(model.items) | {"popular": popular}
     sections |= {f"payload/{name}": content for name, content in payload.items()}
     return manifest, sections
+
+
+def _longest(model: DeviceModel) -> NDArray[np.int32]:
+    """The longest candidate rows, which many histories score high, in descending order."""
+    lengths = np.linalg.norm(model.tables[model.head.table].decode(), axis=1)
+    return np.argsort(-lengths, kind="stable")[:_FALLBACK].astype(np.int32)
 
 
 def _providers(model: DeviceModel, target: str, host: Host) -> dict[str, dict[str, dict[str, str]]]:

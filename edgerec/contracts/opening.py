@@ -13,9 +13,10 @@ import importlib.metadata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from edgerec.contracts.bundle import Bundle, Provider
+from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.hookspecs import GROUP
 from edgerec.contracts.host import Host
+from edgerec.contracts.manifest import Provider
 from edgerec.contracts.runner import Runner
 from edgerec.errors import UnknownNameError
 from edgerec.model.codecs import CODECS, Codec

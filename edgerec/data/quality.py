@@ -169,7 +169,8 @@ def rank(
         own = None if user_vectors is None else user_vectors[chunk]
         logits = oracle.logits(oracle.encode(history, weights, own))
         for row, rows in enumerate(seen):
-            logits[row, rows] = -np.inf
+            if model.drop_seen:
+                logits[row, rows] = -np.inf
         top = _top(logits, min(k, logits.shape[1]))
         found = np.where(np.isfinite(np.take_along_axis(logits, top, 1)), to_dataset[top], -1)
         lists[start : start + len(chunk), : top.shape[1]] = found

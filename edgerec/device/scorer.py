@@ -48,7 +48,8 @@ class Recommendations(list[Recommendation]):
             read. They are not recommended either. If that leaves fewer than k items, the most
             popular ones and then any others follow, with NaN as their score.
         fallback: whether no id in the history was known, so that these are the most popular
-            items, with NaN as their score.
+            items, or those with the longest rows if the model does not say which are popular
+            (``Bundle.fallback``), with NaN as their score.
     """
 
     def __init__(
@@ -139,11 +140,11 @@ class Scorer:
         weights: Sequence[float | str] | None = None,
         strict: bool = False,
     ) -> Recommendations:
-        """Recommend k items that are not in the history.
+        """Recommend k items that are not in the history, unless the model recommends these, too.
 
         Args:
-            history: ids of past items, most recent last; an id that occurs twice counts
-                once, at its most recent position.
+            history: ids of past items, most recent last; an id that occurs twice counts once, at
+                its most recent position, unless the model counts every one.
             k: the number of items, at most the bundle's ``top_k``.
             weights: a number per past item (such as a rating) from 1e-6 to 1e6, 1 by default; it
                 is read as float32. A model that was trained on kinds of events also takes their
@@ -168,15 +169,19 @@ class Scorer:
             )
         given = None if weights is None else check_weights(weights, len(past))
         kinds = self.bundle.event_weights
-        rows: dict[int, float] = {}
+        rows: list[int] = []
+        counts: list[float] = []
         unknown: list[str] = []
         for place, item in enumerate(past):
             row = self.bundle.items.find(item)
             if row is None:
                 unknown.append(str(item))
                 continue
-            rows.pop(row, None)
-            rows[row] = 1.0 if given is None else check_weight(given[place], place, kinds)
+            rows.append(row)
+            counts.append(1.0 if given is None else check_weight(given[place], place, kinds))
+        if self.bundle.merges:
+            rows, counts = _merged(rows, counts)
+        seen = set(rows) if self.bundle.drops_seen else set()
         if unknown and strict:
             raise DataError(
                 f"history: unknown items {', '.join(unknown[:10])}; {len(unknown)} in total"
@@ -184,27 +189,27 @@ class Scorer:
         if not rows:
             popular = self.bundle.popular.tolist()
             return Recommendations(self._first(k, popular), unknown, 0, True)
-        ids, scores = self._run(self._artefact, rows, given is not None)
+        ids, scores = self._run(self._artefact, rows, counts if given is not None else None)
         found = zip(ids.tolist(), scores.tolist(), strict=True)
-        fresh = (self._item(row, score) for row, score in found if row not in rows)
+        fresh = (self._item(row, score) for row, score in found if row not in seen)
         items = list(itertools.islice(fresh, k))
         truncated = max(0, len(rows) - self.signature.history_length)
         if len(items) < k and truncated:
             # Past items that the model did not read took some of the places.
             rest = itertools.chain(self.bundle.popular.tolist(), range(self.signature.items))
-            listed = {*rows, *ids.tolist()}
+            listed = {*seen, *ids.tolist()}
             items += self._first(k - len(items), (row for row in rest if row not in listed))
         return Recommendations(items, unknown, truncated, False)
 
     def _run(
-        self, artefact: Artefact, rows: dict[int, float], weighted: bool
+        self, artefact: Artefact, rows: list[int], given: list[float] | None
     ) -> tuple[NDArray[np.int32], F32]:
         """Run the artefact on rows and their weights, oldest first, and check what it returns."""
         padded, weights = pad_history(
-            np.array(list(rows), np.int32),
+            np.array(rows, np.int32),
             self.signature.history_length,
             self.bundle.normalization,
-            np.array(list(rows.values()), np.float32) if weighted else None,
+            None if given is None else np.array(given, np.float32),
             recency=self.bundle.recency,
         )
         with attribute_errors(self._who, TargetError):
@@ -233,3 +238,12 @@ class Scorer:
     def _item(self, row: int, score: float) -> Recommendation:
         items = self.bundle.items
         return Recommendation(str(items.ids[row]), items.title(row), score)
+
+
+def _merged(rows: list[int], weights: list[float]) -> tuple[list[int], list[float]]:
+    """Different rows with their weights, each at its last place."""
+    latest: dict[int, float] = {}
+    for row, weight in zip(rows, weights, strict=True):
+        latest.pop(row, None)
+        latest[row] = weight
+    return list(latest), list(latest.values())

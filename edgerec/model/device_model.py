@@ -68,6 +68,10 @@ class DeviceModel:
             a sum, 0.5 is LightGCN's 1/√|N(u)|, 1 is a mean.
         recency: r; the j-th most recent past item weighs ``j ** -r`` times that, 0 meaning that
             all weigh the same.
+        repeats: what an item counts that occurs several times in a history: ``merge`` counts its
+            most recent place, ``keep`` counts every one.
+        drop_seen: whether items of the history are left out of recommendations; not where people
+            buy the same again.
         popular: int32, rows by falling popularity, recommended for an empty history.
         metadata: JSON values that travel with the model (family, steps applied, ...).
 
@@ -83,6 +87,8 @@ class DeviceModel:
     constants: Mapping[str, F32] = field(default_factory=dict)
     normalization: float = 0.5
     recency: float = 0.0
+    repeats: Literal["merge", "keep"] = "merge"
+    drop_seen: bool = True
     popular: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
@@ -99,6 +105,11 @@ class DeviceModel:
                     f"{name}: expected a number from -{MAX_EXPONENT} to {MAX_EXPONENT}, got "
                     f"{getattr(self, name)}"
                 )
+        if self.repeats not in ("merge", "keep") or not isinstance(self.drop_seen, bool):
+            raise ModelError(
+                "repeats, drop_seen: expected merge or keep, and true or false; got "
+                f"{self.repeats!r} and {self.drop_seen!r}"
+            )
         for kind, names in (("tables", self.tables), ("constants", self.constants)):
             for name in names:
                 # The name becomes part of a file name.

@@ -95,6 +95,8 @@ def _model_meta(model: DeviceModel) -> dict[str, Any]:
         "history_length": model.history_length,
         "normalization": model.normalization,
         "recency": model.recency,
+        "repeats": model.repeats,
+        "drop_seen": model.drop_seen,
         "metadata": dict(model.metadata),
     }
 
@@ -200,6 +202,9 @@ def _read_model(
         history_length=meta.integer("history_length", 1, MAX_HISTORY),
         normalization=meta.number("normalization", -MAX_EXPONENT, MAX_EXPONENT),
         recency=meta.number("recency", -MAX_EXPONENT, MAX_EXPONENT),
+        # The model checks both. Files of an earlier version have neither.
+        repeats=meta.values.get("repeats", "merge"),
+        drop_seen=meta.values.get("drop_seen", True),
         popular=container.array("popular"),
         metadata=meta.fields("metadata").values,
     )

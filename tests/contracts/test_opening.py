@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import edgerec
-from edgerec.contracts.bundle import Provider
 from edgerec.contracts.host import Host
+from edgerec.contracts.manifest import Provider
 from edgerec.contracts.opening import open_bundle
 from edgerec.errors import BundleError, CompressError, UnknownNameError
 from edgerec.exporting.export import export

@@ -1,0 +1,82 @@
+"""The manifest of a bundle: everything that a bundle says about itself, checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgerec.errors import BundleError
+from edgerec.files.fields import Fields
+from edgerec.model.device_model import MAX_EXPONENT, MAX_HISTORY
+from edgerec.model.history import read_event_weights
+
+__all__ = ["Provider", "check_manifest", "read_providers"]
+
+#: Entries of the manifest that have one of two values; the first one by default.
+_CHOICES: Mapping[str, tuple[Any, Any]] = {
+    "repeats": ("merge", "keep"),
+    "drop_seen": (True, False),
+    "fallback": ("popular", "longest"),
+}
+
+
+@dataclass(frozen=True)
+class Provider:
+    """The plugin that provided a target or a codec.
+
+    Args:
+        distribution: the name of the distribution that brings it.
+        entry_point: the name of its entry point.
+    """
+
+    distribution: str
+    entry_point: str
+
+    def __str__(self) -> str:
+        return f"the plugin {self.entry_point!r} of {self.distribution!r}; pip install it"
+
+
+def check_manifest(manifest: Fields) -> None:
+    """Check every entry.
+
+    Raises:
+        BundleError: one is missing, of another type, or out of range.
+    """
+    manifest.text("target")
+    manifest.integer("history_length", 1, MAX_HISTORY)
+    manifest.integer("top_k", 1, 2**31)
+    for name in ("normalization", "recency"):
+        manifest.number(name, -MAX_EXPONENT, MAX_EXPONENT)
+    table = manifest.fields("tables").fields(manifest.fields("head").text("table"))
+    table.text("codec")
+    table.integer("bytes", 0, 2**63)
+    read_event_weights(manifest.fields("metadata"))
+    for name, values in _CHOICES.items():
+        given = manifest.values.get(name, values[0])
+        if type(given) is not type(values[0]) or given not in values:
+            shown = " or ".join(map(repr, values))
+            raise BundleError(f"{name}: expected {shown}, got {given!r:.40}")
+    manifest.fields("provenance")
+    read_providers(manifest)
+
+
+def read_providers(manifest: Fields) -> dict[tuple[str, str], Provider]:
+    """The plugins that provided the target and the codecs, by kind (target, codec) and name.
+
+    Raises:
+        BundleError: an entry is malformed.
+    """
+    if "providers" not in manifest:
+        return {}
+    found = {}
+    for kind in ("target", "codec"):
+        entries = manifest.fields("providers").fields(kind)
+        for name in entries:
+            entry = entries.fields(name)
+            names = entry.text("distribution"), entry.text("entry_point")
+            if not all(re.fullmatch(r"[\w.-]+", one) for one in names):
+                raise BundleError(f"providers.{kind}.{name}: expected plain names, got {names}")
+            found[kind, name] = Provider(*names)
+    return found
