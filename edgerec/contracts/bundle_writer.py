@@ -17,7 +17,7 @@ from edgerec.files.container_writer import write_container
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.model_file import Sections, items_sections
 
-__all__ = ["bundle_content", "write_bundle"]
+__all__ = ["bundle_content", "popular_rows", "write_bundle"]
 
 #: The number of rows that stand in for popular items.
 _FALLBACK = 1000
@@ -31,9 +31,12 @@ def write_bundle(
     payload: Payload,
     provenance: Mapping[str, Any],
     host: Host | None = None,
+    vectors: Sections | None = None,
 ) -> int:
     """Write a bundle atomically; return its size in bytes."""
-    manifest, sections = bundle_content(model, target, signature, payload, provenance, host)
+    manifest, sections = bundle_content(
+        model, target, signature, payload, provenance, host, vectors
+    )
     return write_container(path, "bundle", manifest, sections)
 
 
@@ -44,11 +47,12 @@ def bundle_content(
     payload: Payload,
     provenance: Mapping[str, Any],
     host: Host | None = None,
+    vectors: Sections | None = None,
 ) -> tuple[dict[str, Any], Sections]:
     """The manifest and the sections of a bundle, as a container takes them.
 
     The manifest names the plugins of ``host``, by default the installed ones, that provide the
-    target and the codecs.
+    target and the codecs. ``vectors`` are the sections of the test vectors, if there are any.
     """
     manifest = {
         "format": FORMAT,
@@ -71,14 +75,15 @@ def bundle_content(
     }
     for name in payload:
         check_part(name)
-    popular = model.popular if len(model.popular) else _longest(model)
-    sections = items_sections(model.items) | {"popular": popular}
+    sections = items_sections(model.items) | {"popular": popular_rows(model)} | (vectors or {})
     sections |= {f"payload/{name}": content for name, content in payload.items()}
     return manifest, sections
 
 
-def _longest(model: DeviceModel) -> NDArray[np.int32]:
-    """The longest candidate rows, which many histories score high, in descending order."""
+def popular_rows(model: DeviceModel) -> NDArray[np.int32]:
+    """The popular rows; if there are none, the longest ones, which many histories score high."""
+    if len(model.popular):
+        return model.popular
     lengths = np.linalg.norm(model.tables[model.head.table].decode(), axis=1)
     return np.argsort(-lengths, kind="stable")[:_FALLBACK].astype(np.int32)
 

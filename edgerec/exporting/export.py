@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from edgerec.contracts.bundle import Bundle
-from edgerec.contracts.bundle_writer import bundle_content, write_bundle
+from edgerec.contracts.bundle_writer import bundle_content, popular_rows, write_bundle
 from edgerec.contracts.device import Device
 from edgerec.contracts.host import Host
 from edgerec.contracts.signature import Signature
 from edgerec.contracts.target import Payload, Target
+from edgerec.device.vectors import empty_vectors
 from edgerec.errors import OptionError, RuntimeMissingError, TargetError
 from edgerec.exporting.proof import InexactError, Proof
+from edgerec.exporting.vectors import make_vectors
 from edgerec.exporting.worker import LoadError
 from edgerec.files.container_writer import container_size
 from edgerec.files.staging import staging
@@ -108,7 +110,9 @@ def foreseen_bytes(
     """
     signature = Signature(len(model.items), model.history_length, top_k)
     payload = _payload(model, target, signature)
-    content = bundle_content(model, target.name, signature, payload, provenance, host)
+    content = bundle_content(
+        model, target.name, signature, payload, provenance, host, {**empty_vectors()}
+    )
     return container_size("bundle", *content)
 
 
@@ -126,7 +130,8 @@ def _write(
         TargetError: the target failed, or returned something that is not a payload.
     """
     payload = _payload(model, target, signature)
-    write_bundle(draft, model, target.name, signature, payload, provenance, host)
+    vectors = make_vectors(model, popular_rows(model), signature.top_k)
+    write_bundle(draft, model, target.name, signature, payload, provenance, host, vectors)
 
 
 def _payload(model: DeviceModel, target: Target, signature: Signature) -> Payload:
