@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from edgerec.building.measured import histories_of
 from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
 from edgerec.data.dataset_file import load_dataset, save_dataset
+from edgerec.data.matching import known_histories
 from edgerec.data.quality import evaluate, evaluation_users, rank
 from edgerec.data.readers import read_dataset
 from edgerec.data.weighing import parse_event_weights
@@ -20,7 +22,11 @@ from edgerec.device.bench import measure
 from edgerec.device.scorer import Scorer
 from edgerec.errors import DataError, OptionError
 from edgerec.exporting.export import export
+from edgerec.training import objective
+from edgerec.training.examples import Lists, batches, lists
+from edgerec.training.graph import bag
 from edgerec.training.loop import train
+from edgerec.training.losses import shares_of
 
 EVENTS = """user,item,event,rating,timestamp
 ann,x,view,1,1
@@ -162,6 +168,66 @@ def test_training_reads_weights(family: str, dataset: Dataset) -> None:
         assert not np.allclose(other.tables[name].decode(), table.decode(), atol=1e-3)
     assert other.metadata["event_weights"] == {"view": 1.0, "buy": 20.0}
     assert "event_weights" not in plain.metadata
+
+
+def test_examples_have_the_weights_of_their_items(dataset: Dataset) -> None:
+    data = weighed(dataset)
+    model = train(data, epochs=1, dim=8).to_device_model()
+    known = {
+        tuple(rows.tolist()): given for rows, given in known_histories(model, data) if len(rows) > 1
+    }
+    for users in lists(model, data, size=50):
+        ends = users.counts.cumsum(0)[:-1]
+        parts = users.items.tensor_split(ends)
+        assert users.given is not None
+        for rows, given in zip(parts, users.given.tensor_split(ends), strict=True):
+            assert np.array_equal(known[tuple(rows.tolist())], given)
+        assert torch.allclose(users.weights, users.given)
+    strong = total = 0
+    for batch in batches(model, data, size=40):
+        assert batch.given is not None
+        counts = (batch.history >= 0).sum(1, keepdim=True)
+        shares = batch.given * counts**-0.5
+        assert torch.allclose(batch.weights, shares.where(batch.history >= 0, 0))
+        for history, target in zip(batch.history, batch.target, strict=True):
+            past = {*history[history >= 0].tolist(), int(target)}
+            (rows,) = [rows for rows in known if {*rows} == past]
+            strong += int(known[rows][rows.index(int(target))] == 20)
+            total += 1
+    # Half of the items weigh 20 times as much as the others.
+    assert strong > 0.8 * total
+
+
+def test_a_dense_encoder_trains_on_weights(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets, pooled = [], []
+
+    def shares(users: Lists, user_weight: float) -> torch.Tensor:
+        targets.append(users.given)
+        return shares_of(users, user_weight)
+
+    def pool(x: torch.Tensor, rows: torch.Tensor, ends: torch.Tensor, weights: torch.Tensor) -> Any:
+        pooled.append(weights)
+        return bag(x, rows, ends, weights)
+
+    monkeypatch.setattr(objective, "shares_of", shares)
+    monkeypatch.setattr(objective, "bag", pool)
+    train(weighed(dataset), model="graphsage", epochs=1, dim=8)
+    assert all(given is not None and {*given.tolist()} == {1.0, 20.0} for given in targets)
+    # The mean weighs 1/n, and an item that counts 20 times 20/n.
+    assert max(float(weights.max()) for weights in pooled) > 1.5
+
+
+def test_training_does_not_resume_with_other_weights(dataset: Dataset, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int, what: str) -> None:
+        raise KeyboardInterrupt
+
+    path, options = tmp_path / "state", {"epochs": 2, "dim": 8}
+    with pytest.raises(KeyboardInterrupt):
+        train(weighed(dataset), checkpoint=path, progress=interrupt, **options)
+    with pytest.raises(OptionError, match="was written with another dataset"):
+        train(weighed(dataset, seed=1), checkpoint=path, **options)
 
 
 @pytest.mark.parametrize("target", ["numpy", "onnx", "tflite"])

@@ -99,10 +99,20 @@ def test_what_is_refused(dataset: Dataset, teacher: DeviceModel) -> None:
         train(dataset, teacher=fewer, **SMALL)
 
 
-def test_several_teachers_are_averaged(dataset: Dataset, teacher: DeviceModel) -> None:
+@pytest.mark.parametrize("given", [None, torch.tensor([1.0, 5.0, 2.0, 1.0])])
+def test_several_teachers_are_averaged(
+    given: torch.Tensor | None, dataset: Dataset, teacher: DeviceModel
+) -> None:
     sage = train(dataset, model="graphsage", epochs=2, dim=16, batch=64).to_device_model()
-    users, sample = Lists(torch.tensor([3, 1, 4, 7]), torch.tensor([3, 1])), torch.arange(80)
-    batch = Batch(torch.tensor([[3, 1, 4]]), torch.full((1, 3), 3**-0.5), torch.tensor([9]))
+    users = Lists(torch.tensor([3, 1, 4, 7]), torch.tensor([3, 1]), given=given)
+    sample = torch.arange(80)
+    own = torch.ones(1, 3) if given is None else given[None, :3]
+    batch = Batch(
+        torch.tensor([[3, 1, 4]]),
+        own * 3**-0.5,
+        torch.tensor([9]),
+        None if given is None else own,
+    )
     found = []
     for models in ([teacher], [sage], [teacher, sage]):
         teachers = Teachers(models, dataset.items)
@@ -115,7 +125,7 @@ def test_several_teachers_are_averaged(dataset: Dataset, teacher: DeviceModel) -
     assert torch.allclose(found[2], (found[0] + found[1]) / 2, atol=1e-6)
     # GraphSAGE takes a mean: a history of three weighs a third each.
     oracle = Oracle(sage)
-    history, weights = pad_history(np.array([3, 1, 4]), 9, 1)
+    history, weights = pad_history(np.array([3, 1, 4]), 9, 1, own[0].numpy())
     user = normalize(oracle.encode(history[None], weights[None]))
     expected = torch.from_numpy(oracle.logits(user)[0, 10:] / scale_of(sage))
     assert torch.allclose(found[1][0], expected, atol=1e-5)
