@@ -15,14 +15,14 @@ FAULTS = (
     Mutant(
         "seen items are recommended",
         "edgerec/device/scorer.py",
-        "for row, score in found if row not in rows)",
+        "for row, score in found if row not in seen)",
         "for row, score in found)",
         SCORER,
     ),
     Mutant(
         "an item that occurs twice counts at its first position",
         "edgerec/device/scorer.py",
-        "            rows.pop(row, None)\n",
+        "        latest.pop(row, None)\n",
         "",
         SCORER,
     ),

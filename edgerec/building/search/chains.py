@@ -34,7 +34,7 @@ class Tried:
         steps: the options, bytes, quality, overlap and seconds of each step that ran.
         reason: why the chain was abandoned; none for one that ran.
         too_large: whether it was abandoned for its size alone.
-        skipped: whether it was not worth a trial, such as one that undoes its own work.
+        skipped: whether it was not worth a trial, because it fails or undoes its own work.
         targets: the targets, among those searched for, that take the resulting model.
     """
 

@@ -62,6 +62,10 @@ class SkippedError(Exception):
     """A chain that is not worth a trial."""
 
 
+class _StoppedError(CompressError):
+    """A chain that was run, and stopped because it took too long or could not win any more."""
+
+
 class Search:
     """Runs chains on validation interactions, and keeps intermediate models for chains alike.
 
@@ -75,8 +79,7 @@ class Search:
         host: the plugins to search with.
         top_k: the maximum number of recommendations that a bundle can be asked for.
         allow_pruning_items: whether a chain may take items out of the catalogue.
-        trial_seconds: the time after which a chain stops at the next report of its progress; none
-            means no limit.
+        trial_seconds: the time after which a chain stops, at the next report of its progress.
     """
 
     def __init__(
@@ -229,7 +232,7 @@ class Search:
     def _check_time(self) -> None:
         took = time.monotonic() - self._started
         if self.trial_seconds is not None and took > self.trial_seconds:
-            raise CompressError(
+            raise _StoppedError(
                 f"took longer than the limit of {self.trial_seconds:g} s; raise --trial-seconds"
             )
 
@@ -263,13 +266,13 @@ def _check_rivals(rivals: Sequence[Tried], figures: Mapping[str, Any], kept: flo
     Optuna's pruners judge one value, but here both bytes and quality count.
 
     Raises:
-        CompressError: one has.
+        _StoppedError: one has.
     """
     size, targets = figures.get("bundle_bytes"), set(figures.get("targets", ()))
     for one in rivals:
         ahead = one.quality is not None and one.quality > kept + _HOPELESS
         if ahead and size is not None and one.fits(size) and targets <= set(one.targets):
-            raise CompressError(
+            raise _StoppedError(
                 f"keeps {kept:.4f} before its training steps; {one.label} keeps {one.quality:.4f} "
                 "in fewer bytes, so they were not run"
             )
@@ -289,10 +292,9 @@ def try_chain(
         search.run(chain, figures, over_budget=over_budget, rivals=rivals)
     except _TooLargeError as error:
         return Tried(number, chain, **figures, reason=str(error), too_large=True)
-    except SkippedError as error:
-        return Tried(number, chain, **figures, reason=str(error), skipped=True)
-    except EdgerecError as error:
+    except _StoppedError as error:
         return Tried(number, chain, **figures, reason=str(error))
     except Exception as error:  # noqa: BLE001  # a plugin may raise anything
-        return Tried(number, chain, **figures, reason=f"{type(error).__name__}: {error}")
+        kind = "" if isinstance(error, EdgerecError | SkippedError) else f"{type(error).__name__}: "
+        return Tried(number, chain, **figures, reason=f"{kind}{error}", skipped=True)
     return Tried(number, chain, **figures)
