@@ -115,9 +115,9 @@ def run(data: Dataset, seed: int, parts: list[str]) -> Iterator[dict[str, Any]]:
     options = OPTIONS[data.name]
 
     def trained(name: str, **changes: Any) -> tuple[DeviceModel, Quality, dict[str, Any]]:
-        start = time.perf_counter()
+        start = time.process_time()
         found = edgerec.train(data, seed=seed, **(options | changes))
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         model, users = found.to_device_model(), found.user_vectors
         quality = evaluate(model, data, user_vectors=users)
         new = row(data, seed, name, model, quality, quality, seconds)
@@ -126,9 +126,9 @@ def run(data: Dataset, seed: int, parts: list[str]) -> Iterator[dict[str, Any]]:
         return model, quality, new
 
     def compressed(name: str, model: DeviceModel, before: Quality, *chain: str) -> dict[str, Any]:
-        start = time.perf_counter()
+        start = time.process_time()
         small = edgerec.compress(model, *chain, dataset=data, seed=seed)
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         return row(data, seed, name, small, evaluate(small, data), before, seconds)
 
     if "compressed" in parts:
@@ -191,7 +191,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [
         "Made by `python -m benchmarks.quality`. Mean over seeds ± half the range; full test "
         "set, all items ranked; d = 64 and history only unless stated otherwise; bytes/item of "
-        "the tables, and of the whole file with ids and popular items; seconds on one core.",
+        "the tables, and of the whole file with ids and popular items; CPU seconds.",
         "",
     ]
     for data in dict.fromkeys(r["dataset"] for r in rows):
@@ -207,7 +207,9 @@ def table(rows: list[dict[str, Any]]) -> str:
             group = [r for r in mine if r["model"] == name]
 
             def cell(key: str, form: str, group: list[dict[str, Any]] = group) -> str:
-                values = [r[key] for r in group]
+                values = [r[key] for r in group if r[key] is not None]
+                if not values:
+                    return "–"
                 if len(values) == 1:
                     return f"{values[0]:{form}}"
                 spread = (max(values) - min(values)) / 2
