@@ -167,7 +167,7 @@ class Bundle:
         """What is recommended for an empty history: ``popular`` items, or the ``longest`` rows."""
         return str(self.manifest.get("fallback", "popular"))
 
-    @property
+    @functools.cached_property
     def event_weights(self) -> Mapping[str, float]:
         """How much a past item of each kind of event counts, if the model was trained on these."""
         return read_event_weights(Fields(self.manifest["metadata"]))

@@ -98,21 +98,22 @@ class _InstalledCodecs(Mapping[str, type[Codec]]):
 
 def _named(name: str, provider: Provider | None, kind: str) -> Host | None:
     """A host of a single plugin that provides something; none if it has to be searched for."""
-    for found in (provider, None):
-        host = _plugin(name, None) if found is None else _plugin(found.entry_point, found)
+    named = [] if provider is None else [(provider.entry_point, provider.distribution)]
+    for entry_point, distribution in [*named, (name, None)]:
+        host = _plugin(entry_point, distribution)
         if host is not None and name in getattr(host, kind):
             return host
     return None
 
 
 @functools.cache
-def _plugin(entry_point: str, provider: Provider | None) -> Host | None:
+def _plugin(entry_point: str, distribution: str | None) -> Host | None:
     """A host of the plugins with the given entry point, of one distribution or of any."""
-    if provider is None:
+    if distribution is None:
         found = importlib.metadata.entry_points(group=GROUP, name=entry_point)
         return Host(found) if found else None
     try:
-        every = importlib.metadata.distribution(provider.distribution).entry_points
+        every = importlib.metadata.distribution(distribution).entry_points
     except importlib.metadata.PackageNotFoundError:
         return None
     found = every.select(group=GROUP, name=entry_point)

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgerec.data.dataset import Dataset
-from edgerec.data.interactions import Interactions
+from edgerec.data.interactions import DETAILS, Interactions
 from edgerec.errors import BundleError, DataError
 from edgerec.files.container import Container
 from edgerec.files.container_writer import write_container
@@ -60,17 +60,15 @@ def _read(container: Container) -> Dataset:
     meta = Fields(container.meta)
     notes = meta.fields("notes")
 
-    def optional(name: str) -> Any:
-        return container.array(name) if name in container else None
-
     def part(name: str) -> Interactions:
         return Interactions(
             container.array(f"{name}/indptr"),
             container.array(f"{name}/items"),
-            optional(f"{name}/ratings"),
-            optional(f"{name}/timestamps"),
-            optional(f"{name}/events"),
-            optional(f"{name}/weights"),
+            **{
+                detail: container.array(f"{name}/{detail}")
+                for detail in DETAILS
+                if f"{name}/{detail}" in container
+            },
         )
 
     return Dataset(

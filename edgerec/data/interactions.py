@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,18 @@ from edgerec.model.codecs import F32
 from edgerec.model.frozen import frozen_array
 from edgerec.model.history import GREATEST_WEIGHT, LEAST_WEIGHT
 
-__all__ = ["Interactions"]
+__all__ = ["DETAILS", "Interactions"]
 
 #: The least weight may have been rounded to float32.
 _ROUNDED = 1 - 1e-6
 
-#: What may be known of each interaction, in the order of the fields.
-_DETAILS = ("ratings", "timestamps", "events", "weights")
+#: What may be known of each interaction besides its user and item, with its type.
+DETAILS: Mapping[str, type[np.generic]] = {
+    "ratings": np.float32,
+    "timestamps": np.float64,
+    "events": np.uint8,
+    "weights": np.float32,
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,7 +57,7 @@ class Interactions:
         ends = self.indptr
         if ends.ndim != 1 or not len(ends) or ends[0] != 0 or np.any(np.diff(ends) < 0):
             raise DataError("interactions: indptr: expected offsets that start at 0 and rise")
-        for name in ("items", *_DETAILS):
+        for name in ("items", *DETAILS):
             values = getattr(self, name)
             if values is not None and values.shape != (ends[-1],):
                 raise DataError(
@@ -67,7 +72,7 @@ class Interactions:
                 f"interactions: weights: expected numbers from {LEAST_WEIGHT:g} to "
                 f"{GREATEST_WEIGHT:g}"
             )
-        for name in ("indptr", "items", *_DETAILS):
+        for name in ("indptr", "items", *DETAILS):
             values = getattr(self, name)
             object.__setattr__(self, name, None if values is None else frozen_array(values))
 
@@ -80,24 +85,23 @@ class Interactions:
         users: NDArray[Any],
         items: NDArray[Any],
         n_users: int,
-        ratings: NDArray[Any] | None = None,
-        timestamps: NDArray[Any] | None = None,
-        events: NDArray[Any] | None = None,
-        weights: NDArray[Any] | None = None,
+        **details: NDArray[Any] | None,
     ) -> Interactions:
-        """Build the CSR from edges, sorting each user's edges by time if timestamps are given."""
+        """Build the CSR from edges, sorting each user's edges by time if timestamps are given.
+
+        ``details`` are arrays by their names in ``DETAILS``.
+        """
+        timestamps = details.get("timestamps")
         keys = (users,) if timestamps is None else (timestamps, users)
         order = np.lexsort(keys) if timestamps is not None else np.argsort(users, kind="stable")
         indptr = np.zeros(n_users + 1, np.int64)
         np.cumsum(np.bincount(users, minlength=n_users), out=indptr[1:])
-        return cls(
-            indptr,
-            np.asarray(items, np.int32)[order],
-            None if ratings is None else np.asarray(ratings, np.float32)[order],
-            None if timestamps is None else np.asarray(timestamps, np.float64)[order],
-            None if events is None else np.asarray(events, np.uint8)[order],
-            None if weights is None else np.asarray(weights, np.float32)[order],
-        )
+        ordered: dict[str, Any] = {
+            name: np.asarray(values, DETAILS[name])[order]
+            for name, values in details.items()
+            if values is not None
+        }
+        return cls(indptr, np.asarray(items, np.int32)[order], **ordered)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -148,11 +152,11 @@ class Interactions:
 
         users = np.concatenate([self.users, other.users])
         items = np.concatenate([self.items, other.items])
-        return self.of_pairs(users, items, self.n_users, *(both(name) for name in _DETAILS))
+        return self.of_pairs(users, items, self.n_users, **{name: both(name) for name in DETAILS})
 
     def details(self) -> dict[str, NDArray[Any]]:
         """What is known of each interaction besides its user and item, by name."""
-        values = {name: getattr(self, name) for name in _DETAILS}
+        values = {name: getattr(self, name) for name in DETAILS}
         return {name: array for name, array in values.items() if array is not None}
 
     def take(self, edges: NDArray[Any]) -> Interactions:

@@ -107,16 +107,19 @@ def read_dataset(
     kind_row = {kind: row for row, kind in enumerate(kinds)}
 
     def interactions(part: pl.DataFrame) -> Interactions:
+        details = {
+            f"{role}s": part[role].to_numpy()
+            for role in ("rating", "timestamp", "weight")
+            if role in part.columns
+        }
+        if "event" in part.columns:
+            kind = part["event"].replace_strict(kind_row, return_dtype=pl.UInt8)
+            details["events"] = kind.to_numpy()
         return Interactions.of_pairs(
             part["user"].replace_strict(user_row, return_dtype=pl.Int32).to_numpy(),
             part["item"].replace_strict(items.rows, return_dtype=pl.Int32).to_numpy(),
             len(users),
-            part["rating"].to_numpy() if "rating" in part.columns else None,
-            part["timestamp"].to_numpy() if "timestamp" in part.columns else None,
-            part["event"].replace_strict(kind_row, return_dtype=pl.UInt8).to_numpy()
-            if "event" in part.columns
-            else None,
-            part["weight"].to_numpy() if "weight" in part.columns else None,
+            **details,
         )
 
     dataset = Dataset(

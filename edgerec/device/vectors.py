@@ -91,7 +91,8 @@ def _compare(
                 return f"place {place}: expected {expected!r}, got {one.id!r}"
         elif abs(one.score - score) > most:
             # Items whose scores are equal may change places.
-            return f"place {place}: expected {expected!r} with {score:g}, got {one.id!r} with " + (
+            return (
+                f"place {place}: expected {expected!r} with {score:g}, got {one.id!r} with "
                 f"{one.score:g}"
             )
     return ""

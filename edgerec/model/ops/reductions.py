@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,43 +39,40 @@ class _Along(Rule):
 
 
 class _Reduction(_Along):
+    keeps_zeros = True
+
+    #: numpy's own reduction.
+    reduce: ClassVar[Callable[..., Any]]
+
     def shape(self, given: Attributes, x: Sequence[Shape]) -> Shape:
         return (1, x[0][1]) if given["axis"] == 0 else (x[0][0], 1)
+
+    def numpy(self, given: Attributes, x: Sequence[F32]) -> F32:
+        found: F32 = self.reduce(x[0], axis=_axis(given), keepdims=True)
+        return found
 
 
 class ReduceSum(_Reduction):
     """The sum over the history, or over the width."""
 
     kind = "ReduceSum"
-    keeps_zeros = True
+    reduce = staticmethod(np.sum)
     harmless = Padding.ZERO
-
-    def numpy(self, given: Attributes, x: Sequence[F32]) -> F32:
-        found: F32 = x[0].sum(axis=_axis(given), keepdims=True)
-        return found
 
 
 class ReduceMean(_Reduction):
     """The mean over the history, padding included, or over the width."""
 
     kind = "ReduceMean"
-    keeps_zeros = True
-
-    def numpy(self, given: Attributes, x: Sequence[F32]) -> F32:
-        found: F32 = x[0].mean(axis=_axis(given), keepdims=True)
-        return found
+    reduce = staticmethod(np.mean)
 
 
 class ReduceMax(_Reduction):
     """The greatest over the history (add ``mask`` before), or over the width."""
 
     kind = "ReduceMax"
-    keeps_zeros = True
+    reduce = staticmethod(np.max)
     harmless = Padding.LOW
-
-    def numpy(self, given: Attributes, x: Sequence[F32]) -> F32:
-        found: F32 = x[0].max(axis=_axis(given), keepdims=True)
-        return found
 
 
 class Softmax(_Along):
