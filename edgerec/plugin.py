@@ -11,7 +11,7 @@ from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.compressor import Compressor, Context
 from edgerec.contracts.device import Budget, Device, device_from
 from edgerec.contracts.hookspecs import API_VERSION, hookimpl
-from edgerec.contracts.runner import Artefact, Runner
+from edgerec.contracts.runner import CANDIDATES, Artefact, Runner
 from edgerec.contracts.signature import Signature
 from edgerec.contracts.target import Payload, Target
 from edgerec.data.metrics import long_tail_share
@@ -27,7 +27,7 @@ from edgerec.errors import (
 from edgerec.exporting.lowering import candidate_factor, check_size, group_size
 from edgerec.model.codecs import Codec, Fp16, Fp32, Int4, Int8
 from edgerec.model.device_model import DeviceModel, Head
-from edgerec.model.history import without_padding
+from edgerec.model.history import list_unseen, read_history, without_padding
 from edgerec.model.integers import F32, Arrays, pack4, unpack4
 from edgerec.model.items import Items
 from edgerec.model.model_file import model_payload
@@ -38,6 +38,7 @@ from edgerec.model.table import Table
 
 __all__ = [
     "API_VERSION",
+    "CANDIDATES",
     "F32",
     "MASKED",
     "Affine",
@@ -80,10 +81,12 @@ __all__ = [
     "group_size",
     "hookimpl",
     "leading_basis",
+    "list_unseen",
     "long_tail_share",
     "model_payload",
     "normalize",
     "pack4",
+    "read_history",
     "run_encoder",
     "sigmoid",
     "stack",

@@ -26,8 +26,9 @@ from edgerec.errors import (
     OptionError,
     TargetError,
 )
+from edgerec.exporting.answers import Answers, measure_parity
 from edgerec.exporting.export import export
-from edgerec.exporting.proof import Answers, measure_parity, sample_histories
+from edgerec.exporting.proof import sample_histories
 from edgerec.model.codecs import F32, Arrays, Codec, Int8
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.table import Table

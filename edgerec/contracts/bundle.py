@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.contracts.manifest import Provider, check_manifest, read_providers
+from edgerec.contracts.manifest import Provider, check_manifest, read_inputs, read_providers
 from edgerec.contracts.signature import Signature
 from edgerec.errors import BundleError
 from edgerec.files.atomic import write_text
@@ -31,15 +31,15 @@ from edgerec.model.model_file import guarded, read_items, read_payload_model
 
 __all__ = ["DESCRIPTION", "FORMAT", "Bundle", "check_part", "target_of"]
 
-#: The version of the manifest that this edgerec writes and reads.
-FORMAT = 1
+#: The version of the manifest that this edgerec writes; it reads earlier ones, too.
+FORMAT = 2
 
 #: The file that describes an unpacked bundle.
 DESCRIPTION = "edgerec.json"
 
 #: Entries of the manifest by which an app calls the artefact.
 _READING = (
-    *("target", "history_length", "top_k", "normalization", "recency"),
+    *("target", "signature", "inputs", "history_length", "top_k", "normalization", "recency"),
     *("repeats", "drop_seen", "fallback"),
 )
 
@@ -186,7 +186,9 @@ class Bundle:
     def signature(self) -> Signature:
         """The shape of the artefact's call."""
         meta = self.manifest
-        return Signature(len(self.items), int(meta["history_length"]), int(meta["top_k"]))
+        length, top_k = int(meta["history_length"]), int(meta["top_k"])
+        version, inputs = int(meta.get("signature", 1)), read_inputs(Fields(meta))
+        return Signature(len(self.items), length, top_k, version, inputs)
 
     @property
     def popular(self) -> NDArray[np.int32]:
@@ -210,6 +212,11 @@ class Bundle:
                 a table is unknown.
         """
         model = read_payload_model(self.container, self.items, self.codecs)
+        if dict(model.inputs) != dict(self.signature.inputs) and self.signature.version > 1:
+            raise BundleError(
+                f"{self.path}: inputs: the manifest has {dict(self.signature.inputs)}, its payload "
+                f"{model.inputs}; the file is damaged"
+            )
         for name in ("history_length", "normalization", "recency", "repeats", "drop_seen"):
             if name in self.manifest and getattr(model, name) != self.manifest[name]:
                 raise BundleError(

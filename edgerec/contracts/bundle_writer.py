@@ -57,6 +57,8 @@ def bundle_content(
     manifest = {
         "format": FORMAT,
         "target": target,
+        "signature": signature.version,
+        "inputs": dict(signature.inputs),
         "history_length": signature.history_length,
         "top_k": signature.top_k,
         "normalization": model.normalization,

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edgerec.contracts.signature import SIGNATURES
 from edgerec.errors import BundleError
 from edgerec.files.fields import Fields
-from edgerec.model.device_model import MAX_EXPONENT, MAX_HISTORY
 from edgerec.model.history import read_event_weights
+from edgerec.model.model_checks import MAX_EXPONENT, MAX_HISTORY
 
-__all__ = ["Provider", "check_manifest", "read_providers"]
+__all__ = ["Provider", "check_manifest", "read_inputs", "read_providers"]
 
 #: Entries of the manifest that have one of two values; the first one by default.
 _CHOICES: Mapping[str, tuple[Any, Any]] = {
@@ -20,6 +21,10 @@ _CHOICES: Mapping[str, tuple[Any, Any]] = {
     "drop_seen": (True, False),
     "fallback": ("popular", "longest"),
 }
+
+
+#: The inputs that a model may declare, in the order of the call, and the most values of one.
+_INPUTS, _MOST_VALUES = ("weights", "user_vector", "context"), 2**16
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,27 @@ def check_manifest(manifest: Fields) -> None:
             shown = " or ".join(map(repr, values))
             raise BundleError(f"{name}: expected {shown}, got {given!r:.40}")
     manifest.fields("provenance")
+    if "signature" in manifest:
+        manifest.integer("signature", SIGNATURES[0], SIGNATURES[-1])
+    read_inputs(manifest)
     read_providers(manifest)
+
+
+def read_inputs(manifest: Fields) -> dict[str, int]:
+    """The length of each input that the model declares besides the history, by name, in order.
+
+    Raises:
+        BundleError: an input is unknown, out of order, or of an impossible length.
+    """
+    if "inputs" not in manifest:
+        return {}
+    inputs = manifest.fields("inputs")
+    found = {name: inputs.integer(name, 1, _MOST_VALUES) for name in inputs}
+    if list(found) != [name for name in _INPUTS if name in found]:
+        raise BundleError(f"inputs: expected some of {', '.join(_INPUTS)}, got {list(found)!r:.80}")
+    if found.get("weights", manifest.values["history_length"]) != manifest.values["history_length"]:
+        raise BundleError("inputs.weights: expected one value per place of the history")
+    return found
 
 
 def read_providers(manifest: Fields) -> dict[tuple[str, str], Provider]:

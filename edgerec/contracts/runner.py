@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,27 @@ from edgerec.contracts.bundle import Bundle
 from edgerec.errors import RuntimeMissingError, TargetError
 from edgerec.model.codecs import F32
 
-__all__ = ["Artefact", "Runner"]
+__all__ = ["CANDIDATES", "Artefact", "Runner", "ScoringArtefact"]
 
-#: A loaded artefact: (history int32[H], weights float32[H]) -> (rows int32[R], scores
-#: float32[R]), highest score first. R is ``Signature.returned``; an artefact that skips padding
-#: may return fewer, ``Signature.returned_for`` the number of past items.
-Artefact = Callable[[NDArray[np.int32], F32], tuple[NDArray[np.int32], F32]]
+#: A loaded artefact, called as its ``Signature`` says: the arrays of the inputs in order, and a
+#: tuple of those of the outputs. R is ``Signature.returned``; an artefact that skips padding may
+#: return fewer, ``Signature.returned_for`` the number of past items.
+Artefact = Callable[..., tuple[NDArray[Any], ...]]
+
+#: C, the number of candidates that an artefact scores at a time.
+CANDIDATES = 256
+
+
+class ScoringArtefact(Protocol):
+    """An artefact of signature 2 that also scores given candidates."""
+
+    def __call__(self, history: NDArray[np.int32], *inputs: F32) -> tuple[NDArray[Any], ...]:
+        """Recommend: (ids int32[R], scores float32[R], user float32[d])."""
+        ...
+
+    def score(self, history: NDArray[np.int32], *inputs_and_rows: NDArray[Any]) -> F32:
+        """Score the rows int32[C] that follow the inputs: float32[C], 0 for a row of -1."""
+        ...
 
 
 class Runner(abc.ABC):
@@ -29,6 +44,9 @@ class Runner(abc.ABC):
 
     #: The name of the target, unique among installed ones.
     name: ClassVar[str]
+
+    #: The version of the call that its artefacts have (see ``Signature``).
+    signature: ClassVar[int] = 1
 
     #: Whether a payload can do whatever the process can, or end it, because it is a program or
     #: because its runtime does not check it. Such a bundle runs only if the caller trusts it.

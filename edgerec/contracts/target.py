@@ -47,8 +47,12 @@ class Target(Runner):
             for kind in sorted({op.kind for op in model.encoder})
             if self.ops is not None and kind not in self.ops
         ]
-        if model.needs_user_vector:
-            reasons.append("the encoder reads user_vector, which is not an input of the artefact")
+        if self.signature == 1:
+            reasons += [
+                f"the model reads {name}, which is not an input of the artefacts of {self.name}"
+                for name in model.inputs
+                if name != "weights"
+            ]
         return reasons
 
     def exact(self) -> Target | None:

@@ -11,21 +11,55 @@ import numpy as np
 
 from edgerec.errors import OptionError
 from edgerec.model.history import GREATEST_WEIGHT, LEAST_WEIGHT
+from edgerec.model.integers import F32
 
-__all__ = ["check_history", "check_weight", "check_weights"]
+__all__ = ["check_count", "check_history", "check_vector", "check_weight", "check_weights"]
 
 
-def check_history(history: object) -> Sequence[Any]:
-    """Return a history as a sequence of ids.
+def check_count(k: object, most: int) -> None:
+    """Check the number of items to recommend.
+
+    Raises:
+        OptionError: it is not an integer, or out of range.
+    """
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise OptionError(f"k: expected an integer, got {k!r}")
+    if not 1 <= k <= most:
+        raise OptionError(
+            f"k: this bundle recommends 1 to {most} items, got {k}; build with a larger top_k"
+        )
+
+
+def check_vector(values: object, name: str, length: int) -> F32:
+    """Return an input of the model as float32[length].
+
+    Raises:
+        OptionError: the model does not read it, or it is not as many finite numbers.
+    """
+    if not length:
+        raise OptionError(f"{name}: this model does not read any")
+    if values is None:
+        raise OptionError(f"{name}: this model reads {length} numbers; pass them")
+    try:
+        vector = np.array(_listed(values, name, "a list of numbers"), np.float32)
+    except (TypeError, ValueError):
+        raise OptionError(f"{name}: expected numbers, got {values!r:.60}") from None
+    if vector.shape != (length,) or not np.isfinite(vector).all():
+        raise OptionError(f"{name}: expected {length} finite numbers, got {values!r:.60}")
+    return vector
+
+
+def check_history(history: object, name: str = "history") -> Sequence[Any]:
+    """Return a history, or another list of ids, as a sequence of ids.
 
     Raises:
         OptionError: it is not a list, or an element is neither text nor a number.
     """
-    past = _listed(history, "history", "a list of ids")
+    past = _listed(history, name, "a list of ids")
     for place, item in enumerate(past):
         if not isinstance(item, str | numbers.Number) or isinstance(item, bool):
             raise OptionError(
-                f"history[{place}]: expected an id, which is text or a number, got {item!r:.60}"
+                f"{name}[{place}]: expected an id, which is text or a number, got {item!r:.60}"
             )
     return past
 

@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,8 @@ from edgerec.contracts.host import Host
 from edgerec.device.bandwidth import time_alternately
 from edgerec.device.figures import Figures
 from edgerec.device.machine import describe_machine
-from edgerec.device.scorer import Recommendations, Scorer
+from edgerec.device.recommendations import Recommendations
+from edgerec.device.scorer import Scorer
 from edgerec.device.threads import thread_variables
 from edgerec.errors import DataError, EdgerecError, TargetError
 from edgerec.files.atomic import write_text
@@ -203,10 +205,11 @@ def _run(
 
 def _recommend(scorer: Scorer, history: History, k: int) -> Recommendations:
     """Recommend for a history with or without weights."""
+    inputs: dict[str, Any] = {**scorer.signature.example_inputs()}
     if not history or isinstance(history[0], str):
-        return scorer.recommend(history, k)
-    items, weights = zip(*history, strict=True)
-    return scorer.recommend(items, k, weights=weights)
+        return scorer.recommend(history, k, **inputs)
+    items, inputs["weights"] = zip(*history, strict=True)
+    return scorer.recommend(items, k, **inputs)
 
 
 def _quickest(run: Callable[[History], object], histories: Sequence[History]) -> list[float]:

@@ -4,61 +4,25 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.host import Host
 from edgerec.contracts.opening import find_runner, open_bundle
-from edgerec.contracts.runner import Artefact
-from edgerec.device.arguments import check_history, check_weight, check_weights
+from edgerec.device.arguments import check_count, check_history
+from edgerec.device.call import Call, Past
+from edgerec.device.past import read_past
+from edgerec.device.recommendations import Recommendation, Recommendations
 from edgerec.device.threads import check_threads
 from edgerec.errors import DataError, OptionError, TargetError, UnknownNameError
 from edgerec.model.attribution import attribute_errors
-from edgerec.model.codecs import F32
-from edgerec.model.history import pad_history
+from edgerec.model.integers import F32
 
 __all__ = ["Recommendation", "Recommendations", "Scorer"]
-
-
-#: By how much a score may exceed the one before it, relative to the highest.
-_ROUNDING = 1e-4
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """One recommended item."""
-
-    id: str
-    title: str
-    score: float
-
-
-class Recommendations(list[Recommendation]):
-    """Recommended items, best first, and how the history was read.
-
-    Attributes:
-        unknown: ids in the history that are not in the catalogue; they were skipped.
-        truncated: the number of oldest past items beyond the model's limit, which it did not
-            read. They are not recommended either. If that leaves fewer than k items, the most
-            popular ones and then any others follow, with NaN as their score.
-        fallback: whether no id in the history was known, so that these are the most popular
-            items, or those with the longest rows if the model does not say which are popular
-            (``Bundle.fallback``), with NaN as their score.
-    """
-
-    def __init__(
-        self, items: Iterable[Recommendation], unknown: list[str], truncated: int, fallback: bool
-    ) -> None:
-        super().__init__(items)
-        self.unknown = unknown
-        self.truncated = truncated
-        self.fallback = fallback
 
 
 class Scorer:
@@ -104,9 +68,10 @@ class Scorer:
                 f"{bundle.path}: a {bundle.target} payload can do whatever this process can; pass "
                 "trust=True (--trust) if you trust its author"
             )
-        self._who = f"{bundle.path}: target {bundle.target}"
-        with attribute_errors(self._who, TargetError):
-            self._artefact: Artefact | None = runner.load(bundle, runtime, threads)
+        who = f"{bundle.path}: target {bundle.target}"
+        with attribute_errors(who, TargetError):
+            artefact = runner.load(bundle, runtime, threads)
+        self._call: Call | None = Call(bundle, artefact, who)
 
     @classmethod
     def open(
@@ -129,7 +94,7 @@ class Scorer:
 
     def close(self) -> None:
         """Release the runtime and the file; recommending is an error from now on."""
-        self._artefact = None
+        self._call = None
         self.bundle.close()
 
     def recommend(
@@ -138,100 +103,169 @@ class Scorer:
         k: int = 10,
         *,
         weights: Sequence[float | str] | None = None,
+        user_vector: Sequence[float] | None = None,
+        context: Sequence[float] | None = None,
+        exclude: Collection[object] = (),
+        only: Collection[object] | None = None,
         strict: bool = False,
     ) -> Recommendations:
         """Recommend k items that are not in the history, unless the model recommends these, too.
+
+        Fewer than k are returned only if there are no more.
 
         Args:
             history: ids of past items, most recent last; an id that occurs twice counts once, at
                 its most recent position, unless the model counts every one.
             k: the number of items, at most the bundle's ``top_k``.
-            weights: a number per past item (such as a rating) from 1e-6 to 1e6, 1 by default; it
-                is read as float32. A model that was trained on kinds of events also takes their
-                names, such as "buy". Those of unknown ids are ignored.
-            strict: whether an unknown id is an error instead of being skipped and counted.
+            weights: for a model that reads them, a number per past item (such as a rating) from
+                1e-6 to 1e6, 1 by default; it is read as float32. A model that was trained on kinds
+                of events also takes their names, such as "buy". Those of unknown ids are ignored.
+            user_vector: for a model that reads it, the user's own vector.
+            context: for a model that reads it, the values that describe the situation.
+            exclude: ids of items not to recommend.
+            only: ids of the items to choose from, by default the whole catalogue.
+            strict: whether an unknown id in the history is an error instead of being skipped and
+                counted.
 
         Raises:
-            OptionError: an argument has the wrong type or is out of range, or the scorer is
-                closed.
+            OptionError: an argument has the wrong type, is out of range, or is not an input of the
+                model; or the scorer is closed.
             DataError: ``strict``, and an id is not in the catalogue.
             TargetError: the runtime failed, or returned something that is not a list.
         """
-        if self._artefact is None:
-            raise OptionError(f"{self.bundle.path}: the scorer is closed")
-        past = check_history(history)
-        if isinstance(k, bool) or not isinstance(k, int | np.integer):
-            raise OptionError(f"k: expected an integer, got {k!r}")
-        if not 1 <= k <= self.signature.top_k:
-            raise OptionError(
-                f"k: this bundle recommends 1 to {self.signature.top_k} items, got {k}; "
-                "build with a larger top_k"
-            )
-        given = None if weights is None else check_weights(weights, len(past))
-        kinds = self.bundle.event_weights
-        rows: list[int] = []
-        counts: list[float] = []
-        unknown: list[str] = []
-        for place, item in enumerate(past):
-            row = self.bundle.items.find(item)
-            if row is None:
-                unknown.append(str(item))
-                continue
-            rows.append(row)
-            counts.append(1.0 if given is None else check_weight(given[place], place, kinds))
-        if self.bundle.merges:
-            rows, counts = _merged(rows, counts)
-        seen = set(rows) if self.bundle.drops_seen else set()
+        call = self._open()
+        check_count(k, self.signature.top_k)
+        past, unknown = read_past(self.bundle, history, weights, user_vector, context)
         if unknown and strict:
-            raise DataError(
-                f"history: unknown items {', '.join(unknown[:10])}; {len(unknown)} in total"
-            )
-        if not rows:
-            popular = self.bundle.popular.tolist()
-            return Recommendations(self._first(k, popular), unknown, 0, True)
-        ids, scores = self._run(self._artefact, rows, counts if given is not None else None)
-        found = zip(ids.tolist(), scores.tolist(), strict=True)
-        fresh = (self._item(row, score) for row, score in found if row not in seen)
-        items = list(itertools.islice(fresh, k))
-        truncated = max(0, len(rows) - self.signature.history_length)
-        if len(items) < k and truncated:
-            # Past items that the model did not read took some of the places.
+            raise _unknown("history", unknown)
+        left_out = self._rows(exclude, "exclude")
+        left_out |= set(past.rows) if self.bundle.drops_seen else set()
+        wanted = None if only is None else self._rows(only, "only") - left_out
+        if not past.rows:
             rest = itertools.chain(self.bundle.popular.tolist(), range(self.signature.items))
-            listed = {*seen, *ids.tolist()}
-            items += self._first(k - len(items), (row for row in rest if row not in listed))
+            chosen = (r for r in rest if r not in left_out and (wanted is None or r in wanted))
+            return Recommendations(self._unscored(k, chosen), unknown, 0, True)
+        truncated = max(0, len(past.rows) - self.signature.history_length)
+        if wanted is not None:
+            items = self._best(call, past, wanted, k)
+            return Recommendations(items, unknown, truncated, False)
+        found = call.recommend(past)
+        pairs = zip(found.rows, found.scores, strict=True)
+        items = [self._item(*pair) for pair in pairs if pair[0] not in left_out][:k]
+        if len(items) < k and (truncated or exclude):
+            # What is left out took some of the places.
+            listed = {*left_out, *found.rows}
+            missing = k - len(items)
+            if call.scores_rows:
+                others = set(range(self.signature.items)) - listed
+                items += self._best(call, past, others, missing)
+            else:
+                rest = itertools.chain(self.bundle.popular.tolist(), range(self.signature.items))
+                items += self._unscored(missing, (row for row in rest if row not in listed))
         return Recommendations(items, unknown, truncated, False)
 
-    def _run(
-        self, artefact: Artefact, rows: list[int], given: list[float] | None
-    ) -> tuple[NDArray[np.int32], F32]:
-        """Run the artefact on rows and their weights, oldest first, and check what it returns."""
-        padded, weights = pad_history(
-            np.array(rows, np.int32),
-            self.signature.history_length,
-            self.bundle.normalization,
-            None if given is None else np.array(given, np.float32),
-            recency=self.bundle.recency,
-        )
-        with attribute_errors(self._who, TargetError):
-            ids, scores = artefact(padded, weights)
-            right = ids.ndim == 1 and ids.shape == scores.shape and ids.dtype == np.int32
-        if not right or not np.isfinite(scores).all():
-            raise TargetError(
-                f"{self._who}: returned something other than rows with finite scores; the file is "
-                "damaged"
-            )
-        inside = not ids.size or 0 <= ids.min() <= ids.max() < self.signature.items
-        if not inside or len(set(ids.tolist())) < len(ids):
-            raise TargetError(
-                f"{self._who}: returned a row outside the catalogue, or a row twice; the file is "
-                "damaged"
-            )
-        # Neighbors may swap places by rounding.
-        if ids.size and np.any(np.diff(scores) > _ROUNDING * np.abs(scores).max()):
-            raise TargetError(f"{self._who}: returned scores out of order; the file is damaged")
-        return ids, scores
+    def score(
+        self,
+        history: Sequence[object],
+        items: Sequence[object],
+        *,
+        weights: Sequence[float | str] | None = None,
+        user_vector: Sequence[float] | None = None,
+        context: Sequence[float] | None = None,
+    ) -> list[float]:
+        """Score given items for a history, seen ones included.
 
-    def _first(self, k: int, rows: Iterable[int]) -> list[Recommendation]:
+        Args:
+            history: ids of past items, as for ``recommend``.
+            items: ids of the items to score.
+            weights: as for ``recommend``.
+            user_vector: as for ``recommend``.
+            context: as for ``recommend``.
+
+        Raises:
+            OptionError: as for ``recommend``, or the artefact has no function that scores items.
+            DataError: an item is not in the catalogue.
+            TargetError: the runtime failed.
+        """
+        call = self._open()
+        self._check_scores(call, "score")
+        past, _ = read_past(self.bundle, history, weights, user_vector, context)
+        ids = check_history(items, "items")
+        rows = [self.bundle.items.find(item) for item in ids]
+        if unknown := [str(item) for item, row in zip(ids, rows, strict=True) if row is None]:
+            raise _unknown("items", unknown)
+        return [float(score) for score in call.score(past, np.array(rows, np.int32))]
+
+    def user(
+        self,
+        history: Sequence[object],
+        *,
+        weights: Sequence[float | str] | None = None,
+        user_vector: Sequence[float] | None = None,
+        context: Sequence[float] | None = None,
+    ) -> F32:
+        """The user vector float32[d] of a history, such as for a search of one's own.
+
+        Args:
+            history: ids of past items, as for ``recommend``.
+            weights: as for ``recommend``.
+            user_vector: as for ``recommend``.
+            context: as for ``recommend``.
+
+        Raises:
+            OptionError: as for ``recommend``, or the bundle is of signature 1, without this output.
+            TargetError: the runtime failed.
+        """
+        call = self._open()
+        past, _ = read_past(self.bundle, history, weights, user_vector, context)
+        found = call.recommend(past)
+        if found.user is None:
+            raise OptionError(
+                f"{self.bundle.path}: signature 1 has no user vector; export the model again"
+            )
+        return found.user
+
+    def similar(self, item: object, k: int = 10) -> Recommendations:
+        """What is recommended to somebody whose only past item is this one.
+
+        Args:
+            item: the id of an item.
+            k: the number of items.
+
+        Raises:
+            OptionError: as for ``recommend``.
+            DataError: the item is not in the catalogue.
+            TargetError: the runtime failed.
+        """
+        return self.recommend([item], k, exclude=[item], strict=True)
+
+    def _open(self) -> Call:
+        if self._call is None:
+            raise OptionError(f"{self.bundle.path}: the scorer is closed")
+        return self._call
+
+    def _check_scores(self, call: Call, what: str) -> None:
+        if not call.scores_rows:
+            raise OptionError(
+                f"{what}: the artefact of {self.bundle.path} has no function that scores given "
+                "items; export the model again, with a target that writes one"
+            )
+
+    def _rows(self, ids: Collection[object], name: str) -> set[int]:
+        """The rows of ids; those that the catalogue does not have need no row."""
+        given = list(ids) if isinstance(ids, set | frozenset) else ids
+        found = (self.bundle.items.find(item) for item in check_history(given, name))
+        return {row for row in found if row is not None}
+
+    def _best(self, call: Call, past: Past, rows: set[int], k: int) -> list[Recommendation]:
+        """The best k of some rows, scored one by one; of equal scores, the lower row first."""
+        self._check_scores(call, "only")
+        ordered = np.array(sorted(rows), np.int32)
+        scores = call.score(past, ordered)
+        best = np.argsort(-scores, kind="stable")[:k]
+        return [self._item(int(ordered[place]), float(scores[place])) for place in best]
+
+    def _unscored(self, k: int, rows: Iterable[int]) -> list[Recommendation]:
         """The first k distinct ones of some rows, without scores."""
         return [self._item(row, math.nan) for row in itertools.islice(dict.fromkeys(rows), k)]
 
@@ -240,10 +274,5 @@ class Scorer:
         return Recommendation(str(items.ids[row]), items.title(row), score)
 
 
-def _merged(rows: list[int], weights: list[float]) -> tuple[list[int], list[float]]:
-    """Different rows with their weights, each at its last place."""
-    latest: dict[int, float] = {}
-    for row, weight in zip(rows, weights, strict=True):
-        latest.pop(row, None)
-        latest[row] = weight
-    return list(latest), list(latest.values())
+def _unknown(name: str, ids: Sequence[str]) -> DataError:
+    return DataError(f"{name}: unknown items {', '.join(ids[:10])}; {len(ids)} in total")

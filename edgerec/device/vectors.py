@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.contracts.bundle import Bundle
-from edgerec.device.scorer import Recommendation, Scorer
+from edgerec.device.recommendations import Recommendation
+from edgerec.device.scorer import Scorer
 from edgerec.errors import BundleError, EdgerecError
 from edgerec.model.device_model import MAX_HISTORY
 
@@ -70,7 +71,7 @@ def replay(scorer: Scorer) -> list[str]:
     for number in range(COUNT):
         past = _ids(bundle, history[number].tolist())
         k = min(EXPECTED, bundle.signature.top_k)
-        found = scorer.recommend(past, k)
+        found = scorer.recommend(past, k, **bundle.signature.example_inputs())  # type: ignore[arg-type]  # arrays are sequences of numbers
         expected = [row for row in ids[number].tolist() if row >= 0]
         if difference := _compare(bundle, found, expected, scores[number].tolist()):
             wrong.append(f"vector {number} ({len(past)} past items): {difference}")

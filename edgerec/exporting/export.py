@@ -25,7 +25,7 @@ from edgerec.files.staging import staging
 from edgerec.model.attribution import attribute_errors
 from edgerec.model.device_model import DeviceModel
 
-__all__ = ["check_takes", "export", "foreseen_bytes", "reasons_against"]
+__all__ = ["check_takes", "export", "foreseen_bytes", "reasons_against", "signature_of"]
 
 
 def export(
@@ -70,7 +70,7 @@ def export(
     check_takes(chosen, model, device)
     for runtime in runtimes or ():
         chosen.choose_runtime(runtime, f"installed: {', '.join(chosen.runtimes())}")
-    signature = Signature(len(model.items), model.history_length, top_k)
+    signature = signature_of(model, chosen, top_k)
     proof = Proof(model, signature)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,12 +108,18 @@ def foreseen_bytes(
     Raises:
         TargetError: the target failed.
     """
-    signature = Signature(len(model.items), model.history_length, top_k)
+    signature = signature_of(model, target, top_k)
     payload = _payload(model, target, signature)
     content = bundle_content(
         model, target.name, signature, payload, provenance, host, {**empty_vectors()}
     )
     return container_size("bundle", *content)
+
+
+def signature_of(model: DeviceModel, target: Target, top_k: int) -> Signature:
+    """The shape of the call of an artefact that a target writes for a model."""
+    inputs = model.inputs if target.signature > 1 else {}
+    return Signature(len(model.items), model.history_length, top_k, target.signature, inputs)
 
 
 def _write(
@@ -130,7 +136,7 @@ def _write(
         TargetError: the target failed, or returned something that is not a payload.
     """
     payload = _payload(model, target, signature)
-    vectors = make_vectors(model, popular_rows(model), signature.top_k)
+    vectors = make_vectors(model, popular_rows(model), signature)
     write_bundle(draft, model, target.name, signature, payload, provenance, host, vectors)
 
 

@@ -8,21 +8,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from edgerec.contracts.signature import Signature
 from edgerec.device.vectors import EXPECTED, LONG, UNKNOWN, WIDTH, empty_vectors
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.model_file import Sections
-from edgerec.model.oracle import Oracle
+from edgerec.model.oracle import Oracle, top_k
 
 __all__ = ["make_vectors"]
 
 
-def make_vectors(model: DeviceModel, popular: NDArray[np.int32], top_k: int) -> Sections:
+def make_vectors(model: DeviceModel, popular: NDArray[np.int32], signature: Signature) -> Sections:
     """Return the sections of the test vectors (``device/vectors.py``), by name.
 
     Args:
         model: the model.
         popular: the rows recommended for an empty history.
-        top_k: the maximum number of recommendations.
+        signature: the shape of the call.
     """
     n = len(model.items)
     sections = empty_vectors()
@@ -48,23 +49,26 @@ def make_vectors(model: DeviceModel, popular: NDArray[np.int32], top_k: int) -> 
         if case and case[0] == LONG:
             rows = [place % n for place in range(case[1])]
         known = [one for one in rows if one != UNKNOWN]
-        found = _recommend(oracle, known, popular, min(EXPECTED, top_k))
+        found = _recommend(oracle, known, popular, signature)
         for place, (item, score) in enumerate(found):
             ids[row, place], scores[row, place] = item, score
     return {**sections}
 
 
 def _recommend(
-    oracle: Oracle, rows: list[int], popular: NDArray[np.int32], k: int
+    oracle: Oracle, rows: list[int], popular: NDArray[np.int32], signature: Signature
 ) -> list[tuple[int, float]]:
-    """Rows and scores of the best k; without scores, those for an empty history."""
-    model = oracle.model
+    """Rows and scores of the best ones; without scores, those for an empty history."""
+    model, k = oracle.model, min(EXPECTED, signature.top_k)
     if model.repeats == "merge":
         rows = list(dict.fromkeys(reversed(rows)))[::-1]
     if not rows:
         return [(int(row), 0.0) for row in popular[:k]]
     history, weights = oracle.pad(np.array(rows))
     seen = set(rows) if model.drop_seen else set()
-    best, scores = oracle.recommend(history, weights, k + len(seen))
+    inputs = {name: value[None] for name, value in signature.example_inputs().items()}
+    logits = oracle.logits(oracle.encode(history[None], weights[None], **inputs))[0]
+    best, high = top_k(logits, k + len(seen))
+    scores = oracle.finish(high)
     found = zip(best.tolist(), scores.tolist(), strict=True)
     return [one for one in found if one[0] not in seen][:k]

@@ -29,12 +29,9 @@ from numpy.typing import NDArray
 from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.host import Host
 from edgerec.errors import EdgerecError, TargetError
-from edgerec.model.codecs import F32
+from edgerec.exporting.answers import Answer, ask
 
-__all__ = ["Answer", "LoadError", "Worker", "shared_worker"]
-
-#: The rows and scores that an artefact returned for one history.
-Answer = tuple[NDArray[Any], NDArray[Any]]
+__all__ = ["LoadError", "Worker", "shared_worker"]
 
 #: The variable with the file descriptor for answers; standard output of libraries is discarded.
 _OUT = "EDGEREC_WORKER_OUT"
@@ -63,20 +60,22 @@ class Worker:
         target: str,
         options: Mapping[str, Any],
         runtime: str,
-        inputs: Sequence[tuple[NDArray[np.int32], F32]],
+        inputs: Sequence[Sequence[NDArray[Any]]],
+        candidates: Sequence[NDArray[np.int32]],
     ) -> list[Answer]:
-        """Load a bundle in a runtime and run it on padded histories.
+        """Load a bundle in a runtime, run it on padded histories, and score candidates.
 
         Args:
             path: the bundle.
             target: the name of its target, which must be installed.
             options: the options of that target.
             runtime: a name of the target's ``runtimes()``.
-            inputs: histories int32[H] and weights float32[H].
+            inputs: what to call the artefact with, for each history.
+            candidates: rows int32[C] to score for each history, if the artefact can.
 
         Raises:
             LoadError: the runtime cannot load the bundle, or crashed.
-            TargetError: a run failed, or returned something that is not two arrays.
+            TargetError: a run failed, or returned something that is not a tuple of arrays.
         """
         request = {
             "bundle": str(path.resolve()),
@@ -85,16 +84,16 @@ class Worker:
             "runtime": runtime,
         }
         arrays = {
-            "history": np.stack([history for history, _ in inputs]),
-            "weights": np.stack([weights for _, weights in inputs]),
-        }
+            f"input_{place}": np.stack(each) for place, each in enumerate(zip(*inputs, strict=True))
+        } | {"candidates": np.stack(candidates)}
         with self._lock:
             reply, found = self._exchange(request, arrays, runtime)
         if reply["error"]:
             raise (LoadError if reply["loading"] else TargetError)(reply["error"])
         ends = found["ends"][:-1]
-        parts = (np.split(found[name], ends) for name in ("ids", "scores"))
-        return list(zip(*parts, strict=True))
+        lists = [np.split(found[f"output_{place}"], ends) for place in range(2)]
+        others = [list(found[name]) for name in sorted(found) if name.startswith("output_")][2:]
+        return list(zip(*lists, *others, strict=True))
 
     def close(self) -> None:
         """End the process."""
@@ -194,7 +193,7 @@ def _answer(
 
     Raises:
         LoadError: the bundle cannot be loaded.
-        TargetError: the artefact returned something that is not two arrays.
+        TargetError: the artefact returned something that is not a tuple of arrays.
     """
     try:
         host = Host.installed()
@@ -205,19 +204,15 @@ def _answer(
         if isinstance(error, EdgerecError):
             raise LoadError(str(error)) from error
         raise LoadError(f"{type(error).__name__}: {error}") from error
-    found = []
-    for history, weights in zip(arrays["history"], arrays["weights"], strict=True):
-        match artefact(history, weights):
-            case (np.ndarray() as ids, np.ndarray() as scores):
-                found.append((ids, scores))
-            case other:
-                raise TargetError(
-                    f"the artefact: expected the arrays ids and scores, got {type(other).__name__}"
-                )
-    return {
-        "ids": np.concatenate([ids for ids, _ in found]),
-        "scores": np.concatenate([scores for _, scores in found]),
-        "ends": np.cumsum([len(ids) for ids, _ in found]),
+    inputs = [arrays[name] for name in sorted(arrays) if name.startswith("input_")]
+    runs = zip(*inputs, arrays["candidates"], strict=True)
+    found = [ask(artefact, one, rows) for *one, rows in runs]
+    outputs = list(zip(*found, strict=True))
+    # A list may be shorter than others; the other outputs have one length.
+    joined = [np.concatenate(lists) for lists in outputs[:2]]
+    joined += [np.stack(others) for others in outputs[2:]]
+    return {f"output_{place}": array for place, array in enumerate(joined)} | {
+        "ends": np.cumsum([len(ids) for ids in outputs[0]])
     }
 
 

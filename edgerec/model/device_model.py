@@ -16,7 +16,6 @@ over axis 0 they are [1, width].
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -27,30 +26,13 @@ from numpy.typing import NDArray
 from edgerec.errors import ModelError
 from edgerec.model.codecs import F32, Codec
 from edgerec.model.frozen import frozen_array, frozen_mapping
+from edgerec.model.head import Head
 from edgerec.model.items import Items
+from edgerec.model.model_checks import MAX_EXPONENT, MAX_HISTORY, check_parts, check_types
 from edgerec.model.ops import Op, Shape, counts_padding, infer_shapes
 from edgerec.model.table import Table
 
 __all__ = ["MAX_EXPONENT", "MAX_HISTORY", "DeviceModel", "Head"]
-
-#: The longest history that a model can read, and the greatest exponent of a weight.
-MAX_HISTORY, MAX_EXPONENT = 16_384, 8
-
-
-@dataclass(frozen=True)
-class Head:
-    """How a user vector scores a candidate row.
-
-    ``dot``: u·x. ``cosine``: u·x / (|u| |x|). ``sigmoid``: 1 / (1 + exp(-u·x)), the
-    probability of an edge.
-    """
-
-    table: str
-    kind: Literal["dot", "cosine", "sigmoid"] = "dot"
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("dot", "cosine", "sigmoid"):
-            raise ModelError(f"head.kind: expected dot, cosine or sigmoid, got {self.kind!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +54,10 @@ class DeviceModel:
             most recent place, ``keep`` counts every one.
         drop_seen: whether items of the history are left out of recommendations; not where people
             buy the same again.
+        weighted: whether each past item comes with a weight of its own, such as a rating, which
+            multiplies the one that follows from its place; it is the input ``weights``.
+        context_width: c, the number of values about the situation, such as the hour, that the
+            encoder reads as ``context`` float32[1, c]; 0 if it reads none.
         popular: int32, rows by falling popularity, recommended for an empty history.
         metadata: JSON values that travel with the model (family, steps applied, ...).
 
@@ -89,53 +75,14 @@ class DeviceModel:
     recency: float = 0.0
     repeats: Literal["merge", "keep"] = "merge"
     drop_seen: bool = True
+    weighted: bool = False
+    context_width: int = 0
     popular: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._check_types()
-        if not 1 <= self.history_length <= MAX_HISTORY:
-            raise ModelError(
-                f"history_length: expected 1 to {MAX_HISTORY:,}, got {self.history_length:,}"
-            )
-        for name in ("normalization", "recency"):
-            # This is false for NaN, too.
-            if not abs(getattr(self, name)) <= MAX_EXPONENT:
-                raise ModelError(
-                    f"{name}: expected a number from -{MAX_EXPONENT} to {MAX_EXPONENT}, got "
-                    f"{getattr(self, name)}"
-                )
-        if self.repeats not in ("merge", "keep") or not isinstance(self.drop_seen, bool):
-            raise ModelError(
-                "repeats, drop_seen: expected merge or keep, and true or false; got "
-                f"{self.repeats!r} and {self.drop_seen!r}"
-            )
-        for kind, names in (("tables", self.tables), ("constants", self.constants)):
-            for name in names:
-                # The name becomes part of a file name.
-                if not re.fullmatch(r"[\w.-]+", name):
-                    raise ModelError(
-                        f"{kind}: expected a name of letters, digits and _ . -, got {name!r}"
-                    )
-        if self.head.table not in self.tables:
-            raise ModelError(
-                f"head.table: no table {self.head.table!r}; tables: {', '.join(self.tables)}"
-            )
-        for name, table in self.tables.items():
-            if table.shape[0] != len(self.items):
-                raise ModelError(
-                    f"tables.{name}: {table.shape[0]} rows for {len(self.items)} items"
-                )
-        for name, constant in self.constants.items():
-            if constant.ndim != 2 or constant.dtype != np.float32:
-                raise ModelError(
-                    f"constants.{name}: expected a float32 matrix, got "
-                    f"{constant.dtype}{list(constant.shape)}"
-                )
-        if self.popular.size and not (
-            int(self.popular.min()) >= 0 and int(self.popular.max()) < len(self.items)
-        ):
-            raise ModelError("popular: a row is outside the catalogue")
+        check_types(self)
+        check_parts(self)
         user = self.shapes().get("user")
         if user != (1, self.width):
             raise ModelError(
@@ -161,42 +108,6 @@ class DeviceModel:
             f"{self.head.kind} head; {self.table_bytes:,} table bytes)"
         )
 
-    def _check_types(self) -> None:
-        """Check that each field is of its type, so that later checks can rely on it."""
-        expected: dict[str, type | tuple[type, ...]] = {
-            "items": Items,
-            "tables": Mapping,
-            "encoder": (tuple, list),
-            "head": Head,
-            "constants": Mapping,
-            "popular": np.ndarray,
-            "metadata": Mapping,
-        }
-        for name, kind in expected.items():
-            value = getattr(self, name)
-            if not isinstance(value, kind):
-                names = [k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,))]
-                raise ModelError(
-                    f"{name}: expected {' or '.join(names)}, got {type(value).__name__}"
-                )
-        for kind_name, values, wanted in (
-            ("tables", self.tables.values(), Table),
-            ("encoder", self.encoder, Op),
-            ("constants", self.constants.values(), np.ndarray),
-        ):
-            for value in values:
-                if not isinstance(value, wanted):
-                    raise ModelError(
-                        f"{kind_name}: expected {wanted.__name__} values, got "
-                        f"{type(value).__name__}"
-                    )
-        if type(self.history_length) is not int:
-            raise ModelError(f"history_length: expected an integer, got {self.history_length!r}")
-        if self.popular.ndim != 1 or (self.popular.size and self.popular.dtype != np.int32):
-            raise ModelError(
-                f"popular: expected int32[rows], got {self.popular.dtype}{list(self.popular.shape)}"
-            )
-
     @property
     def width(self) -> int:
         """Width d of the candidate table and of the user vector."""
@@ -219,13 +130,28 @@ class DeviceModel:
         return any("user_vector" in op.inputs for op in self.encoder)
 
     @property
+    def inputs(self) -> dict[str, int]:
+        """The inputs that the model declares besides the history, by name, and their lengths.
+
+        ``weights`` float32[H] has the weight of each past item, 1 being neutral; ``user_vector``
+        float32[d] is the user's own vector, 0 being neutral; ``context`` float32[c] describes the
+        situation.
+        """
+        declared = {"weights": self.history_length} if self.weighted else {}
+        if self.needs_user_vector:
+            declared["user_vector"] = self.width
+        return declared | ({"context": self.context_width} if self.context_width else {})
+
+    @property
     def is_linear(self) -> bool:
         """Whether the encoder only gathers, weighs and sums rows as wide as the user vector.
 
         In that case, an orthogonal change of basis applied to all wide tables changes no score,
         and any set of columns can be dropped.
         """
-        if self.needs_user_vector or any(c.shape[1] > 1 for c in self.constants.values()):
+        if self.needs_user_vector or self.context_width:
+            return False
+        if any(c.shape[1] > 1 for c in self.constants.values()):
             return False
         if not {table.shape[1] for table in self.tables.values()} <= {1, self.width}:
             return False
@@ -260,7 +186,7 @@ class DeviceModel:
             {name: table.shape for name, table in self.tables.items()},
             {name: (c.shape[0], c.shape[1]) for name, c in self.constants.items()},
             self.history_length,
-            self.width,
+            {"user_vector": self.width, "context": self.context_width},
         )
 
     def replace(self, **changes: Any) -> DeviceModel:

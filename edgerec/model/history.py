@@ -16,9 +16,13 @@ __all__ = [
     "GREATEST_WEIGHT",
     "LEAST_WEIGHT",
     "history_weights",
+    "list_unseen",
+    "merge_repeats",
     "pad_histories",
     "pad_history",
+    "pad_left",
     "read_event_weights",
+    "read_history",
     "without_padding",
 ]
 
@@ -96,6 +100,65 @@ def pad_histories(
         for rows, own in zip(histories, given, strict=True)
     ]
     return np.stack([h for h, _ in padded]), np.stack([w for _, w in padded])
+
+
+def pad_left(values: NDArray[Any], length: int, padding: float) -> NDArray[Any]:
+    """The last ``length`` values, with padding before them if there are fewer."""
+    padded = np.full(length, padding, values.dtype)
+    kept = values[-length:]
+    padded[length - len(kept) :] = kept
+    return padded
+
+
+def merge_repeats(rows: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The places, in ascending order, at which each of the rows occurs for the last time."""
+    _, from_the_end = np.unique(rows[::-1], return_index=True)
+    return np.sort(len(rows) - 1 - from_the_end)
+
+
+def read_history(
+    model: DeviceModel, history: NDArray[np.int32], weights: F32 | None = None
+) -> tuple[NDArray[np.int32], F32]:
+    """Read the inputs of an artefact of signature 2 as it does, before its encoder runs.
+
+    Padding is dropped, repeated items are merged if the model merges them, and the weight of each
+    past item is computed.
+
+    Args:
+        model: the model.
+        history: int32[≤H], most recent last, negative where there is no item.
+        weights: float32[≤H], where the model declares them.
+
+    Returns:
+        Rows int32[H] and weights float32[H] as the encoder reads them (see ``pad_history``).
+    """
+    real = np.flatnonzero(history >= 0)
+    if model.repeats == "merge":
+        real = real[merge_repeats(history[real])]
+    own = None if weights is None else weights[real]
+    return pad_history(
+        history[real], model.history_length, model.normalization, own, recency=model.recency
+    )
+
+
+def list_unseen(
+    rows: NDArray[np.int32], scores: F32, seen: NDArray[np.integer[Any]]
+) -> tuple[NDArray[np.int32], F32]:
+    """Leave seen rows out of a list, as an artefact of signature 2 does.
+
+    Args:
+        rows: int32[R], best first.
+        scores: float32[R].
+        seen: rows of past items; others, such as -1, do not matter.
+
+    Returns:
+        A list of the same length: the other rows, then -1 with a score of 0.
+    """
+    fresh = ~np.isin(rows, seen)
+    ids, found = np.full(len(rows), -1, np.int32), np.zeros(len(rows), np.float32)
+    count = int(fresh.sum())
+    ids[:count], found[:count] = rows[fresh], scores[fresh]
+    return ids, found
 
 
 def without_padding(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:

@@ -97,6 +97,8 @@ def _model_meta(model: DeviceModel) -> dict[str, Any]:
         "recency": model.recency,
         "repeats": model.repeats,
         "drop_seen": model.drop_seen,
+        "weighted": model.weighted,
+        "context_width": model.context_width,
         "metadata": dict(model.metadata),
     }
 
@@ -202,9 +204,11 @@ def _read_model(
         history_length=meta.integer("history_length", 1, MAX_HISTORY),
         normalization=meta.number("normalization", -MAX_EXPONENT, MAX_EXPONENT),
         recency=meta.number("recency", -MAX_EXPONENT, MAX_EXPONENT),
-        # The model checks both. Files of an earlier version have neither.
+        # The model checks these. Files of an earlier version have none of them.
         repeats=meta.values.get("repeats", "merge"),
         drop_seen=meta.values.get("drop_seen", True),
+        weighted=meta.values.get("weighted", False),
+        context_width=meta.values.get("context_width", 0),
         popular=container.array("popular"),
         metadata=meta.fields("metadata").values,
     )

@@ -58,12 +58,21 @@ class Oracle:
         return pad_history(rows, model.history_length, norm, weights, recency=recency)
 
     def encode(
-        self, history: NDArray[np.int32], weights: F32, user_vector: F32 | None = None
+        self,
+        history: NDArray[np.int32],
+        weights: F32,
+        user_vector: F32 | None = None,
+        context: F32 | None = None,
     ) -> F32:
-        """User vectors float32[B, d] of histories int32[B, H] with weights float32[B, H]."""
-        return run_encoder(
-            self.model, history, weights, lambda t, rows: self.tables[t][rows], user_vector
-        )
+        """User vectors float32[B, d] of histories int32[B, H] with weights float32[B, H].
+
+        Where the model reads them, ``user_vector`` is float32[B, d] and ``context`` float32[B, c].
+        """
+
+        def gather(table: str, rows: NDArray[np.int32]) -> F32:
+            return self.tables[table][rows]
+
+        return run_encoder(self.model, history, weights, gather, user_vector, context)
 
     def logits(self, user: F32) -> F32:
         """Scores float32[B, n] of all items for user vectors float32[B, d].
@@ -96,6 +105,7 @@ def run_encoder(
     weights: F32,
     gather: Callable[[str, NDArray[np.int32]], F32],
     user_vector: F32 | None = None,
+    context: F32 | None = None,
 ) -> F32:
     """User vectors float32[..., d] of histories int32[..., H].
 
@@ -106,15 +116,17 @@ def run_encoder(
         gather: reads rows of a table, ``gather(table, rows)``; the caller decides whether tables
             are decoded beforehand or row by row.
         user_vector: float32[..., d], where the model reads one.
+        context: float32[..., c], where the model reads it.
 
     Raises:
-        ModelError: the model reads a user vector and none is given.
+        ModelError: the model reads a user vector or a context, and none is given.
     """
-    if model.needs_user_vector and user_vector is None:
-        raise ModelError("this model reads a user_vector; pass one")
     values: dict[str, F32] = {**model.constants, **built_in_values(history, weights)}
-    if user_vector is not None:
-        values["user_vector"] = user_vector[..., None, :]
+    for name, given in (("user_vector", user_vector), ("context", context)):
+        if given is not None:
+            values[name] = given[..., None, :]
+        elif name in model.inputs:
+            raise ModelError(f"this model reads a {name}; pass one")
     for op in model.encoder:
         if op.kind == "Gather":
             values[op.output] = gather(op.inputs[0], np.maximum(history, 0))

@@ -13,15 +13,9 @@ from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.compressor import Compressor, Context
 from edgerec.contracts.target import Target
 from edgerec.errors import CodecError, TargetError
+from edgerec.exporting.answers import Answers, measure_parity
 from edgerec.exporting.export import export
-from edgerec.exporting.proof import (
-    MAX_SCORE_ERROR,
-    MIN_OVERLAP,
-    Answers,
-    measure_parity,
-    sample_histories,
-    uneven_weights,
-)
+from edgerec.exporting.proof import MAX_SCORE_ERROR, MIN_OVERLAP, sample_histories, uneven_weights
 from edgerec.model.codecs import CODECS, F32, Codec, Fp16, Fp32, Int4, Int8
 from edgerec.model.device_model import DeviceModel, Head
 from edgerec.model.items import Items
@@ -185,7 +179,7 @@ def check_target(
                 raise AssertionError(f"{name}, {label}: {error}") from error
             known = {**CODECS, codec.name: type(codec)}
             rows = sample_histories(coded, histories, seed=1)
-            answers = Answers(coded, rows, 20, uneven_weights(rows))
+            answers = Answers(coded, rows, 20, uneven_weights(rows), target.signature)
             for runtime in target.runtimes():
                 artefact = target.load(Bundle.open(path, codecs=known), runtime)
                 parity = measure_parity(artefact, answers)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edgerec.model.codecs import F32, Fp32
@@ -53,7 +55,7 @@ def example_models(items: int = 600, width: int = 16, seed: int = 0) -> dict[str
                 Op("ReduceSum", ("weighted",), "user"),
             ],
             Head("items"),
-        ),
+        ).replace(weighted=True),
         "two-tables": make(
             {"past": table(items, d), "items": table(items, d)},
             [
@@ -165,8 +167,9 @@ def _transformer(d: int) -> list[Op]:
 def adverse_models(width: int = 16, seed: int = 0) -> dict[str, DeviceModel]:
     """Models on which an inexact scan, or one that is built for few rows, goes wrong.
 
-    ``recency`` weighs the latest items most. In ``column``, one column dwarfs all others.
-    ``clusters`` are rows that are almost equal, and ``ties`` are rows that are equal. ``large`` has
+    ``recency`` weighs the latest items most, ``buys`` counts every past item and recommends them
+    again, and ``situated`` reads all inputs that a model can declare. In ``column``, one column
+    dwarfs all others. ``clusters`` are rows that are almost equal, and ``ties`` are rows that are equal. ``large`` has
     more rows than a block of any scan.
     """
     rng = np.random.default_rng(seed)
@@ -174,7 +177,7 @@ def adverse_models(width: int = 16, seed: int = 0) -> dict[str, DeviceModel]:
     def normal(*shape: int) -> F32:
         return rng.standard_normal(shape, np.float32)
 
-    def of(matrix: F32, **changes: float) -> DeviceModel:
+    def of(matrix: F32, **changes: Any) -> DeviceModel:
         model = example_models(len(matrix), width, seed)["two-tables"]
         table = Table.encode(matrix, Fp32())
         return model.replace(tables={"past": table, "items": table}, **changes)
@@ -184,8 +187,27 @@ def adverse_models(width: int = 16, seed: int = 0) -> dict[str, DeviceModel]:
     near = normal(5000, width) * np.float32(0.01)
     return {
         "recency": of(normal(5000, width), recency=1.5, normalization=0.0),
+        "buys": of(normal(300, width), repeats="keep", drop_seen=False, recency=0.5),
+        "situated": _situated(of(normal(300, width)), normal(3, width)),
         "column": of(column),
         "clusters": of(normal(50, width)[rng.integers(0, 50, 5000)] + near),
         "ties": of(normal(700, width)[rng.integers(0, 700, 5000)]),
         "large": of(normal(70_001, width)),
     }
+
+
+def _situated(model: DeviceModel, matrix: F32) -> DeviceModel:
+    """A model whose encoder reads weights, the user's own vector, and a context of three values."""
+    return model.replace(
+        encoder=(
+            *model.encoder[:-1],
+            Op("ReduceSum", ("weighted",), "pooled"),
+            Op("Add", ("pooled", "user_vector"), "own"),
+            Op("MatMul", ("context", "by_context"), "situation"),
+            Op("Add", ("own", "situation"), "user"),
+        ),
+        constants={"by_context": matrix},
+        weighted=True,
+        context_width=len(matrix),
+        recency=0.5,
+    )

@@ -73,6 +73,7 @@ class Trained:
             constants=lowered.constants,
             normalization=self.gnn.normalization,
             recency=self.options.recency,
+            weighted=self.dataset.train.weights is not None,
             popular=self.dataset.popular,
             metadata={
                 "dataset": self.dataset.name,

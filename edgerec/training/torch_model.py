@@ -47,14 +47,19 @@ class TorchModel(nn.Module):
                 self.register_parameter(f"{kind}:{name}", parameter)
 
     def forward(
-        self, history: Tensor, weights: Tensor, user_vector: Tensor | None = None
+        self,
+        history: Tensor,
+        weights: Tensor,
+        user_vector: Tensor | None = None,
+        context: Tensor | None = None,
     ) -> Tensor:
         """User vectors float[B, d] of histories int64[B, H] with weights float[B, H]."""
-        if self.model.needs_user_vector and user_vector is None:
-            raise ModelError("this model reads a user_vector; pass one")
         values: dict[str, Tensor] = {**self.constants, **built_in_values(history, weights)}
-        if user_vector is not None:
-            values["user_vector"] = user_vector[:, None, :]
+        for name, given in (("user_vector", user_vector), ("context", context)):
+            if given is not None:
+                values[name] = given[:, None, :]
+            elif name in self.model.inputs:
+                raise ModelError(f"this model reads a {name}; pass one")
         for op in self.model.encoder:
             if op.kind == "Gather":
                 values[op.output] = self.rows(op.inputs[0], history.clamp(min=0))

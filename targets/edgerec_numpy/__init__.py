@@ -25,6 +25,7 @@ class NumpyTarget(Target):
     """Run with numpy only, block by block, without a float copy of any table."""
 
     name: ClassVar[str] = "numpy"
+    signature: ClassVar[int] = 2
 
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:
         """Write the model's own arrays, without conversion."""

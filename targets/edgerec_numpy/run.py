@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +13,9 @@ from edgerec.plugin import (
     Artefact,
     Bundle,
     candidate_factor,
+    list_unseen,
     normalize,
+    read_history,
     run_encoder,
     sigmoid,
     without_padding,
@@ -22,21 +27,72 @@ __all__ = ["load"]
 
 def load(bundle: Bundle) -> Artefact:
     """Return an artefact that scans the candidate table block by block."""
-    model = bundle.model()
-    scan = Scan(model.tables[model.head.table], candidate_factor(model))
-    signature, shorten = bundle.signature, model.takes_any_length
+    artefact = NumpyArtefact(bundle)
+    return artefact.recommend_padded if bundle.signature.version == 1 else artefact
 
-    def gather(name: str, rows: NDArray[np.int32]) -> F32:
-        return model.tables[name].decode(rows)
 
-    def run(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
-        if shorten:
+class NumpyArtefact:
+    """Runs the model of a bundle, whose tables stay in the mapped file."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.model, self.signature = bundle.model(), bundle.signature
+        self._scan = Scan(self.model.tables[self.model.head.table], candidate_factor(self.model))
+        self._shorten = self.model.takes_any_length
+
+    def __call__(
+        self, history: NDArray[np.int32], *inputs: F32
+    ) -> tuple[NDArray[np.int32], F32, F32]:
+        """Recommend: (ids int32[R], scores float32[R], user float32[d])."""
+        rows, weights, given = self._read(history, inputs)
+        ids, scores, user = self._recommend(rows, weights, given)
+        if self.model.drop_seen:
+            ids, scores = list_unseen(ids, scores, history)
+        return ids, scores, user
+
+    def score(self, history: NDArray[np.int32], *inputs_and_rows: NDArray[Any]) -> F32:
+        """Score the rows int32[C] that follow the inputs."""
+        *inputs, candidates = inputs_and_rows
+        user = self._scored(self._encode(*self._read(history, inputs)))
+        rows = np.maximum(candidates, 0)
+        scores = self.model.tables[self.model.head.table].decode(rows) @ user
+        if self._scan.factor is not None:
+            scores *= self._scan.factor[rows]
+        return np.where(candidates < 0, np.float32(0), self._finish(scores))
+
+    def recommend_padded(
+        self, history: NDArray[np.int32], weights: F32
+    ) -> tuple[NDArray[np.int32], F32]:
+        """Recommend as in signature 1: (ids int32[R], scores float32[R])."""
+        return self._recommend(history, weights, {})[:2]
+
+    def _read(
+        self, history: NDArray[np.int32], inputs: Sequence[F32]
+    ) -> tuple[NDArray[np.int32], F32, dict[str, F32]]:
+        """Past items as the encoder reads them, their weights, and the other inputs by name."""
+        given = dict(zip(self.signature.inputs, inputs, strict=True))
+        return *read_history(self.model, history, given.pop("weights", None)), given
+
+    def _recommend(
+        self, history: NDArray[np.int32], weights: F32, given: dict[str, F32]
+    ) -> tuple[NDArray[np.int32], F32, F32]:
+        """The best rows, seen ones included, their scores, and the user vector."""
+        if self._shorten:
             history, weights = without_padding(history, weights)
-        user = run_encoder(model, history, weights, gather)
-        if model.head.kind == "cosine":
-            user = normalize(user)
-        k = signature.returned_for(len(history))
-        rows, scores = best(scan.above(user), signature.items, scan.block, k)
-        return rows, sigmoid(scores) if model.head.kind == "sigmoid" else scores
+        user = self._encode(history, weights, given)
+        k = self.signature.returned_for(len(history))
+        above = self._scan.above(self._scored(user))
+        rows, scores = best(above, self.signature.items, self._scan.block, k)
+        return rows, self._finish(scores), user
 
-    return run
+    def _encode(self, history: NDArray[np.int32], weights: F32, given: dict[str, F32]) -> F32:
+        def gather(name: str, rows: NDArray[np.int32]) -> F32:
+            return self.model.tables[name].decode(rows)
+
+        return run_encoder(self.model, history, weights, gather, **given)
+
+    def _scored(self, user: F32) -> F32:
+        """The user vector by which candidates are multiplied."""
+        return normalize(user) if self.model.head.kind == "cosine" else user
+
+    def _finish(self, scores: F32) -> F32:
+        return sigmoid(scores) if self.model.head.kind == "sigmoid" else scores

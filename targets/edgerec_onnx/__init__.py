@@ -28,6 +28,7 @@ class OnnxTarget(Target):
     """ONNX for onnxruntime; int8 and int4 tables are scanned by integer kernels."""
 
     name: ClassVar[str] = "onnx"
+    signature: ClassVar[int] = 2
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
 
     def refuse(self, model: DeviceModel) -> list[str]:

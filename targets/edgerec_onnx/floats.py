@@ -32,6 +32,12 @@ class Floats:
         values = self.graph.add("Gather", self.stored, rows, axis=0)
         return str(self.graph.add("Cast", values, to=1) if self.halves else values)
 
+    def factor_of(self, rows: str) -> str:
+        """The factors of the scores of rows int64[k], float[k]; only if there is a ``factor``."""
+        assert self.factor is not None  # noqa: S101  # for mypy
+        factor = self.graph.add("Gather", self.factor, rows, axis=1)
+        return str(self.graph.add("Reshape", factor, self.graph.constant([-1])))
+
     def scan(self, user: str) -> str:
         """Score all rows: float[1, n]."""
         graph = self.graph

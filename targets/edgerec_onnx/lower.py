@@ -20,9 +20,13 @@ place in the bundle.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from edgerec.plugin import (
+    CANDIDATES,
     F32,
     DeviceModel,
     Payload,
@@ -33,6 +37,7 @@ from edgerec.plugin import (
     group_size,
 )
 from edgerec_onnx.floats import Floats
+from edgerec_onnx.history import Past, list_unseen, read_history
 from edgerec_onnx.onnx_graph import Dims, Graph
 from edgerec_onnx.ops import built_in_values, lower_op, normalize
 from edgerec_onnx.packed import Packed
@@ -44,51 +49,102 @@ __all__ = ["lower"]
 #: Room for nodes, names and shapes.
 OVERHEAD = 64 * 1024
 
+#: Constants of at least this many bytes are stored once for both graphs.
+LARGE = 1024
+
+Layout = Floats | Tiles | Packed
+
 
 def lower(model: DeviceModel, signature: Signature) -> Payload:
-    """Return the graph, ``model.onnx``, and the files of its external data.
+    """Return two graphs, ``model.onnx`` and ``score.onnx``, and the files of their external data.
 
     Raises:
-        TargetError: the file is larger than its tables account for.
+        TargetError: the files are larger than their tables account for.
     """
-    graph, head = Graph(), model.head.table
-    factor = candidate_factor(model)
+    files: dict[str, NDArray[Any]] = {}
+    graphs = {"model.onnx": _recommend, "score.onnx": _score}
+    payload = {name: write(Graph(files=files), model, signature) for name, write in graphs.items()}
+    written = sum(map(len, payload.values())) + sum(array.nbytes for array in files.values())
+    check_size("onnx", written, model, OVERHEAD)
+    return {**payload, **files}
+
+
+def _recommend(graph: Graph, model: DeviceModel, signature: Signature) -> bytes:
+    """The graph that recommends: ids int32[R], scores float[R] and user float[d]."""
+    past, user, table = _user(graph, model)
+    returned, proposed = _counts(graph, signature, model.takes_any_length)
+    unit = normalize(graph, user) if model.head.kind == "cosine" else user
+    if isinstance(table, Floats):
+        scores, ids = _best(graph, table.scan(unit), signature.items, signature.returned, returned)
+    else:
+        groups = table.propose(unit, returned, proposed)
+        scores, ids = rescore(graph, table, unit, groups, returned)
+    flat = graph.constant([-1])
+    if model.drop_seen:
+        ids, scores, left_over = list_unseen(graph, ids, scores, past.given, returned)
+        ids = graph.add("Where", left_over, flat, ids)
+    scores = graph.add("Reshape", _finish(graph, model, scores), flat)
+    if model.drop_seen:
+        scores = graph.add("Where", left_over, graph.constant(0.0), scores)
+    graph.rename(graph.add("Cast", graph.add("Reshape", ids, flat), to=6), "ids")
+    graph.rename(scores, "scores")
+    graph.rename(graph.add("Reshape", user, flat), "user")
+    found: Dims = ["found"] if model.takes_any_length else [signature.returned]
+    outputs = {"ids": (np.int32, found), "scores": (np.float32, found)}
+    return graph.build(_inputs(model), outputs | {"user": (np.float32, [model.width])})
+
+
+def _score(graph: Graph, model: DeviceModel, signature: Signature) -> bytes:
+    """The graph that scores the rows int32[C] that are given: scores float[C]."""
+    _, user, table = _user(graph, model)
+    unit = normalize(graph, user) if model.head.kind == "cosine" else user
+    zero = graph.constant([0])
+    given = graph.add("Cast", "rows", to=7)
+    rows = graph.add("Max", given, zero)
+    column = graph.add("Reshape", unit, graph.constant([-1, 1]))
+    scores = graph.add("MatMul", table.read(rows), column)
+    scores = graph.add("Reshape", scores, graph.constant([-1]))
+    if table.factor is not None:
+        scores = graph.add("Mul", scores, table.factor_of(rows))
+    is_padding = graph.add("Less", given, zero)
+    scores = graph.add("Where", is_padding, graph.constant(0.0), _finish(graph, model, scores))
+    graph.rename(scores, "scores")
+    count: Dims = [CANDIDATES]
+    inputs = _inputs(model) | {"rows": (np.int32, count)}
+    return graph.build(inputs, {"scores": (np.float32, count)})
+
+
+def _inputs(model: DeviceModel) -> dict[str, tuple[Any, Dims]]:
+    """The inputs of a graph; the length of a history may be left open."""
+    past: Dims = ["past"] if model.takes_any_length else [model.history_length]
+    inputs: dict[str, tuple[Any, Dims]] = {"history": (np.int32, past)}
+    for name, length in model.inputs.items():
+        inputs[name] = np.float32, past if name == "weights" else [length]
+    return inputs
+
+
+def _user(graph: Graph, model: DeviceModel) -> tuple[Past, str, Layout]:
+    """The history as it is read, the user vector float[1, d], and the table of candidates."""
+    head, factor = model.head.table, candidate_factor(model)
     tables = {
         name: _lay_out(graph, name, model.tables[name], factor if name == head else None)
         for name in model.used_tables
     }
-    user = _encoder(graph, model, tables)
-    if model.head.kind == "cosine":
-        user = normalize(graph, user)
-    table = tables[head]
-    returned, proposed = _counts(graph, signature, model.takes_any_length)
-    if isinstance(table, Floats):
-        scores, ids = _best(graph, table.scan(user), signature.items, signature.returned, returned)
-    else:
-        groups = table.propose(user, returned, proposed)
-        scores, ids = rescore(graph, table, user, groups, returned)
-    if model.head.kind == "sigmoid":
-        # The kernel of Sigmoid is not used, because it is inaccurate for small probabilities.
-        rest = graph.add("Exp", graph.add("Neg", scores))
-        one = graph.constant(1.0)
-        scores = graph.add("Div", one, graph.add("Add", one, rest))
-    flat = graph.constant([-1])
-    graph.rename(graph.add("Cast", graph.add("Reshape", ids, flat), to=6), "ids")
-    graph.rename(graph.add("Reshape", scores, flat), "scores")
-    past: Dims = [model.history_length]
-    found: Dims = [signature.returned]
-    if model.takes_any_length:
-        past, found = ["past"], ["found"]
-    data = graph.build(
-        {"history": (np.int32, past), "weights": (np.float32, past)},
-        {"ids": (np.int32, found), "scores": (np.float32, found)},
-    )
-    written = len(data) + sum(array.nbytes for array in graph.files.values())
-    check_size("onnx", written, model, OVERHEAD)
-    return {"model.onnx": data, **graph.files}
+    past = read_history(graph, model)
+    return past, _encoder(graph, model, tables, past), tables[head]
 
 
-def _lay_out(graph: Graph, name: str, table: Table, factor: F32 | None) -> Floats | Tiles | Packed:
+def _finish(graph: Graph, model: DeviceModel, scores: str) -> str:
+    """Turn logits into probabilities for a sigmoid head."""
+    if model.head.kind != "sigmoid":
+        return scores
+    # The kernel of Sigmoid is not used, because it is inaccurate for small probabilities.
+    rest = graph.add("Exp", graph.add("Neg", scores))
+    one = graph.constant(1.0)
+    return str(graph.add("Div", one, graph.add("Add", one, rest)))
+
+
+def _lay_out(graph: Graph, name: str, table: Table, factor: F32 | None) -> Layout:
     """Store a table in the layout of its codec, with the factor of its scores."""
     match table.codec.name:
         case "int8":
@@ -110,16 +166,15 @@ def _counts(graph: Graph, signature: Signature, any_length: bool) -> tuple[str, 
     return returned, graph.add("Min", graph.add("Add", returned, margin), items)
 
 
-def _encoder(graph: Graph, model: DeviceModel, tables: dict[str, Floats | Tiles | Packed]) -> str:
+def _encoder(graph: Graph, model: DeviceModel, tables: dict[str, Layout], past: Past) -> str:
     """Add the user encoder; return the name of float[1, d]."""
-    values = built_in_values(graph, model)
-    history = graph.add("Max", "history", graph.constant(np.array(0, np.int32)))
-    history = graph.add("Cast", history, to=7)
+    values = built_in_values(graph, model, past)
     for name, constant in model.constants.items():
-        values[name] = graph.constant(constant, f"constant/{name}")
+        store = graph.table if constant.nbytes >= LARGE else graph.constant
+        values[name] = store(constant, f"constant/{name}")
     for op in model.encoder:
         if op.kind == "Gather":
-            values[op.output] = tables[op.inputs[0]].read(history)
+            values[op.output] = tables[op.inputs[0]].read(past.rows)
         else:
             values[op.output] = lower_op(graph, op, [values[i] for i in op.inputs])
     return values["user"]

@@ -32,12 +32,12 @@ class Graph:
     A prefix distinguishes the names in a loop's body from those in the enclosing graph.
     """
 
-    def __init__(self, prefix: str = "") -> None:
+    def __init__(self, prefix: str = "", files: dict[str, NDArray[Any]] | None = None) -> None:
         self._prefix = prefix
         self._nodes: list[Any] = []
         self._initializers: dict[str, Any] = {}
         #: Arrays stored next to the graph, by file name.
-        self.files: dict[str, NDArray[Any]] = {}
+        self.files: dict[str, NDArray[Any]] = {} if files is None else files
         self._domains: set[str] = set()
 
     def add(
@@ -68,9 +68,11 @@ class Graph:
 
     def table(self, array: NDArray[Any], name: str) -> str:
         """Refer to an array in a separate file, so that a runtime can use it in place."""
-        if name not in self.files:
-            self.files[name] = array = np.ascontiguousarray(array)
-            self._initializers[name] = _external(name, array, name, 0)
+        if name not in self._initializers:
+            # Another graph may have stored the same array.
+            if name not in self.files:
+                self.files[name] = np.ascontiguousarray(array)
+            self._initializers[name] = _external(name, self.files[name], name, 0)
         return name
 
     def part(self, table: str, start: int, stop: int) -> str:
@@ -125,6 +127,7 @@ class Graph:
         with tempfile.TemporaryDirectory() as folder:
             # The checker expects files of the right sizes, but does not read them.
             for name, array in self.files.items():
+                (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
                 with (Path(folder) / name).open("wb") as file:
                     file.truncate(array.nbytes)
             path = Path(folder) / "model.onnx"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from edgerec.plugin import MASKED, DeviceModel, Op, TargetError
+from edgerec_onnx.history import Past
 from edgerec_onnx.onnx_graph import Graph
 
 __all__ = ["built_in_values", "lower_op", "normalize"]
@@ -21,21 +20,21 @@ SAME = (
 FLOAT, INT64 = 1, 7
 
 
-def built_in_values(graph: Graph, model: DeviceModel) -> dict[str, str]:
+def built_in_values(graph: Graph, model: DeviceModel, past: Past) -> dict[str, str]:
     """Add the built-in values that the encoder reads; return their names."""
     read = {name for op in model.encoder for name in op.inputs}
     column = graph.constant([-1, 1])
-    values = {"weights": graph.add("Reshape", "weights", column)}
-    if not read & {"mask", "present", "count"}:
-        return values
-    is_absent = graph.add("Less", "history", graph.constant(np.array(0, np.int32)))
-    absent = graph.add("Reshape", graph.add("Cast", is_absent, to=FLOAT), column)
+    values = {"weights": graph.add("Reshape", past.weights, column)}
+    for name in ("user_vector", "context"):
+        if name in model.inputs:
+            values[name] = graph.add("Reshape", name, graph.constant([1, -1]))
+    if read & {"mask", "present", "count"}:
+        values["present"] = present = graph.add("Reshape", past.present, column)
     if "mask" in read:
+        absent = graph.add("Sub", graph.constant(1.0), present)
         values["mask"] = graph.add("Mul", absent, graph.constant(float(MASKED)))
-    if read & {"present", "count"}:
-        present = graph.add("Sub", graph.constant(1.0), absent)
+    if "count" in read:
         total = graph.add("ReduceSum", present, graph.constant([0]), keepdims=1)
-        values["present"] = present
         values["count"] = graph.add("Max", total, graph.constant(1.0))
     return values
 

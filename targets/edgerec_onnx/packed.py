@@ -60,6 +60,11 @@ class Packed:
                 values = graph.add(kind, values, part)
         return str(values)
 
+    def factor_of(self, rows: str) -> str:
+        """The factors of the scores of rows int64[k], float[k]; only if there is a ``factor``."""
+        assert self.factor is not None  # noqa: S101  # for mypy
+        return str(self.graph.add("Gather", self.factor, rows, axis=0))
+
     def propose(self, user: str, returned: str, proposed: str) -> str:
         """The groups with the highest rough scores, int64[g]."""
         return highest(self.graph, self, self._maxima(user), proposed)[1]

@@ -59,11 +59,8 @@ class Tiles:
     def read(self, rows: str) -> str:
         """Rows int64[k] as float[k, d], each a column of its tile."""
         graph = self.graph
-        tile, column = self._divided(rows, self.height)
-        place = graph.add("Reshape", self._place(tile), graph.constant([-1, 1, 2]))
-        column = graph.add("Reshape", column, graph.constant([-1, 1, 1]))
+        place, down, column = self._place_of(rows)
         # Adding zeros broadcasts values that exist once per row, or once per column, to both.
-        down = graph.add("Sub", column, column)
         line = graph.add("Reshape", graph.count(self.width), graph.constant([-1, 1]))
         across = graph.add("Sub", line, line)
         axes = ((place, across), (line, down), (column, across))
@@ -74,6 +71,14 @@ class Tiles:
         if self.offset is not None:
             values = graph.add("Add", values, graph.add("GatherND", self.offset, one))
         return str(values)
+
+    def factor_of(self, rows: str) -> str:
+        """The factors of the scores of rows int64[k], float[k]; only if there is a ``factor``."""
+        assert self.factor is not None  # noqa: S101  # for mypy
+        graph = self.graph
+        one = graph.add("Concat", *self._place_of(rows), axis=2)
+        part = graph.add("GatherND", self.factor, one)
+        return str(graph.add("Reshape", part, graph.constant([-1])))
 
     def propose(self, user: str, returned: str, proposed: str) -> str:
         """Tiles that may hold the best rows, int64[g].
@@ -176,6 +181,14 @@ class Tiles:
         chunks = [graph.part(self.codes, i, i + 1) for i in range(self.chunks)]
         zeros = [graph.add("MatMulInteger", user, chunk) for chunk in chunks]
         return str(graph.add("Concat", *zeros, axis=0)) if len(zeros) > 1 else zeros[0]
+
+    def _place_of(self, rows: str) -> tuple[str, str, str]:
+        """Of rows int64[k]: chunk and tile int64[k, 1, 2], zeros, and columns int64[k, 1, 1]."""
+        graph = self.graph
+        tile, column = self._divided(rows, self.height)
+        place = graph.add("Reshape", self._place(tile), graph.constant([-1, 1, 2]))
+        column = graph.add("Reshape", column, graph.constant([-1, 1, 1]))
+        return place, graph.add("Sub", column, column), column
 
     def _place(self, tiles: str) -> str:
         """Chunks, and tiles within them, int64[k, 2]."""

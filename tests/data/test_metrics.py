@@ -8,7 +8,7 @@ import pytrec_eval
 
 from edgerec.data.interval import of_mean, of_ratio
 from edgerec.data.metrics import long_tail_share, ndcg, ndcgs, overlap, recall, recalls
-from edgerec.exporting.proof import tied_overlap
+from edgerec.exporting.answers import tied_overlap
 
 
 def test_recall_and_ndcg_by_hand() -> None:

@@ -11,7 +11,7 @@ import edgerec
 from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
 from edgerec.data.quality import evaluate
-from edgerec.exporting.proof import Answers, measure_parity
+from edgerec.exporting.answers import Answers, measure_parity
 from edgerec.model.device_model import DeviceModel
 
 pytestmark = pytest.mark.network

@@ -17,8 +17,9 @@ from edgerec.contracts.host import Host
 from edgerec.contracts.signature import Signature
 from edgerec.contracts.target import Payload, Target
 from edgerec.errors import TargetError
+from edgerec.exporting.answers import Answers, measure_parity
 from edgerec.exporting.export import export
-from edgerec.exporting.proof import Answers, measure_parity, sample_histories
+from edgerec.exporting.proof import sample_histories
 from edgerec.model.codecs import Int4, Int8
 from edgerec.model.device_model import DeviceModel
 from edgerec.testing import example_models

@@ -16,8 +16,8 @@ from edgerec.contracts.signature import Signature
 from edgerec.data.dataset import Dataset
 from edgerec.data.matching import match_rows
 from edgerec.errors import ModelError, RuntimeMissingError, TargetError
+from edgerec.exporting.answers import Answers, measure_parity
 from edgerec.exporting.export import export
-from edgerec.exporting.proof import Answers, measure_parity
 from edgerec.model.codecs import Codec, Fp16, Fp32, Int4, Int8
 from edgerec.model.device_model import DeviceModel, Head
 from edgerec.model.ops import Op

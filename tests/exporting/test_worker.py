@@ -14,14 +14,9 @@ from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.host import Host
 from edgerec.contracts.runner import Artefact
 from edgerec.errors import RuntimeMissingError, TargetError
+from edgerec.exporting.answers import Answers, compare_lists
 from edgerec.exporting.export import export
-from edgerec.exporting.proof import (
-    Answers,
-    adverse_histories,
-    compare_lists,
-    runs_elsewhere,
-    uneven_weights,
-)
+from edgerec.exporting.proof import adverse_histories, runs_elsewhere, uneven_weights
 from edgerec.exporting.worker import LoadError, Worker, shared_worker
 from edgerec.model.codecs import Int8
 from edgerec.model.device_model import DeviceModel

@@ -15,14 +15,9 @@ import pytest
 from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
 from edgerec.errors import RemoteError
+from edgerec.exporting.answers import Answers, measure_parity
 from edgerec.exporting.export import export
-from edgerec.exporting.proof import (
-    MAX_SCORE_ERROR,
-    MIN_OVERLAP,
-    Answers,
-    measure_parity,
-    sample_histories,
-)
+from edgerec.exporting.proof import MAX_SCORE_ERROR, MIN_OVERLAP, sample_histories
 from edgerec.model.codecs import Int8
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_history

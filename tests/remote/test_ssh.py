@@ -16,8 +16,9 @@ import pytest
 
 from edgerec.compression.chain import compress
 from edgerec.errors import EdgerecError, OptionError, RemoteError, UnknownNameError
+from edgerec.exporting.answers import Answers, measure_parity
 from edgerec.exporting.export import export
-from edgerec.exporting.proof import Answers, measure_parity, sample_histories
+from edgerec.exporting.proof import sample_histories
 from edgerec.model.codecs import Int8
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_history

@@ -24,9 +24,10 @@ from edgerec.contracts.signature import Signature
 from edgerec.data.dataset import Dataset
 from edgerec.data.matching import match_rows
 from edgerec.errors import OptionError, RuntimeMissingError, TargetError
+from edgerec.exporting.answers import Answers, measure_parity
 from edgerec.exporting.capabilities import capabilities, markdown
 from edgerec.exporting.export import export
-from edgerec.exporting.proof import Answers, measure_parity, sample_histories
+from edgerec.exporting.proof import sample_histories
 from edgerec.model.codecs import Codec, Fp16, Fp32, Int4, Int8
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.ops import Op

@@ -10,8 +10,9 @@ import onnx
 import onnxruntime
 import pytest
 
+from edgerec.exporting.answers import Answers, measure_parity
 from edgerec.exporting.export import export
-from edgerec.exporting.proof import MAX_SCORE_ERROR, Answers, measure_parity, sample_histories
+from edgerec.exporting.proof import MAX_SCORE_ERROR, sample_histories
 from edgerec.model.codecs import Codec, Int4, Int8
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.table import Table

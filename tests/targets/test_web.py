@@ -17,14 +17,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edgerec.device.scorer import Scorer
+from edgerec.exporting.answers import Answers, measure_parity
 from edgerec.exporting.export import export
-from edgerec.exporting.proof import (
-    MAX_SCORE_ERROR,
-    MIN_OVERLAP,
-    Answers,
-    measure_parity,
-    sample_histories,
-)
+from edgerec.exporting.proof import MAX_SCORE_ERROR, MIN_OVERLAP, sample_histories
 from edgerec.model.codecs import F32, Codec, Fp16, Fp32, Int4, Int8
 from edgerec.testing import example_models
 

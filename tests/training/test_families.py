@@ -14,7 +14,7 @@ import torch
 from edgerec.data.dataset import Dataset
 from edgerec.data.quality import evaluate, evaluation_users
 from edgerec.errors import ModelError, OptionError
-from edgerec.exporting.proof import tied_overlap
+from edgerec.exporting.answers import tied_overlap
 from edgerec.model.history import pad_histories
 from edgerec.model.items import Items
 from edgerec.model.oracle import Oracle

@@ -20,7 +20,7 @@ def infer_shapes(
     tables: Mapping[str, Shape],
     constants: Mapping[str, Shape],
     history_length: int,
-    width: int,
+    inputs: Mapping[str, int],
 ) -> dict[str, Shape]:
     """Infer the shape of every value, outputs and built-in values included.
 
@@ -29,13 +29,14 @@ def infer_shapes(
         tables: the shape of each table.
         constants: the shape of each constant.
         history_length: H.
-        width: the width of a user vector.
+        inputs: the widths of ``user_vector`` and of ``context``; 0 for none.
 
     Raises:
         ModelError: an input is unknown, a name is used twice, or shapes do not fit.
     """
     builtin: dict[str, Shape] = dict.fromkeys(BUILT_IN, (history_length, 1))
-    builtin |= {"count": (1, 1), "user_vector": (1, width)}
+    builtin |= {"count": (1, 1)} | {name: (1, width) for name, width in inputs.items()}
+    builtin = {name: shape for name, shape in builtin.items() if shape[1]}
     shapes: dict[str, Shape] = {**builtin, **constants}
     if len(ops) > _MOST_OPS:
         raise ModelError(f"encoder: expected at most {_MOST_OPS:,} ops, got {len(ops):,}")
@@ -58,12 +59,12 @@ def infer_shapes(
                     raise ModelError(
                         f"encoder: {op.kind} reads {name!r}, which no earlier op computes"
                     )
-            inputs = [shapes[name] for name in op.inputs]
+            read = [shapes[name] for name in op.inputs]
             try:
-                shapes[op.output] = op.rule.shape(op.given, inputs)
+                shapes[op.output] = op.rule.shape(op.given, read)
             except ModelError as error:
                 raise ModelError(f"encoder: {op.output} = {error}") from None
-            products += op.rule.products(op.given, inputs)
+            products += op.rule.products(op.given, read)
         height, wide = shapes[op.output]
         numbers += height * wide
         if numbers > _MOST_NUMBERS or products > _MOST_PRODUCTS:

@@ -1,0 +1,61 @@
+"""Read what is known about a user: past items as rows, their weights, and further inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgerec.contracts.bundle import Bundle
+from edgerec.device.arguments import check_history, check_vector, check_weight, check_weights
+from edgerec.device.call import Past
+from edgerec.errors import OptionError
+from edgerec.model.history import merge_repeats
+
+__all__ = ["read_past"]
+
+
+def read_past(
+    bundle: Bundle,
+    history: Sequence[object],
+    weights: Sequence[float | str] | None,
+    user_vector: Sequence[float] | None,
+    context: Sequence[float] | None,
+) -> tuple[Past, list[str]]:
+    """The past of a user, and the ids that the catalogue does not have.
+
+    The arguments are those of ``Scorer.recommend``. Repeats are merged here already if the model
+    merges them, so that they do not take places of a history that is longer than the model reads.
+
+    Raises:
+        OptionError: an argument has the wrong type, is out of range, or is not an input of the
+            model.
+    """
+    past, signature = check_history(history), bundle.signature
+    given = None if weights is None else check_weights(weights, len(past))
+    if given is not None and signature.version > 1 and "weights" not in signature.inputs:
+        raise OptionError(
+            "weights: this model does not read any; train it on ratings or kinds of events, or set "
+            "weighted=True in the model before exporting it"
+        )
+    inputs = {
+        name: check_vector(value, name, signature.inputs.get(name, 0))
+        for name, value in (("user_vector", user_vector), ("context", context))
+        if value is not None or name in signature.inputs
+    }
+    rows: list[int] = []
+    counts: list[float] = []
+    unknown: list[str] = []
+    for place, item in enumerate(past):
+        row = bundle.items.find(item)
+        if row is None:
+            unknown.append(str(item))
+            continue
+        rows.append(row)
+        if given is not None:
+            counts.append(check_weight(given[place], place, bundle.event_weights))
+    if bundle.merges and len(set(rows)) < len(rows):
+        places = merge_repeats(np.array(rows, np.int32)).tolist()
+        rows = [rows[place] for place in places]
+        counts = [counts[place] for place in places] if counts else counts
+    return Past(rows, None if given is None else counts, inputs), unknown

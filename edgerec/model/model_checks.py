@@ -1,0 +1,120 @@
+"""Checks of the parts of a DeviceModel; each failure names the part and what was expected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgerec.errors import ModelError
+from edgerec.model.head import Head
+from edgerec.model.items import Items
+from edgerec.model.ops import Op
+from edgerec.model.table import Table
+
+if TYPE_CHECKING:
+    from edgerec.model.device_model import DeviceModel
+
+__all__ = ["MAX_EXPONENT", "MAX_HISTORY", "check_parts", "check_types"]
+
+#: The longest history that a model can read, and the greatest exponent of a weight.
+MAX_HISTORY, MAX_EXPONENT = 16_384, 8
+
+
+def check_types(model: DeviceModel) -> None:
+    """Check that each field is of its type, so that later checks can rely on it.
+
+    Raises:
+        ModelError: one is not.
+    """
+    expected: dict[str, type | tuple[type, ...]] = {
+        "items": Items,
+        "tables": Mapping,
+        "encoder": (tuple, list),
+        "head": Head,
+        "constants": Mapping,
+        "popular": np.ndarray,
+        "metadata": Mapping,
+    }
+    for name, kind in expected.items():
+        value = getattr(model, name)
+        if not isinstance(value, kind):
+            names = [k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,))]
+            raise ModelError(f"{name}: expected {' or '.join(names)}, got {type(value).__name__}")
+    for kind_name, values, wanted in (
+        ("tables", model.tables.values(), Table),
+        ("encoder", model.encoder, Op),
+        ("constants", model.constants.values(), np.ndarray),
+    ):
+        for value in values:
+            if not isinstance(value, wanted):
+                raise ModelError(
+                    f"{kind_name}: expected {wanted.__name__} values, got {type(value).__name__}"
+                )
+    if type(model.history_length) is not int:
+        raise ModelError(f"history_length: expected an integer, got {model.history_length!r}")
+    if model.popular.ndim != 1 or (model.popular.size and model.popular.dtype != np.int32):
+        raise ModelError(
+            f"popular: expected int32[rows], got {model.popular.dtype}{list(model.popular.shape)}"
+        )
+
+
+def check_parts(model: DeviceModel) -> None:
+    """Check that numbers are in range, names are plain, and tables have one row per item.
+
+    Raises:
+        ModelError: something is not as it should be.
+    """
+    if not 1 <= model.history_length <= MAX_HISTORY:
+        raise ModelError(
+            f"history_length: expected 1 to {MAX_HISTORY:,}, got {model.history_length:,}"
+        )
+    for name in ("normalization", "recency"):
+        # This is false for NaN, too.
+        if not abs(getattr(model, name)) <= MAX_EXPONENT:
+            raise ModelError(
+                f"{name}: expected a number from -{MAX_EXPONENT} to {MAX_EXPONENT}, got "
+                f"{getattr(model, name)}"
+            )
+    if model.repeats not in ("merge", "keep"):
+        raise ModelError(f"repeats: expected merge or keep, got {model.repeats!r}")
+    for name in ("drop_seen", "weighted"):
+        if not isinstance(getattr(model, name), bool):
+            raise ModelError(f"{name}: expected true or false, got {getattr(model, name)!r}")
+    own = {*model.constants, *(op.output for op in model.encoder)}
+    read = "context" not in own and any("context" in op.inputs for op in model.encoder)
+    if type(model.context_width) is not int or model.context_width < 0:
+        raise ModelError(f"context_width: expected an integer from 0, got {model.context_width!r}")
+    if read != (model.context_width > 0):
+        expected = (
+            "at least 1, because the encoder reads context"
+            if read
+            else "0, because the encoder does not read context"
+        )
+        raise ModelError(f"context_width: expected {expected}, got {model.context_width}")
+    for kind, names in (("tables", model.tables), ("constants", model.constants)):
+        for name in names:
+            # The name becomes part of a file name.
+            if not re.fullmatch(r"[\w.-]+", name):
+                raise ModelError(
+                    f"{kind}: expected a name of letters, digits and _ . -, got {name!r}"
+                )
+    if model.head.table not in model.tables:
+        raise ModelError(
+            f"head.table: no table {model.head.table!r}; tables: {', '.join(model.tables)}"
+        )
+    for name, table in model.tables.items():
+        if table.shape[0] != len(model.items):
+            raise ModelError(f"tables.{name}: {table.shape[0]} rows for {len(model.items)} items")
+    for name, constant in model.constants.items():
+        if constant.ndim != 2 or constant.dtype != np.float32:
+            raise ModelError(
+                f"constants.{name}: expected a float32 matrix, got "
+                f"{constant.dtype}{list(constant.shape)}"
+            )
+    if model.popular.size and not (
+        int(model.popular.min()) >= 0 and int(model.popular.max()) < len(model.items)
+    ):
+        raise ModelError("popular: a row is outside the catalogue")
