@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import abc
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgerec.exporting.lowering import candidate_factor
+from edgerec.exporting.torch_history import Past, list_unseen, read_history
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.table import Table
 from edgerec.training.torch_rules import built_in_values, torch_rule
@@ -27,7 +28,7 @@ __all__ = ["TorchArtefact"]
 
 
 class TorchArtefact(nn.Module, abc.ABC):
-    """history int32[H], weights float[H] to ids int32[R], scores float[R].
+    """A model as a module with the functions of signature 2: ``forward`` and ``score``.
 
     Buffers are numbered, ``table_{i}_{array}`` for tables and ``small_{i}`` otherwise, because
     names in the model need not be valid names in torch.
@@ -97,33 +98,72 @@ class TorchArtefact(nn.Module, abc.ABC):
         """U / Σ|u| in half precision, whose products with half-precision rows cannot overflow."""
         return (user / user.abs().sum().clamp(min=1e-30)).half()
 
-    def forward(self, history: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode, scan, and re-score what an inexact scan proposes."""
-        user = self._encode(history, weights)
-        if self.model.head.kind == "cosine":
-            norm = (user * user).sum(1, keepdim=True).sqrt()
-            user = user / norm.clamp(min=1e-12)
+    def forward(self, history: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Recommend: encode, scan, re-score what an inexact scan proposes, leave out seen rows."""
+        past, user = self._user(history, inputs)
+        unit = self._scored(user)
         name = self.model.head.table
         table = self.model.tables[name]
-        logits = self.scan(name, table, user)
+        logits = self.scan(name, table, unit)
         if self.small_factor is not None:
             logits = logits * self.small_factor
         if table.codec.name in self.inexact:
             _, rows = self.best(logits, self.signature.proposed)
-            exact = (self.rows(name, table, rows) @ user.reshape(-1, 1)).reshape(-1)
-            if self.small_factor is not None:
-                exact = exact * self.small_factor.index_select(0, rows)
+            exact = self._exact(rows, unit)
             scores, places = torch.topk(exact, self.signature.returned)
             ids = rows.index_select(0, places)
         else:
             scores, ids = self.best(logits, self.signature.returned)
-        if self.model.head.kind == "sigmoid":
-            scores = 1 / (1 + torch.exp(-scores))  # exact also for small probabilities
-        return ids.int(), scores
+        if not self.model.drop_seen:
+            return ids.int(), self._finish(scores), user.reshape(-1)
+        ids, scores, left_over = list_unseen(ids, scores, past.given)
+        ids = torch.where(left_over, torch.full_like(ids, -1), ids)
+        scores = torch.where(left_over, torch.zeros_like(scores), self._finish(scores))
+        return ids.int(), scores, user.reshape(-1)
 
-    def _encode(self, history: Tensor, weights: Tensor) -> Tensor:
-        """The user vector float[1, d] of rows int32[H] with weights float[H]."""
-        values, rows = built_in_values(history, weights), history.clamp(min=0).long()
+    def score(self, history: Tensor, *inputs_and_rows: Tensor) -> Tensor:
+        """Score the rows int32[C] that follow the inputs: float[C], 0 for a row of -1."""
+        *inputs, given = inputs_and_rows
+        _, user = self._user(history, inputs)
+        rows = given.long().clamp(min=0)
+        scores = self._finish(self._exact(rows, self._scored(user)))
+        return torch.where(given < 0, torch.zeros_like(scores), scores)
+
+    def examples(self) -> tuple[Tensor, ...]:
+        """Inputs of the right types and shapes, by which to trace or export the module."""
+        history = torch.zeros(self.model.history_length, dtype=torch.int32)
+        return history, *(torch.ones(length) for length in self.model.inputs.values())
+
+    def _user(self, history: Tensor, inputs: Sequence[Tensor]) -> tuple[Past, Tensor]:
+        """The history as it is read, and the user vector float[1, d]."""
+        given = dict(zip(self.model.inputs, inputs, strict=True))
+        past = read_history(self.model, history, given.pop("weights", None))
+        return past, self._encode(past, given)
+
+    def _exact(self, rows: Tensor, user: Tensor) -> Tensor:
+        """Scores float[k] of rows int64[k], in float."""
+        name = self.model.head.table
+        values = self.rows(name, self.model.tables[name], rows)
+        scores = (values @ user.reshape(-1, 1)).reshape(-1)
+        if self.small_factor is not None:
+            scores = scores * self.small_factor.index_select(0, rows)
+        return scores
+
+    def _scored(self, user: Tensor) -> Tensor:
+        """The user vector by which candidates are multiplied."""
+        if self.model.head.kind != "cosine":
+            return user
+        return user / (user * user).sum(1, keepdim=True).sqrt().clamp(min=1e-12)
+
+    def _finish(self, scores: Tensor) -> Tensor:
+        """Turn logits into probabilities for a sigmoid head, exactly also for small ones."""
+        return 1 / (1 + torch.exp(-scores)) if self.model.head.kind == "sigmoid" else scores
+
+    def _encode(self, past: Past, given: Mapping[str, Tensor]) -> Tensor:
+        """The user vector float[1, d]."""
+        values = built_in_values(past.history, past.weights)
+        values |= {name: value.reshape(1, -1) for name, value in given.items()}
+        rows = past.history.clamp(min=0)
         for name in self.model.constants:
             values[name] = self.get_buffer(f"small_{self._number[name]}")
         for op in self.model.encoder:

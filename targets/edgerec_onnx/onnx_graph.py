@@ -45,7 +45,8 @@ class Graph:
     ) -> Any:
         """Add a node; return the name of its output, or names if there are several."""
         place = len(self._nodes)
-        stem = f"{self._prefix}{kind}_{place}"
+        # Short, because a name is in the file wherever the value is read.
+        stem = f"{self._prefix}{place}"
         names = [f"{stem}_{i}" for i in range(outputs)] if outputs > 1 else [stem]
         self._nodes.append(helper.make_node(kind, list(inputs), names, domain=domain, **attributes))
         self._domains.add(domain)

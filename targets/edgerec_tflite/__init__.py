@@ -37,6 +37,7 @@ class TFLiteTarget(Target):
     """TFLite with builtin ops only; integer kernels scan int8 and int4 tables."""
 
     name: ClassVar[str] = "tflite"
+    signature: ClassVar[int] = 2
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
     integers: bool = field(
         default=True, metadata={"help": "scan int8 tables in integers, not widened on loading"}

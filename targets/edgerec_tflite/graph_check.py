@@ -19,6 +19,9 @@ _BITS = {0: 32, 1: 16, 2: 32, 3: 8, 6: 8, 9: 8, 17: 4}
 #: The most operators and tensors that are read.
 _MOST = 10_000
 
+#: The most subgraphs, one per function.
+_MOST_GRAPHS = 2
+
 
 class _Table:
     """A table of a FlatBuffer: a vtable with the place of each field, relative to the table."""
@@ -78,11 +81,15 @@ def check_graph(data: bytes) -> None:
 def _check(data: bytes) -> None:
     model = _Table(data, _unsigned(data, 0, 4))
     subgraphs, buffers = model.tables(2), model.tables(4)
-    if len(subgraphs) != 1:
-        raise ValueError(f"expected one subgraph, got {len(subgraphs)}")
-    (graph,) = subgraphs
-    tensors, inputs, outputs = graph.tables(0), graph.integers(1), graph.integers(2)
+    if not 1 <= len(subgraphs) <= _MOST_GRAPHS:
+        raise ValueError(f"expected one or two subgraphs, got {len(subgraphs)}")
     sizes = [buffer.vector(0)[1] for buffer in buffers]
+    for graph in subgraphs:
+        _check_subgraph(graph, sizes)
+
+
+def _check_subgraph(graph: _Table, sizes: Sequence[int]) -> None:
+    tensors, inputs, outputs = graph.tables(0), graph.integers(1), graph.integers(2)
     known = set(inputs)
     for index, tensor in enumerate(tensors):
         shape, kind, buffer = tensor.integers(0), tensor.number(1, 1), tensor.number(2)

@@ -20,15 +20,18 @@ from __future__ import annotations
 import numpy as np
 
 from edgerec.plugin import (
+    CANDIDATES,
+    F32,
     DeviceModel,
     Signature,
     Table,
     candidate_factor,
     check_size,
 )
+from edgerec_tflite.history import Past, list_unseen, read_history
 from edgerec_tflite.layout import check, rows_per_group, score_layout
 from edgerec_tflite.ops import built_in_values, lower_op, normalize
-from edgerec_tflite.tflite_graph import Graph, Shape, Tensor
+from edgerec_tflite.tflite_graph import File, Graph, Shape, Tensor
 
 __all__ = ["lower"]
 
@@ -40,56 +43,86 @@ OVERHEAD = 32 * 1024
 
 
 def lower(model: DeviceModel, signature: Signature, integers: bool = True) -> bytes:
-    """Return the bytes of a ``.tflite`` file with the signature ``serving_default``.
+    """Return the bytes of a ``.tflite`` file with the signatures ``serving_default`` and ``score``.
 
     Without ``integers``, an int8 table is widened to float on loading, and the scan is exact.
 
     Raises:
         TargetError: the file does not hold the tables as their codecs wrote them.
     """
-    writer = Writer(model, integers)
-    history = writer.graph.input("history", (model.history_length,), "int32")
-    weights = writer.graph.input("weights", (model.history_length,), "float32")
-    ids, scores = writer.recommend(writer.encode(history, weights), signature)
-    data = writer.graph.build(
-        {"history": history, "weights": weights}, {"ids": ids, "scores": scores}, "edgerec"
-    )
+    file, factor = File(), candidate_factor(model)
+    recommend = Writer(model, Graph(file, "serving_default"), factor, integers)
+    score = Writer(model, Graph(file, "score"), factor, integers)
+    recommend.write_recommend(signature)
+    score.write_score()
+    data = file.build([recommend.graph, score.graph], "edgerec")
     check(data, model)
     check_size("tflite", len(data), model, OVERHEAD)
     return data
 
 
 class Writer:
-    """Adds a model's parts to a graph."""
+    """Adds a model's parts to the graph of a function."""
 
-    def __init__(self, model: DeviceModel, integers: bool = True) -> None:
-        self.model, self.integers, self.graph = model, integers, Graph()
-        self.factor = candidate_factor(model)
+    def __init__(
+        self, model: DeviceModel, graph: Graph, factor: F32 | None, integers: bool = True
+    ) -> None:
+        self.model, self.integers, self.graph, self.factor = model, integers, graph, factor
         self._widened: dict[str, Tensor] = {}
 
-    def encode(self, history: Tensor, weights: Tensor) -> Tensor:
-        """Add the user encoder; return float[1, d]."""
+    def write_recommend(self, signature: Signature) -> None:
+        """Add the function that recommends: ids int32[R], scores float[R] and user float[d]."""
         graph, model = self.graph, self.model
-        length = model.history_length
-        rows = graph.op("MAXIMUM", [history, graph.small([0])], (length,), "int32")
-        values = built_in_values(graph, model, history, weights)
+        past, user = self._user()
+        ids, scores = self._recommend(self._scored(user), signature)
+        scores = graph.reshape(scores, ids.shape)
+        if model.drop_seen:
+            ids, scores, left_over = list_unseen(graph, ids, scores, past.given)
+            ids = graph.op("SELECT_V2", [left_over, graph.small([-1]), ids], ids.shape, "int32")
+        scores = self._finish(scores)
+        if model.drop_seen:
+            zero = graph.small(0.0)
+            scores = graph.op("SELECT_V2", [left_over, zero, scores], scores.shape)
+        graph.output("ids", ids)
+        graph.output("scores", scores)
+        graph.output("user", graph.reshape(user, (model.width,)))
+
+    def write_score(self) -> None:
+        """Add the function that scores the rows int32[C] that are given: scores float[C]."""
+        graph, shape = self.graph, (CANDIDATES,)
+        _, user = self._user()
+        given = graph.input("rows", shape, "int32")
+        rows = graph.op("MAXIMUM", [given, graph.small([0])], shape, "int32")
+        scores = self._finish(graph.reshape(self._exact(rows, self._scored(user)), shape))
+        is_padding = graph.op("LESS", [given, graph.small([0])], shape, "bool")
+        scores = graph.op("SELECT_V2", [is_padding, graph.small(0.0), scores], shape)
+        graph.output("scores", scores)
+
+    def _user(self) -> tuple[Past, Tensor]:
+        """Add the inputs and the user encoder: the history as it is read, and float[1, d]."""
+        graph, model = self.graph, self.model
+        history = graph.input("history", (model.history_length,), "int32")
+        given = {
+            name: graph.input(name, (length,), "float32") for name, length in model.inputs.items()
+        }
+        past = read_history(graph, model, history, given.pop("weights", None))
+        values = built_in_values(graph, model, past)
+        values |= {name: graph.reshape(v, (1, v.shape[0])) for name, v in given.items()}
         values |= {name: graph.constant(c) for name, c in model.constants.items()}
         shapes = model.shapes()
         for op in model.encoder:
             if op.kind == "Gather":
                 name = op.inputs[0]
-                values[op.output] = self._rows(name, model.tables[name], rows)
+                values[op.output] = self._rows(name, model.tables[name], past.rows)
             else:
                 inputs = [values[i] for i in op.inputs]
                 values[op.output] = lower_op(graph, op, inputs, shapes[op.output])
-        return values["user"]
+        return past, values["user"]
 
-    def recommend(self, user: Tensor, signature: Signature) -> tuple[Tensor, Tensor]:
+    def _recommend(self, user: Tensor, signature: Signature) -> tuple[Tensor, Tensor]:
         """Scan all items, re-score what an integer scan proposes, and take the best."""
         graph, name = self.graph, self.model.head.table
         table = self.model.tables[name]
-        if self.model.head.kind == "cosine":
-            user = normalize(graph, user)
         returned = signature.returned
         inexact = table.codec.name in (INEXACT if self.integers else ("int4",))
         k = signature.proposed if inexact else returned
@@ -99,19 +132,31 @@ class Writer:
             logits = graph.op("MUL", [logits, graph.constant(self.factor, layout)], layout)
         scores, ids = self._best(logits, k)
         if inexact:
-            exact = graph.fully_connected(user, self._rows(name, table, ids))
-            if self.factor is not None:
-                factor = graph.gather(graph.constant(self.factor), ids)
-                exact = graph.op("MUL", [exact, factor], (1, k))
-            scores, places = self._top(exact, returned)
+            scores, places = self._top(self._exact(ids, user), returned)
             ids = graph.gather(ids, places)
-        if self.model.head.kind == "sigmoid":
-            # The kernel of LOGISTIC is not used, because it is inaccurate for small probabilities.
-            rest = graph.op("EXP", [graph.op("NEG", [scores], scores.shape)], scores.shape)
-            one = graph.small(1.0)
-            whole = graph.op("ADD", [one, rest], scores.shape)
-            scores = graph.op("DIV", [one, whole], scores.shape)
-        return ids, graph.reshape(scores, (returned,))
+        return ids, scores
+
+    def _exact(self, rows: Tensor, user: Tensor) -> Tensor:
+        """Scores float[1, k] of rows int32[k], in float."""
+        graph, name = self.graph, self.model.head.table
+        scores = graph.fully_connected(user, self._rows(name, self.model.tables[name], rows))
+        if self.factor is not None:
+            factor = graph.gather(graph.constant(self.factor), rows)
+            scores = graph.op("MUL", [scores, factor], scores.shape)
+        return scores
+
+    def _scored(self, user: Tensor) -> Tensor:
+        """The user vector by which candidates are multiplied."""
+        return normalize(self.graph, user) if self.model.head.kind == "cosine" else user
+
+    def _finish(self, scores: Tensor) -> Tensor:
+        """Turn logits into probabilities for a sigmoid head."""
+        if self.model.head.kind != "sigmoid":
+            return scores
+        # The kernel of LOGISTIC is not used, because it is inaccurate for small probabilities.
+        graph, one = self.graph, self.graph.small(1.0)
+        rest = graph.op("EXP", [graph.op("NEG", [scores], scores.shape)], scores.shape)
+        return graph.op("DIV", [one, graph.op("ADD", [one, rest], scores.shape)], scores.shape)
 
     def _best(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """``_top`` for many rows, because TOPK_V2 over all of them takes half as long as a scan.
@@ -148,9 +193,7 @@ class Writer:
 
     def _top(self, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Values float[1, k] and positions int32[k] of the k highest."""
-        scores, places = self.graph.ops(
-            "TOPK_V2", [logits, self.graph.scalar(k)], [((1, k), "float32"), ((1, k), "int32")]
-        )
+        scores, places = self.graph.top(logits, k)
         return scores, self.graph.reshape(places, (k,))
 
     def _rows(self, name: str, table: Table, rows: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgerec.plugin import MASKED, DeviceModel, Op, TargetError
+from edgerec_tflite.history import Past
 from edgerec_tflite.tflite_graph import Graph, Shape, Tensor
 
 __all__ = ["built_in_values", "lower_op", "normalize"]
@@ -17,22 +18,17 @@ SAME = {
 REDUCTIONS = {"ReduceSum": "SUM", "ReduceMean": "MEAN", "ReduceMax": "REDUCE_MAX"}
 
 
-def built_in_values(
-    graph: Graph, model: DeviceModel, history: Tensor, weights: Tensor
-) -> dict[str, Tensor]:
+def built_in_values(graph: Graph, model: DeviceModel, past: Past) -> dict[str, Tensor]:
     """Add the built-in values that the encoder reads."""
-    read, tall = {name for op in model.encoder for name in op.inputs}, (history.shape[0], 1)
-    values = {"weights": graph.reshape(weights, tall)}
-    if not read & {"mask", "present", "count"}:
-        return values
-    is_absent = graph.op("LESS", [history, graph.small([0])], history.shape, "bool")
-    absent = graph.reshape(graph.op("CAST", [is_absent], history.shape), tall)
+    read, tall = {name for op in model.encoder for name in op.inputs}, (model.history_length, 1)
+    values = {"weights": graph.reshape(past.weights, tall)}
+    if read & {"mask", "present", "count"}:
+        values["present"] = present = graph.reshape(past.present, tall)
     if "mask" in read:
+        absent = graph.op("SUB", [graph.small(1.0), present], tall)
         values["mask"] = graph.op("MUL", [absent, graph.small(MASKED)], tall)
-    if read & {"present", "count"}:
-        present = graph.op("SUB", [graph.small(1.0), absent], tall)
+    if "count" in read:
         total = graph.op("SUM", [present, graph.small([0])], (1, 1), keepDims=True)
-        values["present"] = present
         values["count"] = graph.op("MAXIMUM", [total, graph.small(1.0)], (1, 1))
     return values
 

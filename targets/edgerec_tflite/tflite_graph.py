@@ -16,7 +16,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-__all__ = ["Graph", "Shape", "Tensor", "buffers"]
+__all__ = ["File", "Graph", "Shape", "Tensor", "buffers"]
 
 Shape = tuple[int, ...]
 
@@ -34,21 +34,27 @@ _OPS: dict[str, tuple[str | None, int]] = {
     "DIV": ("DivOptions", 1),
     "EQUAL": ("EqualOptions", 1),
     "EXP": (None, 1),
+    "FILL": (None, 1),
     "FLOOR": (None, 1),
     "FULLY_CONNECTED": ("FullyConnectedOptions", 6),
     "GATHER": ("GatherOptions", 2),
     "GELU": ("GeluOptions", 1),
+    "GREATER": ("GreaterOptions", 1),
     "LEAKY_RELU": ("LeakyReluOptions", 1),
     "LESS": ("LessOptions", 1),
+    "LOGICAL_AND": ("LogicalAndOptions", 1),
     "LOGISTIC": (None, 1),
     "MAXIMUM": ("MaximumMinimumOptions", 1),
     "MEAN": ("ReducerOptions", 1),
     "MINIMUM": ("MaximumMinimumOptions", 1),
     "MUL": ("MulOptions", 1),
     "NEG": (None, 1),
+    "NOT_EQUAL": ("NotEqualOptions", 1),
+    "POW": ("PowOptions", 1),
     "REDUCE_MAX": ("ReducerOptions", 1),
     "RELU": (None, 1),
     "RESHAPE": ("ReshapeOptions", 1),
+    "REVERSE_V2": ("ReverseV2Options", 1),
     "SELECT_V2": (None, 1),
     "SLICE": ("SliceOptions", 1),
     "SOFTMAX": ("SoftmaxOptions", 1),
@@ -59,6 +65,9 @@ _OPS: dict[str, tuple[str | None, int]] = {
     "TOPK_V2": ("TopKV2Options", 1),
     "TRANSPOSE": ("TransposeOptions", 1),
 }
+
+#: Arrays of at most this many bytes are compared by their contents.
+_SMALL = 4096
 
 _TYPES: dict[str, int] = {
     "float32": schema.TensorType.FLOAT32,
@@ -80,34 +89,72 @@ class Tensor:
     dtype: str
 
 
-class Graph:
-    """A TFLite model under construction."""
+class File:
+    """What the functions of a model share: arrays, and the codes of ops."""
 
     def __init__(self) -> None:
+        self.codes: dict[str, int] = {}
+        # By convention, buffer 0 is empty and stands for computed tensors.
+        self.buffers: list[NDArray[Any] | None] = [None]
+        self._buffer_of: dict[Any, int] = {}
+
+    def buffer(self, array: NDArray[Any]) -> int:
+        """The buffer of an array, which is stored once however often it is used."""
+        # The list keeps a large array alive, so its id stays unique.
+        key = id(array) if array.nbytes > _SMALL else (array.dtype.name, array.tobytes())
+        if key not in self._buffer_of:
+            self._buffer_of[key] = len(self.buffers)
+            self.buffers.append(array)
+        return self._buffer_of[key]
+
+    def build(self, graphs: Sequence[Graph], description: str) -> bytes:
+        """The bytes of a file with a subgraph and a signature per function."""
+        model = schema.ModelT(
+            version=3,
+            operatorCodes=[_operator_code(kind) for kind in self.codes],
+            subgraphs=[graph.subgraph() for graph in graphs],
+            description=description,
+            buffers=[_Buffer(array) for array in self.buffers],
+            signatureDefs=[graph.signature(place) for place, graph in enumerate(graphs)],
+        )
+        size = sum(b.nbytes + 64 for b in self.buffers if b is not None)
+        # The builder doubles as it grows, so enough room from the start avoids copies.
+        builder = flatbuffers.Builder(size + 65536)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(memoryview(builder.Bytes)[builder.Head() :])
+
+
+class Graph:
+    """One function of a TFLite model under construction.
+
+    Args:
+        file: what it shares with other functions.
+        name: the key of its signature.
+    """
+
+    def __init__(self, file: File, name: str) -> None:
+        self._file, self._name = file, name
         self._tensors: list[Any] = []
         self._operators: list[Any] = []
-        self._codes: dict[str, int] = {}
-        # By convention, buffer 0 is empty and stands for computed tensors.
-        self._buffers: list[NDArray[Any] | None] = [None]
-        self._buffer_of: dict[int, int] = {}
+        self._inputs: dict[str, Tensor] = {}
+        self._outputs: dict[str, Tensor] = {}
         self._scalars: dict[tuple[str, Any], Tensor] = {}
 
     def input(self, name: str, shape: Shape, dtype: str) -> Tensor:
-        """Add an input of the model."""
-        return self._tensor(name, shape, dtype, 0)
+        """Add an input of the function."""
+        self._inputs[name] = self._tensor(f"{self._name}_{name}", shape, dtype, 0)
+        return self._inputs[name]
+
+    def output(self, name: str, value: Tensor) -> None:
+        """Name a value that is an output of the function."""
+        self._outputs[name] = value
 
     def constant(
         self, array: NDArray[Any], shape: Shape | None = None, dtype: str | None = None
     ) -> Tensor:
         """Add a view of an array, which is stored once however many views it has."""
-        buffer = self._buffer_of.get(id(array))
-        if buffer is None:
-            # The list keeps the array alive, so its id stays unique.
-            buffer = self._buffer_of[id(array)] = len(self._buffers)
-            self._buffers.append(array)
-        return self._tensor(
-            f"constant_{buffer}", shape or array.shape, dtype or array.dtype.name, buffer
-        )
+        buffer = self._file.buffer(array)
+        return self._tensor(None, shape or array.shape, dtype or array.dtype.name, buffer)
 
     def small(self, values: Sequence[int] | float) -> Tensor:
         """Add a scalar float or a list of int32, such as axes, shapes or counts."""
@@ -128,6 +175,13 @@ class Graph:
         return self.op(
             "RESHAPE", [value, self.small(list(shape))], shape, value.dtype, newShape=list(shape)
         )
+
+    def top(self, values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The k highest along the last axis, and their places; of equal ones, the first first."""
+        shape = (*values.shape[:-1], k)
+        outputs = [(shape, values.dtype), (shape, "int32")]
+        highest, places = self.ops("TOPK_V2", [values, self.scalar(k)], outputs)
+        return highest, places
 
     def gather(self, table: Tensor, rows: Tensor, axis: int = 0) -> Tensor:
         """Gather rows of a table by int32[rows], or slices along another axis."""
@@ -157,10 +211,10 @@ class Graph:
         **options: Any,
     ) -> list[Tensor]:
         """Add an op with several outputs."""
-        made = [self._tensor(f"{kind.lower()}_{len(self._tensors)}", *o, 0) for o in outputs]
+        made = [self._tensor(None, *o, 0) for o in outputs]
         table, _ = _OPS[kind]
         operator = schema.OperatorT(
-            opcodeIndex=self._codes.setdefault(kind, len(self._codes)),
+            opcodeIndex=self._file.codes.setdefault(kind, len(self._file.codes)),
             inputs=[t.index for t in inputs],
             outputs=[t.index for t in made],
         )
@@ -170,37 +224,26 @@ class Graph:
         self._operators.append(operator)
         return made
 
-    def build(
-        self, inputs: dict[str, Tensor], outputs: dict[str, Tensor], description: str
-    ) -> bytes:
-        """Return the file's bytes."""
-        subgraph = schema.SubGraphT(
+    def subgraph(self) -> Any:
+        """The ops, as the file stores them."""
+        return schema.SubGraphT(
             tensors=self._tensors,
-            inputs=[t.index for t in inputs.values()],
-            outputs=[t.index for t in outputs.values()],
+            inputs=[t.index for t in self._inputs.values()],
+            outputs=[t.index for t in self._outputs.values()],
             operators=self._operators,
-            name="main",
+            name=self._name,
         )
-        signature = schema.SignatureDefT(
-            inputs=[schema.TensorMapT(name, t.index) for name, t in inputs.items()],
-            outputs=[schema.TensorMapT(name, t.index) for name, t in outputs.items()],
-            signatureKey="serving_default",
-        )
-        model = schema.ModelT(
-            version=3,
-            operatorCodes=[_operator_code(kind) for kind in self._codes],
-            subgraphs=[subgraph],
-            description=description,
-            buffers=[_Buffer(array) for array in self._buffers],
-            signatureDefs=[signature],
-        )
-        size = sum(b.nbytes + 64 for b in self._buffers if b is not None)
-        # The builder doubles as it grows, so enough room from the start avoids copies.
-        builder = flatbuffers.Builder(size + 65536)
-        builder.Finish(model.Pack(builder), b"TFL3")
-        return bytes(memoryview(builder.Bytes)[builder.Head() :])
 
-    def _tensor(self, name: str, shape: Shape, dtype: str, buffer: int) -> Tensor:
+    def signature(self, place: int) -> Any:
+        """The names of inputs and outputs, for the subgraph at a place in the file."""
+        return schema.SignatureDefT(
+            inputs=[schema.TensorMapT(name, t.index) for name, t in self._inputs.items()],
+            outputs=[schema.TensorMapT(name, t.index) for name, t in self._outputs.items()],
+            signatureKey=self._name,
+            subgraphIndex=place,
+        )
+
+    def _tensor(self, name: str | None, shape: Shape, dtype: str, buffer: int) -> Tensor:
         tensor = schema.TensorT(shape=list(shape), type=_TYPES[dtype], buffer=buffer, name=name)
         if dtype in ("int8", "int4"):
             # The codes are used as plain integers; ops apply the scale of each row.

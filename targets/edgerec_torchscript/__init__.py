@@ -22,6 +22,7 @@ class TorchScriptTarget(Target):
     """A lite interpreter module, with integer products scanning int8 and int4 tables."""
 
     name: ClassVar[str] = "torchscript"
+    signature: ClassVar[int] = 2
     needs_trust: ClassVar[bool] = True
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
     integers: bool = field(

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgerec.learn import TorchArtefact
-from edgerec.plugin import DeviceModel, Signature, Table, check_size, group_size
+from edgerec.plugin import CANDIDATES, DeviceModel, Signature, Table, check_size, group_size
 
 __all__ = ["lower"]
 
@@ -53,14 +53,14 @@ def lower(model: DeviceModel, signature: Signature, integers: bool = True) -> by
         TargetError: the file is larger than its tables account for.
     """
     module = Lite(model, signature, INEXACT if integers else ("fp16",)).eval()
-    example = (
-        torch.zeros(model.history_length, dtype=torch.int32),
-        torch.ones(model.history_length),
-    )
+    example = module.examples()
+    rows = torch.zeros(CANDIDATES, dtype=torch.int32)
     with warnings.catch_warnings():
         # PyTorch warns on every call that TorchScript is deprecated, which our docs state.
         warnings.simplefilter("ignore", DeprecationWarning)
-        traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]  # as torch leaves it
+        traced = torch.jit.trace_module(  # type: ignore[no-untyped-call]  # as torch leaves it
+            module, {"forward": example, "score": (*example, rows)}, check_trace=False
+        )
         with tempfile.TemporaryDirectory() as folder:
             # Saved through a file, because a buffer in memory grows by doubling.
             path = Path(folder) / "model.ptl"

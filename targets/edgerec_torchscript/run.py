@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.jit.mobile import _load_for_lite_interpreter
@@ -22,9 +23,27 @@ def load(bundle: Bundle, threads: int) -> Artefact:
         bundle.extract("model.ptl", path)
         module = _load_for_lite_interpreter(str(path))  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
-    def run(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
-        with torch.inference_mode():
-            ids, scores = module(torch.from_numpy(history), torch.from_numpy(weights))
-        return ids.numpy(), scores.numpy()
+    artefact: Artefact = LiteArtefact(module)
+    return artefact
 
-    return run
+
+class LiteArtefact:
+    """A loaded module and its functions."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def __call__(self, *inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        """Recommend: (ids int32[R], scores float32[R], user float32[d])."""
+        return self._run("forward", inputs)
+
+    def score(self, *inputs_and_rows: NDArray[Any]) -> F32:
+        """Score the rows int32[C] that follow the inputs."""
+        return self._run("score", inputs_and_rows)
+
+    def _run(self, function: str, inputs: Sequence[NDArray[Any]]) -> Any:
+        with torch.inference_mode():
+            found = self._module.run_method(function, *map(torch.from_numpy, inputs))
+        if isinstance(found, tuple):
+            return tuple(one.numpy() for one in found)
+        return found.numpy()
