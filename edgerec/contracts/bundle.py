@@ -236,8 +236,8 @@ class Bundle:
     def unpack(self, folder: str | Path) -> None:
         """Write what an app with its own runtime needs: each payload part, and ``edgerec.json``.
 
-        That file has the ids and titles by row, the popular rows, and how to read a history
-        (``docs/format.md``).
+        That file has the ids and titles by row, the popular rows, the test vectors, and how to
+        read a history (``docs/format.md``).
 
         Raises:
             FileExistsError: the folder exists.
@@ -247,6 +247,11 @@ class Bundle:
             "ids": list(self.items.ids),
             "titles": None if self.items.titles is None else list(self.items.titles),
             "popular": self.popular.tolist(),
+            "vectors": {
+                name.removeprefix("vectors/"): self.container.array(name).tolist()
+                for name in self.container.names
+                if name.startswith("vectors/")
+            },
         }
         write_text(Path(folder) / DESCRIPTION, json.dumps(content, ensure_ascii=False) + "\n")
         for part in self.payload:

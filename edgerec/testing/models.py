@@ -169,8 +169,8 @@ def adverse_models(width: int = 16, seed: int = 0) -> dict[str, DeviceModel]:
 
     ``recency`` weighs the latest items most, ``buys`` counts every past item and recommends them
     again, and ``situated`` reads all inputs that a model can declare. In ``column``, one column
-    dwarfs all others. ``clusters`` are rows that are almost equal, and ``ties`` are rows that are equal. ``large`` has
-    more rows than a block of any scan.
+    dwarfs all others. ``clusters`` are rows that are almost equal, and ``ties`` are rows that are
+    equal. ``large`` has more rows than a block of any scan.
     """
     rng = np.random.default_rng(seed)
 

@@ -62,11 +62,14 @@ class Strings {
   }
 }
 
-/** Recommends from a bundle, as edgerec.Scorer does in Python. */
+/** Rows that the graph score.onnx takes at a time. */
+const CANDIDATES = 256;
+
+/** Recommends from a bundle of signature 2, as edgerec.Scorer does in Python. */
 export class Scorer {
   constructor(container, session, ort) {
     const { meta } = container;
-    Object.assign(this, { meta, session, ort });
+    Object.assign(this, { container, meta, session, ort });
     this.ids = new Strings(container, "ids");
     this.titles = container.sections["items/titles/utf8"] ? new Strings(container, "titles") : this.ids;
     this.popular = container.array("popular", Int32Array);
@@ -75,62 +78,95 @@ export class Scorer {
 
   static async open(buffer, ort) {
     const container = new Container(buffer);
-    if (container.meta.target !== "onnx") {
-      throw new Error(`expected a bundle of the target onnx, got ${container.meta.target}`);
+    const { target, signature } = container.meta;
+    if (target !== "onnx" || signature !== 2) {
+      throw new Error(`expected a bundle of onnx, signature 2, got ${target}, ${signature ?? 1}`);
     }
     await container.verify();
-    // Tables are sections of their own, which the graph names as external data.
-    const tables = Object.keys(container.sections)
-      .filter((name) => name.startsWith("payload/") && name !== "payload/model.onnx")
+    return new Scorer(container, await Scorer.session(container, "model.onnx", ort), ort);
+  }
+
+  /** Open a graph of the bundle. Tables are sections of their own, which it names as external data. */
+  static session(container, graph, ort) {
+    const externalData = Object.keys(container.sections)
+      .filter((name) => name.startsWith("payload/") && !name.endsWith(".onnx"))
       .map((name) => ({ path: name.slice("payload/".length), data: container.bytes(name) }));
-    const session = await ort.InferenceSession.create(container.bytes("payload/model.onnx"), {
+    return ort.InferenceSession.create(container.bytes(`payload/${graph}`), {
       executionProviders: ["wasm"],
-      externalData: tables,
+      externalData,
     });
-    return new Scorer(container, session, ort);
   }
 
-  /** The artefact itself: rows and scores for a history of rows, the most recent last. */
-  async run(history) {
-    const recent = history.slice(-this.meta.history_length);
-    // A length that is a name may be any; without word of it, pad.
-    const [input] = this.session.inputMetadata ?? [];
-    const shorten = typeof input?.shape?.[0] === "string" && recent.length > 0;
-    const length = shorten ? recent.length : this.meta.history_length;
+  /** The inputs of both graphs: a history of rows, the most recent last, and what else is declared. */
+  feed(history, inputs = {}) {
+    const length = this.meta.history_length;
+    const recent = history.slice(-length);
     const rows = new Int32Array(length).fill(-1);
-    const weights = new Float32Array(length);
-    rows.set(recent);
-    const whole = recent.length ** -this.meta.normalization;
-    // The last is the most recent: the j-th from the end weighs j ** -recency.
-    recent.forEach((_, place) => {
-      weights[place] = whole * (recent.length - place) ** -this.meta.recency;
-    });
-    const { ids, scores } = await this.session.run({
-      history: new this.ort.Tensor("int32", rows, [length]),
-      weights: new this.ort.Tensor("float32", weights, [length]),
-    });
-    return { ids: ids.data, scores: scores.data };
+    rows.set(recent, length - recent.length);
+    const feed = { history: new this.ort.Tensor("int32", rows, [length]) };
+    for (const [name, size] of Object.entries(this.meta.inputs)) {
+      let values = inputs[name];
+      if (name === "weights") {
+        const given = (values ?? history.map(() => 1)).slice(-length);
+        values = [...new Array(length - given.length).fill(0), ...given];
+      }
+      if (values?.length !== size) throw new Error(`${name}: expected ${size} numbers`);
+      feed[name] = new this.ort.Tensor("float32", Float32Array.from(values), [size]);
+    }
+    return feed;
   }
 
-  /** The k best items that are not in the history, as {id, title, score}. */
-  async recommend(history, k = 10) {
-    const seen = new Set();
-    for (const id of history) {
-      const row = this.rows.get(String(id));
-      if (row === undefined) continue;
-      seen.delete(row); // an id that occurs twice counts once, at its most recent place
-      seen.add(row);
+  /** The artefact itself: unseen rows, then -1, and scores, for a history of rows. */
+  async run(history, inputs) {
+    const { ids, scores, user } = await this.session.run(this.feed(history, inputs));
+    return { ids: ids.data, scores: scores.data, user: user.data };
+  }
+
+  /** The scores of rows for a history of rows. */
+  async score(history, rows, inputs) {
+    this.scoring ??= await Scorer.session(this.container, "score.onnx", this.ort);
+    const scores = [];
+    for (let start = 0; start < rows.length; start += CANDIDATES) {
+      const part = Int32Array.from({ length: CANDIDATES }, (_, place) => rows[start + place] ?? -1);
+      const feed = this.feed(history, inputs);
+      feed.rows = new this.ort.Tensor("int32", part, [CANDIDATES]);
+      const found = await this.scoring.run(feed);
+      scores.push(...found.scores.data.subarray(0, rows.length - start));
     }
-    const found = seen.size ? await this.run([...seen]) : { ids: this.popular, scores: [] };
-    const items = Array.from(found.ids, (row, place) => ({ row, score: found.scores[place] ?? NaN }));
-    if (seen.size > this.meta.history_length) {
-      // Past items that the model did not read may take the places: popular ones follow.
-      const listed = new Set(found.ids);
-      const others = Array.from(this.popular).filter((row) => !listed.has(row));
-      items.push(...others.map((row) => ({ row, score: NaN })));
+    return scores;
+  }
+
+  /** The k best items, as {id, title, score}. Ids that the catalogue does not have are skipped. */
+  async recommend(history, k = 10, inputs = {}) {
+    const known = history.map((id, place) => [this.rows.get(String(id)), place]);
+    let past = known.filter(([row]) => row !== undefined);
+    if (this.meta.repeats === "merge") {
+      // An id that occurs twice counts once, at its most recent place.
+      const latest = new Map(past);
+      past = past.filter(([row, place]) => latest.get(row) === place);
+    }
+    const rows = past.map(([row]) => row);
+    const own = { ...inputs };
+    if (inputs.weights) own.weights = past.map(([, place]) => inputs.weights[place]);
+    const seen = this.meta.drop_seen ? new Set(rows) : new Set();
+    let items;
+    if (rows.length) {
+      const { ids, scores } = await this.run(rows, own);
+      items = Array.from(ids, (row, place) => ({ row, score: scores[place] }));
+      items = items.filter(({ row }) => row >= 0 && !seen.has(row));
+    } else {
+      const order = new Set([...this.popular, ...this.rows.values()]);
+      items = Array.from(order, (row) => ({ row, score: NaN }));
+    }
+    if (items.length < k && rows.length > this.meta.history_length) {
+      // Past items that the model did not read took places: score all others.
+      const listed = new Set([...seen, ...items.map(({ row }) => row)]);
+      const others = [...this.rows.values()].filter((row) => !listed.has(row));
+      const scores = await this.score(rows, others, own);
+      const more = others.map((row, place) => ({ row, score: scores[place] }));
+      items.push(...more.sort((a, b) => b.score - a.score));
     }
     return items
-      .filter(({ row }) => !seen.has(row))
       .slice(0, k)
       .map(({ row, score }) => ({ id: this.ids.at(row), title: this.titles.at(row), score }));
   }

@@ -17,6 +17,7 @@ class ExecuTorchTarget(Target):
     """ExecuTorch, with the XNNPACK delegate scanning int8, int4 and fp16 tables."""
 
     name: ClassVar[str] = "executorch"
+    signature: ClassVar[int] = 2
     needs_trust: ClassVar[bool] = True
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
 

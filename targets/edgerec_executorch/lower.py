@@ -33,7 +33,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgerec.learn import TorchArtefact
-from edgerec.plugin import DeviceModel, Signature, Table, check_size, group_size
+from edgerec.plugin import CANDIDATES, DeviceModel, Signature, Table, check_size, group_size
 from edgerec_executorch.pte import share
 
 __all__ = ["lower"]
@@ -67,15 +67,17 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
 
 def _export(module: Program) -> bytes:
     """Export the module, with its linear products handed to XNNPACK."""
-    length = module.model.history_length
-    example = (torch.zeros(length, dtype=torch.int32), torch.ones(length))
+    example, rows = module.examples(), torch.zeros(CANDIDATES, dtype=torch.int32)
     with _quiet():
         from executorch.backends.xnnpack.partition.config.gemm_configs import LinearConfig
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
         program = to_edge_transform_and_lower(
-            torch.export.export(module, example),
+            {
+                "forward": torch.export.export(module, example),
+                "score": torch.export.export(Score(module), (*example, rows)),
+            },
             partitioner=[XnnpackPartitioner(configs=[LinearConfig])],
             compile_config=EdgeCompileConfig(_check_ir_validity=False),
         )
@@ -97,6 +99,19 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+class Score(torch.nn.Module):
+    """The function of a program that scores given rows."""
+
+    def __init__(self, program: TorchArtefact) -> None:
+        super().__init__()
+        self.program = program
+
+    def forward(self, *inputs_and_rows: Tensor) -> Tensor:
+        """Scores float[C]."""
+        history, *rest = inputs_and_rows
+        return self.program.score(history, *rest)
 
 
 class Program(TorchArtefact):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 import threading
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch  # the runtime's library links to it
 
 # The module behind executorch.runtime, which would import the exporter (seconds, 130 MB).
@@ -49,21 +51,46 @@ def load(bundle: Bundle, threads: int) -> Artefact:
             # more, as constants and as its data, both of which the runtime locks in memory.
             data = bundle.read("model.pte")
             program = runtime._load_program_from_buffer(data, program_verification=check)
-        kept = data, program.load_method("forward")  # the program does not keep the bytes alive
+        artefact = ProgramArtefact(program, data, bundle.signature.version)
     except RuntimeError as error:
         raise TargetError(
             f"{bundle.path}: ExecuTorch does not accept this program ({error}); it needs the "
             "XNNPACK backend, and fp16 tables also need a CPU with half-precision arithmetic"
         ) from None
 
-    lock = threading.Lock()
+    _in_use.add(artefact)
+    return artefact
 
-    def run(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
-        _, method = kept
-        with lock:
-            ids, scores = method((torch.from_numpy(history), torch.from_numpy(weights)))
-            # The next run writes to the same memory.
-            return ids.numpy().copy(), scores.numpy().copy()
 
-    _in_use.add(run)
-    return run
+class ProgramArtefact:
+    """The methods of a program; calls take turns, because the next one writes to the same memory.
+
+    Args:
+        program: the loaded program.
+        data: its bytes, which it does not keep alive.
+        version: the version of the signature.
+    """
+
+    def __init__(self, program: Any, data: bytes, version: int) -> None:
+        self._program, self._data, self._lock = program, data, threading.Lock()
+        self._forward = program.load_method("forward")
+        if version > 1:
+            self.score = self._score
+
+    def __call__(self, *inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        """Recommend: ids int32[R], scores float32[R] and, in signature 2, user float32[d]."""
+        return self._run(self._forward, inputs)
+
+    def _score(self, *inputs_and_rows: NDArray[Any]) -> F32:
+        """Score the rows int32[C] that follow the inputs."""
+        scores: F32 = self._run(self._scoring, inputs_and_rows)[0]
+        return scores
+
+    @functools.cached_property
+    def _scoring(self) -> Any:
+        return self._program.load_method("score")
+
+    def _run(self, method: Any, inputs: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+        with self._lock:
+            found = method(tuple(map(torch.from_numpy, inputs)))
+            return tuple(one.numpy().copy() for one in found)

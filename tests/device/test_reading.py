@@ -31,7 +31,7 @@ TARGETS = pytest.mark.parametrize("target", ["numpy", "onnx", "tflite", "torchsc
 def test_repeats_count_once_or_every_time(
     target: str, models: dict[str, DeviceModel], tmp_path: Path
 ) -> None:
-    plain = models["two-tables"].replace(recency=0.5)
+    plain = models["two-tables"].replace(recency=0.5, weighted=True)
     history, rows = ["i00003", "i00007", "i00003", "i00003"], np.array([3, 7, 3, 3])
     for repeats, expected in (("merge", rows[[1, 3]]), ("keep", rows)):
         model = plain.replace(repeats=repeats)
@@ -94,18 +94,31 @@ def test_the_settings_are_saved_and_checked(models: dict[str, DeviceModel], tmp_
     save_model(model, tmp_path / "x.model")
     again = load_model(tmp_path / "x.model")
     assert (again.repeats, again.drop_seen) == ("keep", False)
-    for changes in ({"repeats": "some"}, {"drop_seen": 1}):
-        with pytest.raises(ModelError, match="repeats, drop_seen: expected merge or keep"):
+    for changes, message in (
+        ({"repeats": "some"}, "repeats: expected merge or keep, got 'some'"),
+        ({"drop_seen": 1}, "drop_seen: expected true or false, got 1"),
+        ({"weighted": None}, "weighted: expected true or false, got None"),
+        ({"context_width": 2}, "context_width: expected 0, because the encoder does not read"),
+        ({"context_width": True}, "context_width: expected an integer from 0, got True"),
+    ):
+        with pytest.raises(ModelError, match=message):
             models["sum"].replace(**changes)
     path = export(model, "numpy", tmp_path / "x.edgerec").path
     for name, value, message in (
         ("repeats", "some", "repeats: expected 'merge' or 'keep', got 'some'"),
         ("drop_seen", 1, "drop_seen: expected True or False, got 1"),
+        ("signature", 3, "signature: expected an integer from 1 to 2, got 3"),
+        ("inputs", {"weights": 7}, "inputs.weights: expected one value per place of the history"),
+        ("inputs", {"age": 1}, "inputs: expected some of weights, user_vector, context, got"),
+        ("inputs", {"context": 0}, "inputs.context: expected an integer from 1 to"),
         ("fallback", None, "fallback: expected 'popular' or 'longest', got None"),
     ):
         with pytest.raises(BundleError, match=message):
             Scorer.open(tamper(path, **{name: value}))
         export(model, "numpy", path)
+    with pytest.raises(BundleError, match=r"inputs: the manifest has \{\}, its payload \{'weights"):
+        Scorer.open(tamper(path, inputs={}))
+    export(model, "numpy", path)
     with pytest.raises(BundleError, match="drop_seen: the manifest has True, its payload False"):
         Scorer.open(tamper(path, drop_seen=True)).recommend(["i00003"])
 

@@ -81,17 +81,18 @@ def test_repeats_count_once_and_long_histories_say_what_they_lost(path: Path) ->
     assert not {r.id for r in found} & set(long)
 
 
-def test_a_list_that_forgotten_items_fill_goes_on_with_popular_ones(path: Path) -> None:
-    scorer = Scorer.open(path)
-    ids, popular = scorer.bundle.items.ids, scorer.bundle.popular.tolist()
-    history = [ids[row] for row in range(len(ids)) if row not in popular[10:30]]
-    found = scorer.recommend(history, 10)
-    assert len(found) == 10
-    assert not {r.id for r in found} & set(history)
-    filled = [r.id for r in found if math.isnan(r.score)]
-    assert filled
-    listed = {r.id for r in found if not math.isnan(r.score)}
-    assert filled == [ids[row] for row in popular[10:30] if ids[row] not in listed][: len(filled)]
+def test_what_is_cut_from_a_history_does_not_shorten_the_list(
+    model: DeviceModel, path: Path
+) -> None:
+    scorer, oracle = Scorer.open(path), Oracle(model)
+    rows = np.array([row for row in range(len(model.items)) if row % 30], np.int32)
+    history, weights = oracle.pad(rows)
+    logits = oracle.logits(oracle.encode(history[None], weights[None]))[0]
+    logits[rows] = -np.inf
+    found = scorer.recommend([model.items.ids[int(row)] for row in rows], 20)
+    best = np.argsort(-logits)[:20]
+    assert [r.id for r in found] == [model.items.ids[int(row)] for row in best]
+    assert np.allclose([r.score for r in found], logits[best], rtol=1e-4)
 
 
 def test_weights_matter_and_are_checked(path: Path) -> None:
@@ -128,7 +129,7 @@ def rewrite(path: Path, other: Path, **meta: object) -> Path:
 @pytest.mark.parametrize(
     ("meta", "message"),
     [
-        ({"format": 2}, "bundle format 2, this edgerec reads format 1"),
+        ({"format": 3}, "bundle format 3, this edgerec reads format 2"),
         ({"history_length": -1}, "history_length: expected an integer from 1 to 16,384, got -1"),
         ({"top_k": "many"}, "the file is damaged"),
         ({"normalization": []}, "the file is damaged"),
@@ -200,7 +201,12 @@ def test_export_proves_the_artefact_before_writing(model: DeviceModel, tmp_path:
         """Returns the first rows of the catalogue, whatever the history."""
 
         def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Artefact:
-            return lambda history, weights: (np.arange(80, dtype=np.int32), np.ones(80, np.float32))
+            first = np.arange(300, 350, dtype=np.int32)
+            return lambda history, weights: (
+                first[~np.isin(first, history)],
+                np.ones((~np.isin(first, history)).sum(), np.float32),
+                np.zeros(16, np.float32),
+            )
 
     with pytest.raises(TargetError, match="the artefact differs from the model: top-20 overlap"):
         edgerec.export(model, Wrong(), tmp_path / "x.edgerec")

@@ -12,14 +12,16 @@ from typer.testing import CliRunner
 
 from edgerec.cli import app
 from edgerec.contracts.bundle import Bundle
-from edgerec.device import scorer as scorer_module
+from edgerec.device import past as past_module
 from edgerec.device.scorer import Scorer
 from edgerec.device.vectors import main, replay
 from edgerec.errors import BundleError
 from edgerec.exporting.export import export
+from edgerec.model import history as history_module
 from edgerec.model.codecs import Fp32, Int8
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.table import Table
+from edgerec_numpy import run as run_module
 from tests.fuzz.corpus import Seed, assemble
 
 
@@ -70,8 +72,8 @@ def test_vectors_of_a_tiny_catalogue_and_of_ties(
         assert replayed(export(tied, target, tmp_path / "x.edgerec").path) == []
 
 
-def no_merging(rows: list[int], weights: list[float]) -> tuple[list[int], list[float]]:
-    return rows, weights
+def no_merging(rows: Any) -> Any:
+    return np.arange(len(rows))
 
 
 def test_faults_of_a_scorer_are_found(
@@ -79,16 +81,23 @@ def test_faults_of_a_scorer_are_found(
 ) -> None:
     path = export(models["sum"].replace(recency=1.0), "numpy", tmp_path / "x.edgerec").path
     with monkeypatch.context() as patch:
-        patch.setattr(scorer_module, "_merged", no_merging)
+        patch.setattr(past_module, "merge_repeats", no_merging)
+        patch.setattr(history_module, "merge_repeats", no_merging)
         assert [one.split(":")[0] for one in replayed(path)] == [
             "vector 5 (3 past items)",
             "vector 6 (8 past items)",
         ]
     with monkeypatch.context() as patch:
+        patch.setattr(run_module, "list_unseen", lambda ids, scores, seen: (ids, scores))
         patch.setattr(Bundle, "drops_seen", False)
         assert len(replayed(path)) >= 4
     with monkeypatch.context() as patch:
-        patch.setattr(Bundle, "recency", 0.0)
+        read = run_module.read_history
+        patch.setattr(
+            run_module,
+            "read_history",
+            lambda model, *given: read(model.replace(recency=0.0), *given),
+        )
         assert len(replayed(path)) >= 3
     with monkeypatch.context() as patch:
         patch.setattr(Bundle, "popular", np.arange(5, 10, dtype=np.int32))

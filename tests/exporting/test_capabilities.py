@@ -43,9 +43,10 @@ class Odd(NumpyTarget):
         if "Softmax" not in {op.kind for op in bundle.model().encoder}:
             return artefact
 
-        def in_reverse(history: Any, weights: Any) -> Any:
-            ids, scores = artefact(history, weights)
-            return ids[::-1], scores
+        def in_reverse(history: Any) -> Any:
+            ids, scores, user = artefact(history)
+            real = ids >= 0
+            return ids[real][::-1], scores[real], user
 
         return in_reverse
 

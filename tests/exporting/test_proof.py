@@ -25,7 +25,7 @@ from edgerec.model.device_model import DeviceModel
 from edgerec.testing import example_models
 from edgerec_numpy import NumpyTarget
 
-Lists = tuple[Any, Any]
+Lists = tuple[Any, ...]
 FAULTS: dict[str, Callable[[Any, Any, Any], Lists]] = {}
 
 
@@ -37,39 +37,99 @@ def fault(function: Callable[[Any, Any, Any], Lists]) -> Callable[[Any, Any, Any
 @fault
 def misses_the_best_row(run: Any, history: Any, weights: Any) -> Lists:
     """The rows that it does return, apart from the very last one, have their own scores."""
-    ids, scores = run(history, weights)
-    other = np.setdiff1d(np.arange(len(ids) + 1, dtype=np.int32), ids)[:1]
-    return np.append(ids[1:], other), np.append(scores[1:], scores[-1:] - 1)
+    ids, scores, user = run(history, weights)
+    ids, scores = ids[ids >= 0], scores[ids >= 0]
+    other = np.setdiff1d(np.arange(599, dtype=np.int32), [*ids, *history])[:1].astype(np.int32)
+    return np.append(ids[1:], other), np.append(scores[1:], scores[-1:] - 1), user
 
 
 @fault
 def ignores_weights(run: Any, history: Any, weights: Any) -> Lists:
-    return run(history, np.where(weights > 0, weights.max(), 0).astype(np.float32))
+    return run(history, np.ones_like(weights))
 
 
 @fault
 def returns_other_scores(run: Any, history: Any, weights: Any) -> Lists:
-    ids, scores = run(history, weights)
-    return ids, scores * np.float32(1.001)
+    ids, scores, user = run(history, weights)
+    return ids, scores * np.float32(1.001), user
+
+
+@fault
+def returns_another_user(run: Any, history: Any, weights: Any) -> Lists:
+    ids, scores, user = run(history, weights)
+    return ids, scores, user * np.float32(1.001)
 
 
 @fault
 def is_out_of_order(run: Any, history: Any, weights: Any) -> Lists:
-    ids, scores = run(history, weights)
-    return ids[::-1].copy(), scores[::-1].copy()
+    ids, scores, user = run(history, weights)
+    ids, scores = ids[ids >= 0], scores[ids >= 0]
+    return ids[::-1].copy(), scores[::-1].copy(), user
+
+
+@fault
+def recommends_a_past_item(run: Any, history: Any, weights: Any) -> Lists:
+    ids, scores, user = run(history, weights)
+    if (history >= 0).any():
+        ids = np.where(ids == ids[5], history.max(), ids)
+    return ids, scores, user
+
+
+@fault
+def leaves_a_gap(run: Any, history: Any, weights: Any) -> Lists:
+    ids, scores, user = run(history, weights)
+    gap = np.arange(len(ids)) == 30
+    return np.where(gap, np.int32(-1), ids), np.where(gap, np.float32(0), scores), user
 
 
 @fault
 def forgets_the_oldest_item(run: Any, history: Any, weights: Any) -> Lists:
-    weights = weights.copy()
-    if (weights > 0).sum() > 1:
-        weights[0] *= 1e-3
+    present = np.flatnonzero(history >= 0)
+    if len(set(history[present].tolist())) > 1:
+        history = np.where(history == history[present[0]], np.int32(-1), history)
+    return run(history, weights)
+
+
+@fault
+def counts_the_first_of_equal_items(run: Any, history: Any, weights: Any) -> Lists:
+    return run(history[::-1].copy(), weights[::-1].copy())
+
+
+@fault
+def stops_at_the_first_gap(run: Any, history: Any, weights: Any) -> Lists:
+    gaps = np.flatnonzero(history < 0)
+    history = history.copy()
+    history[: gaps[-1] if len(gaps) else 0] = -1
     return run(history, weights)
 
 
 @fault
 def reads_the_last_row_as_the_first(run: Any, history: Any, weights: Any) -> Lists:
     return run(np.where(history == 599, 0, history).astype(np.int32), weights)
+
+
+class Scores:
+    """An artefact that scores candidates wrongly."""
+
+    def __init__(self, run: Any, change: Callable[[Any], Any]) -> None:
+        self.run, self.change = run, change
+
+    def __call__(self, *inputs: Any) -> Lists:
+        """Recommend."""
+        return self.run(*inputs)
+
+    def score(self, *inputs: Any) -> Any:
+        """Score candidates."""
+        return self.change(self.run.score(*inputs))
+
+
+SCORES: dict[str, Callable[[Any], Any]] = {
+    "one is off": lambda scores: np.where(np.arange(256) == 0, scores + np.float32(0.01), scores),
+    "padding has a score": lambda scores: np.where(scores == 0, np.float32(0.1), scores),
+    "too few": lambda scores: scores[:-1],
+    "doubles": lambda scores: scores.astype(np.float64),
+    "not finite": lambda scores: np.where(np.arange(256) == 9, np.float32(np.nan), scores),
+}
 
 
 @dataclass(frozen=True)
@@ -82,13 +142,16 @@ class Faulty(NumpyTarget):
     def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Any:
         """Load it with its fault."""
         run = super().load(bundle, runtime, threads)
+        if self.fault in SCORES:
+            return Scores(run, SCORES[self.fault])
         return lambda history, weights: FAULTS[self.fault](run, history, weights)
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", [*FAULTS, *SCORES])
 def test_faults_are_refused(name: str, tmp_path: Path) -> None:
-    model = example_models()["sum"].replace(normalization=0.5)
-    with pytest.raises(TargetError, match=r"differs from the model|out of order"):
+    model = example_models()["sum"].replace(normalization=0.5, recency=0.3)
+    message = "differs from the model|out of order|an item of the history|-1 with a score|score: "
+    with pytest.raises(TargetError, match=message):
         export(model, Faulty(fault=name), tmp_path / "x.edgerec", top_k=20)
     assert list(tmp_path.iterdir()) == []
 

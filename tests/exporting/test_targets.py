@@ -85,18 +85,24 @@ def test_padding_and_order(name: str, codec: Codec, tmp_path: Path) -> None:
         pytest.skip(f"{name} refuses {codec.name}")
     bundle = export(model, name, tmp_path / "x.edgerec", top_k=20)
     run = target.load(bundle)
-    history, weights = np.full(30, -1, np.int32), np.zeros(30, np.float32)
-    history[:2], weights[:2] = [7, 8], [1, 0.5]
-    ids, scores = run(history, weights)
-    assert (ids.dtype, scores.dtype) == (np.int32, np.float32)
+    history = np.full(30, -1, np.int32)
+    history[-2:] = 7, 8
+    ids, scores, user = run(history)
+    assert (ids.dtype, scores.dtype, user.dtype) == (np.int32, np.float32, np.float32)
     signature = bundle.signature
-    assert (signature.returned_for(2), signature.returned) == (22, 50)
+    assert (signature.version, signature.returned_for(2), signature.returned) == (2, 22, 50)
     assert 22 <= len(ids) == len(scores) <= 50
-    assert np.all(np.diff(scores) <= 0)
-    # Padding is where history is negative, and its weight must be 0.
-    history[2:] = -9
-    again, _ = run(history, weights)
-    assert np.array_equal(ids, again)
+    real = ids >= 0
+    assert not {7, 8} & set(ids.tolist())
+    assert real.sum() >= 20
+    assert np.all(ids[real.sum() :] == -1)
+    assert not scores[~real].any()
+    assert np.all(np.diff(scores[real]) <= 0)
+    assert user.shape == (model.width,)
+    # Padding is where the history is negative, wherever that is.
+    for other in (np.where(history < 0, -9, history), np.roll(history, 5), history[::-1].copy()):
+        for one, again in zip((ids, scores, user), run(other.astype(np.int32)), strict=True):
+            assert np.allclose(one[:20], again[:20], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -116,8 +122,8 @@ def test_a_constant_row_for_each_position_of_the_history(name: str, tmp_path: Pa
     assert not placed.takes_any_length
     bundle = export(placed, name, tmp_path / "x.edgerec", top_k=20)  # includes the proof
     history, weights = np.full(30, -1, np.int32), np.zeros(30, np.float32)
-    history[:2], weights[:2] = [7, 8], [1, 0.5]
-    ids, _ = Host.installed().target(name).load(bundle)(history, weights)
+    history[-2:], weights[-2:] = [7, 8], [1, 0.5]
+    ids, _, _ = Host.installed().target(name).load(bundle)(history, weights)
     assert len(ids) == bundle.signature.returned
 
 
@@ -297,4 +303,4 @@ def test_a_bundle_contains_titles_and_ids(dataset: Dataset, tmp_path: Path) -> N
     opened = Bundle.open(bundle.path)
     assert list(opened.items.ids) == list(dataset.items.ids)
     assert opened.items.title(3) == dataset.items.title(3)
-    assert dataclasses.astuple(opened.signature) == (len(dataset.items), 200, 50)
+    assert dataclasses.astuple(opened.signature) == (len(dataset.items), 200, 50, 2, {})

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,6 +56,14 @@ def edgerec_targets():
 """
 
 
+#: Candidates to score for one history.
+CANDIDATES = [np.zeros(256, np.int32)]
+
+
+def asked(answers: Answers) -> tuple[Any, Any]:
+    return answers.inputs, answers.candidates
+
+
 @pytest.fixture
 def fragile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[NumpyTarget]]:
     """An installed target whose first runtime does not survive loading."""
@@ -84,22 +93,22 @@ def test_lists_from_the_worker_match_the_oracle(
 ) -> None:
     histories = adverse_histories(models["sum"], 12)
     answers = Answers(models["sum"], histories, 20, uneven_weights(histories))
-    lists = worker.run(bundle.path, "numpy", {}, "numpy", answers.inputs)
+    lists = worker.run(bundle.path, "numpy", {}, "numpy", *asked(answers))
     assert compare_lists(lists, answers).overlap == 1
     process = worker._process
-    worker.run(bundle.path, "numpy", {}, "numpy", answers.inputs[:1])
+    worker.run(bundle.path, "numpy", {}, "numpy", answers.inputs[:1], answers.candidates[:1])
     assert worker._process is process, "the process is kept between requests"
 
 
 def test_errors_of_a_runtime_are_reported(worker: Worker, bundle: Bundle) -> None:
     inputs = [(np.zeros(30, np.int32), np.ones(30, np.float32))]
     with pytest.raises(LoadError, match="this target runs on numpy only"):
-        worker.run(bundle.path, "numpy", {}, "abacus", inputs)
+        worker.run(bundle.path, "numpy", {}, "abacus", inputs, CANDIDATES)
     with pytest.raises(LoadError, match="no such file"):
-        worker.run(bundle.path.with_name("none"), "numpy", {}, "numpy", inputs)
+        worker.run(bundle.path.with_name("none"), "numpy", {}, "numpy", inputs, CANDIDATES)
     broken = [(np.full(30, 10**6, np.int32), np.ones(30, np.float32))]
     with pytest.raises(TargetError, match="IndexError"):
-        worker.run(bundle.path, "numpy", {}, "numpy", broken)
+        worker.run(bundle.path, "numpy", {}, "numpy", broken, CANDIDATES)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +149,7 @@ def test_a_request_that_hangs_times_out(fragile: type[NumpyTarget], bundle: Bund
     worker = Worker(timeout=2)
     inputs = [(np.zeros(30, np.int32), np.ones(30, np.float32))]
     with pytest.raises(LoadError, match="did not finish within 2 s"):
-        worker.run(bundle.path, "fragile", {"how": "sleep"}, "one", inputs)
+        worker.run(bundle.path, "fragile", {"how": "sleep"}, "one", inputs, CANDIDATES)
     assert worker._process is None
     worker.close()
 
@@ -155,9 +164,9 @@ class Notebook(NumpyTarget):
     """A target that another process cannot import."""
 
     def load(self, bundle: Bundle, runtime: str | None = None, threads: int = 1) -> Artefact:
-        """Return a wrong artefact, in which every weight counts as the largest one."""
+        """Return a wrong artefact, in which all weights are equal."""
         artefact = super().load(bundle, runtime, threads)
-        return lambda h, w: artefact(h, np.where(w > 0, w.max(), 0).astype(np.float32))
+        return lambda history, weights: artefact(history, np.ones_like(weights))
 
 
 def test_a_target_that_is_not_installed_is_proven_in_this_process(

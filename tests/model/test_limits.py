@@ -161,7 +161,7 @@ def test_a_hostile_model(case: str, models: dict[str, DeviceModel], tmp_path: Pa
 def test_a_payload_that_contradicts_its_manifest(
     models: dict[str, DeviceModel], tmp_path: Path
 ) -> None:
-    path = export(models["sum"], "numpy", tmp_path / "x.edgerec").path
+    path = export(models["two-tables"], "numpy", tmp_path / "x.edgerec").path
     for name, value in (("history_length", 12), ("normalization", 0.25), ("recency", 1.0)):
         other = rewritten(path, lambda meta, _, n=name, v=value: meta.update({n: v}))  # type: ignore[misc]  # bound here
         with pytest.raises(BundleError, match=f"{name}: the manifest has {value}"):
@@ -186,8 +186,8 @@ def parts(*names: str) -> Change:
     ("change", "message"),
     [
         (nested, r"model\.json: not JSON"),
-        (lambda m, s: m.update(format=True), "bundle format True, this edgerec reads format 1"),
-        (lambda m, s: m.update(format=7), "bundle format 7, this edgerec reads format 1; update"),
+        (lambda m, s: m.update(format=True), "bundle format True, this edgerec reads format 2"),
+        (lambda m, s: m.update(format=7), "bundle format 7, this edgerec reads format 2; update"),
         (lambda m, s: m.pop("format"), "bundle format 0, of an older edgerec"),
         (lambda m, s: m.update(top_k=0), "top_k: expected an integer from 1"),
         (lambda m, s: s.update(popular=np.zeros((2, 2), np.int32)), r"popular: expected int32"),

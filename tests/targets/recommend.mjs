@@ -14,9 +14,10 @@ const { bundle, histories, pasts } = JSON.parse(fs.readFileSync(job, "utf-8"));
 const content = fs.readFileSync(bundle);
 const scorer = await Scorer.open(content.buffer.slice(0, content.byteLength), ort);
 const runs = [];
-for (const history of histories) {
-  const { ids, scores } = await scorer.run(history);
-  runs.push([Array.from(ids), Array.from(scores)]);
+for (const { history, candidates, ...inputs } of histories) {
+  const { ids, scores, user } = await scorer.run(history, inputs);
+  const scored = await scorer.score(history, candidates, inputs);
+  runs.push([ids, scores, user, scored].map((one) => Array.from(one)));
 }
 const lists = [];
 for (const past of pasts) {

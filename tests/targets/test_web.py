@@ -17,10 +17,10 @@ import pytest
 from numpy.typing import NDArray
 
 from edgerec.device.scorer import Scorer
-from edgerec.exporting.answers import Answers, measure_parity
+from edgerec.exporting.answers import Answer, Answers, compare_lists
 from edgerec.exporting.export import export
 from edgerec.exporting.proof import MAX_SCORE_ERROR, MIN_OVERLAP, sample_histories
-from edgerec.model.codecs import F32, Codec, Fp16, Fp32, Int4, Int8
+from edgerec.model.codecs import Codec, Fp16, Fp32, Int4, Int8
 from edgerec.testing import example_models
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +46,7 @@ def test_lists_match_the_oracle(name: str, codec: Codec, tmp_path: Path) -> None
     model = model.with_codec(codec, [n for n, t in model.tables.items() if t.shape[1] > 1])
     bundle = export(model, "onnx", tmp_path / "x.edgerec", top_k=20)
     histories = sample_histories(model, 100, seed=1)
+    answers = Answers(model, histories, 20)
     ids, popular = model.items.ids, model.popular[10:30].tolist()
     # Items beyond the model's limit are not recommended either, so popular items are.
     pasts = [
@@ -53,8 +54,11 @@ def test_lists_match_the_oracle(name: str, codec: Codec, tmp_path: Path) -> None
         [i for row, i in enumerate(ids) if row not in popular],
     ]
     job = tmp_path / "job.json"
-    rows = [history.tolist() for history in histories]
-    job.write_text(json.dumps({"bundle": str(bundle.path), "histories": rows, "pasts": pasts}))
+    given = [
+        {"history": rows.tolist(), "candidates": np.maximum(candidates, 0).tolist()}
+        for rows, candidates in zip(histories, answers.candidates, strict=True)
+    ]
+    job.write_text(json.dumps({"bundle": str(bundle.path), "histories": given, "pasts": pasts}))
     script = ROOT / "tests" / "targets" / "recommend.mjs"
     module = ROOT / "examples" / "browser" / "edgerec.mjs"
     done = subprocess.run(
@@ -67,11 +71,18 @@ def test_lists_match_the_oracle(name: str, codec: Codec, tmp_path: Path) -> None
     found = json.loads(done.stdout)
     runs = iter(found["runs"])
 
-    def runner(history: NDArray[np.int32], weights: F32) -> tuple[NDArray[np.int32], F32]:
-        ids, scores = next(runs)
-        return np.array(ids, np.int32), np.array(scores, np.float32)
+    def answer(candidates: NDArray[np.int32]) -> Answer:
+        ids, *floats = next(runs)
+        scores, user, scored = (np.array(one, np.float32) for one in floats)
+        return (
+            np.array(ids, np.int32),
+            scores,
+            user,
+            np.where(candidates < 0, np.float32(0), scored),
+        )
 
-    parity = measure_parity(runner, Answers(model, histories, 20))
+    lists = [answer(candidates) for candidates in answers.candidates]
+    parity = compare_lists(lists, answers)
     assert parity.overlap >= MIN_OVERLAP, parity
     assert parity.score_error <= MAX_SCORE_ERROR, parity
     # The browser example's recommendations are those of the Python scorer.
