@@ -31,8 +31,8 @@ from edgerec.model.model_file import guarded, read_items, read_payload_model
 
 __all__ = ["DESCRIPTION", "FORMAT", "Bundle", "check_part", "target_of"]
 
-#: The version of the manifest that this edgerec writes; it reads earlier ones, too.
-FORMAT = 2
+#: The version of the manifest that this edgerec writes, and the earliest one that it reads.
+FORMAT, _OLDEST = 2, 1
 
 #: The file that describes an unpacked bundle.
 DESCRIPTION = "edgerec.json"
@@ -76,7 +76,7 @@ class Bundle:
             BundleError: not a bundle, damaged, or of a newer format.
         """
         container = Container(path)
-        container.expect("bundle", FORMAT)
+        container.expect("bundle", FORMAT, _OLDEST)
         if verify:
             container.verify()
         bundle = cls(container, CODECS if codecs is None else codecs)
@@ -279,7 +279,7 @@ def target_of(path: str | Path) -> str:
         BundleError: not a bundle, or of a newer format.
     """
     container = Container(path)
-    container.expect("bundle", FORMAT)
+    container.expect("bundle", FORMAT, _OLDEST)
     return guarded(container, lambda: Fields(container.meta).text("target"))
 
 

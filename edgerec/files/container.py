@@ -79,8 +79,13 @@ class Container:
         self._entries: dict[str, dict[str, Any]] = header["sections"]
         self._check_layout()
 
-    def expect(self, kind: str, version: int) -> None:
-        """Check that this is a file of a kind, in the format version that is read here.
+    def expect(self, kind: str, version: int, oldest: int | None = None) -> None:
+        """Check that this is a file of a kind, in a format version that is read here.
+
+        Args:
+            kind: the kind of file.
+            version: the latest format version that is read.
+            oldest: the earliest one; the latest alone by default.
 
         Raises:
             BundleError: it is not; the message says what to do.
@@ -94,7 +99,7 @@ class Container:
                 f"{self.path}: {kind} format {found!r}, this edgerec reads format {version}; "
                 "update edgerec"
             )
-        if found < version:
+        if found < (version if oldest is None else oldest):
             raise BundleError(
                 f"{self.path}: {kind} format {found}, of an older edgerec; this one reads format "
                 f"{version}, so write the file again"

@@ -23,23 +23,26 @@ def load(bundle: Bundle, threads: int) -> Artefact:
         bundle.extract("model.ptl", path)
         module = _load_for_lite_interpreter(str(path))  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
-    artefact: Artefact = LiteArtefact(module)
-    return artefact
+    return LiteArtefact(module, bundle.signature.version)
 
 
 class LiteArtefact:
-    """A loaded module and its functions."""
+    """A loaded module and its functions, of which signature 1 has one."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, version: int) -> None:
         self._module = module
+        if version > 1:
+            self.score = self._score
 
     def __call__(self, *inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        """Recommend: (ids int32[R], scores float32[R], user float32[d])."""
-        return self._run("forward", inputs)
+        """Recommend: ids int32[R], scores float32[R] and, in signature 2, user float32[d]."""
+        found: tuple[NDArray[Any], ...] = self._run("forward", inputs)
+        return found
 
-    def score(self, *inputs_and_rows: NDArray[Any]) -> F32:
+    def _score(self, *inputs_and_rows: NDArray[Any]) -> F32:
         """Score the rows int32[C] that follow the inputs."""
-        return self._run("score", inputs_and_rows)
+        scores: F32 = self._run("score", inputs_and_rows)
+        return scores
 
     def _run(self, function: str, inputs: Sequence[NDArray[Any]]) -> Any:
         with torch.inference_mode():
