@@ -48,8 +48,8 @@ Found = tuple[NDArray[np.int32], F32]
 
 
 WRONG: dict[str, tuple[Callable[[Found], Any], str]] = {
-    "reversed": (lambda f: (f[0][::-1], f[1][::-1]), "scores out of order"),
-    "too few": (lambda f: (f[0][:20], f[1][:20]), "expected at least .* items, got 20"),
+    "reversed": (lambda f: (f[0][f[0] >= 0][::-1], f[1][f[0] >= 0][::-1]), "scores out of order"),
+    "too few": (lambda f: (f[0][:10], f[1][:10]), "expected at least .* items, got 10"),
     "wide ids": (lambda f: (f[0].astype(np.int64), f[1]), "got int64"),
     "lists": (lambda f: (f[0].tolist(), f[1].tolist()), "expected the arrays ids and scores, got"),
     "nothing": (lambda f: None, "got NoneType"),
@@ -63,9 +63,14 @@ def test_what_is_no_list(case: str, bundle: Bundle, models: dict[str, DeviceMode
     change, message = WRONG[case]
     run: Artefact = Host.installed().target("numpy").load(bundle)
     model = models["sum"].with_codec(Int8(), ["items"])
+
+    def changed(found: Any) -> Any:
+        other = change(found[:2])
+        return other if other is None else (*other, found[2])
+
     with pytest.raises(TargetError, match=message):
         measure_parity(
-            lambda h, w: change(run(h, w)), Answers(model, sample_histories(model, 3), 20)
+            lambda *inputs: changed(run(*inputs)), Answers(model, sample_histories(model, 3), 20)
         )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.contracts.manifest import Provider, check_manifest, read_inputs, read_providers
+from edgerec.contracts.parts import check_part, folders_of
 from edgerec.contracts.signature import Signature
 from edgerec.errors import BundleError
 from edgerec.files.atomic import write_text
@@ -29,7 +30,7 @@ from edgerec.model.history import read_event_weights
 from edgerec.model.items import Items
 from edgerec.model.model_file import guarded, read_items, read_payload_model
 
-__all__ = ["DESCRIPTION", "FORMAT", "Bundle", "check_part", "target_of"]
+__all__ = ["DESCRIPTION", "FORMAT", "Bundle", "target_of"]
 
 #: The version of the manifest that this edgerec writes, and the earliest one that it reads.
 FORMAT, _OLDEST = 2, 1
@@ -96,7 +97,7 @@ class Bundle:
             check_part(part)
             if part == DESCRIPTION:
                 raise BundleError(f"payload part {part!r} has the name of the description")
-        if inside := {*self.payload} & {p for part in self.payload for p in _folders(part)}:
+        if inside := {*self.payload} & {p for part in self.payload for p in folders_of(part)}:
             raise BundleError(f"payload part {min(inside)!r} is also the folder of another")
 
     def close(self) -> None:
@@ -202,6 +203,12 @@ class Bundle:
             n.removeprefix("payload/") for n in self.container.names if n.startswith("payload/")
         ]
 
+    @property
+    def _vectors(self) -> dict[str, Any]:
+        """The test vectors as JSON values."""
+        names = [name for name in self.container.names if name.startswith("vectors/")]
+        return {n.removeprefix("vectors/"): self.container.array(n).tolist() for n in names}
+
     def model(self) -> DeviceModel:
         """Read the model from a payload that ``model_payload`` made.
 
@@ -247,11 +254,7 @@ class Bundle:
             "ids": list(self.items.ids),
             "titles": None if self.items.titles is None else list(self.items.titles),
             "popular": self.popular.tolist(),
-            "vectors": {
-                name.removeprefix("vectors/"): self.container.array(name).tolist()
-                for name in self.container.names
-                if name.startswith("vectors/")
-            },
+            "vectors": self._vectors,
         }
         write_text(Path(folder) / DESCRIPTION, json.dumps(content, ensure_ascii=False) + "\n")
         for part in self.payload:
@@ -281,22 +284,3 @@ def target_of(path: str | Path) -> str:
     container = Container(path)
     container.expect("bundle", FORMAT, _OLDEST)
     return guarded(container, lambda: Fields(container.meta).text("target"))
-
-
-def check_part(name: str) -> None:
-    """Refuse the name of a payload part that cannot be, or should not be, written to a folder.
-
-    Raises:
-        BundleError: it is absolute, leads upwards, is empty, or is too long for a file system.
-    """
-    steps = name.split("/")
-    if {"", ".", ".."} & {*steps} or "\\" in name or ":" in name or not name.isprintable():
-        raise BundleError(f"payload part {name!r} is not a relative path of plain names")
-    if max(len(step.encode("utf-8", "surrogatepass")) for step in steps) > 255:
-        raise BundleError(f"payload part {name[:60]!r}… has a name of more than 255 bytes")
-
-
-def _folders(part: str) -> list[str]:
-    """The folders in which a payload part is written: ``a`` and ``a/b`` for ``a/b/c``."""
-    steps = part.split("/")
-    return ["/".join(steps[:depth]) for depth in range(1, len(steps))]

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.contracts.bundle import FORMAT, check_part
+from edgerec.contracts.bundle import FORMAT
 from edgerec.contracts.host import Host
+from edgerec.contracts.parts import check_part
 from edgerec.contracts.signature import Signature
 from edgerec.contracts.target import Payload
 from edgerec.files.container_writer import write_container

@@ -271,6 +271,8 @@ def _checked(answer: Answer, version: int) -> tuple[NDArray[np.int32], F32]:
         raise TargetError(
             f"the artefact: expected one score per id, got shapes {ids.shape} and {scores.shape}"
         )
+    if not np.isfinite(scores).all():
+        raise TargetError("the artefact: expected finite scores, got NaN or infinity")
     if version > 1:
         count = int((ids >= 0).sum())
         if np.any(ids[count:] != -1) or np.any(scores[count:] != 0):
@@ -278,8 +280,6 @@ def _checked(answer: Answer, version: int) -> tuple[NDArray[np.int32], F32]:
                 "the artefact: expected -1 with a score of 0 after the last row, and nowhere else"
             )
         ids, scores = ids[:count], scores[:count]
-    if not np.isfinite(scores).all():
-        raise TargetError("the artefact: expected finite scores, got NaN or infinity")
     # Neighbors may swap places by rounding, because a runtime's sigmoid is not quite monotonic.
     if ids.size and np.any(np.diff(scores) > TIE * np.abs(scores).max()):
         raise TargetError("the artefact returned scores out of order; the highest must come first")

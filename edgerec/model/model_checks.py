@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -14,17 +14,14 @@ from edgerec.model.items import Items
 from edgerec.model.ops import Op
 from edgerec.model.table import Table
 
-if TYPE_CHECKING:
-    from edgerec.model.device_model import DeviceModel
-
 __all__ = ["MAX_EXPONENT", "MAX_HISTORY", "check_parts", "check_types"]
 
 #: The longest history that a model can read, and the greatest exponent of a weight.
 MAX_HISTORY, MAX_EXPONENT = 16_384, 8
 
 
-def check_types(model: DeviceModel) -> None:
-    """Check that each field is of its type, so that later checks can rely on it.
+def check_types(model: Any) -> None:
+    """Check that each field of a DeviceModel is of its type, so that later checks can rely on it.
 
     Raises:
         ModelError: one is not.
@@ -61,8 +58,8 @@ def check_types(model: DeviceModel) -> None:
         )
 
 
-def check_parts(model: DeviceModel) -> None:
-    """Check that numbers are in range, names are plain, and tables have one row per item.
+def check_parts(model: Any) -> None:
+    """Check that numbers of a DeviceModel are in range, names plain, and tables of equal height.
 
     Raises:
         ModelError: something is not as it should be.

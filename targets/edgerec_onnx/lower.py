@@ -171,7 +171,7 @@ def _encoder(graph: Graph, model: DeviceModel, tables: dict[str, Layout], past: 
     values = built_in_values(graph, model, past)
     for name, constant in model.constants.items():
         store = graph.table if constant.nbytes >= LARGE else graph.constant
-        values[name] = store(constant, f"constant/{name}")
+        values[name] = store(constant, f"{name}.constant")
     for op in model.encoder:
         if op.kind == "Gather":
             values[op.output] = tables[op.inputs[0]].read(past.rows)

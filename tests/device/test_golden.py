@@ -37,9 +37,9 @@ def test_bundles(version: int, target: str) -> None:
         if version == 1:
             with pytest.raises(OptionError, match="signature 1 has no user vector; export"):
                 scorer.user(["i00003"])
-            with pytest.raises(OptionError, match="score: the artefact of .* has no function"):
+            with pytest.raises(OptionError, match=r"score: the artefact of .* has no function"):
                 scorer.score(["i00003"], ["i00001"])
-            with pytest.raises(OptionError, match="only: the artefact of .* has no function"):
+            with pytest.raises(OptionError, match=r"only: the artefact of .* has no function"):
                 scorer.recommend(["i00003"], only=["i00001"])
 
 
@@ -57,7 +57,7 @@ def test_models(version: int) -> None:
 def test_datasets(version: int) -> None:
     data = load_dataset(GOLDEN / str(version) / "small.dataset")
     assert (len(data.users), len(data.items)) == (2, 3)
-    assert [list(data.items.ids[row] for row in past) for past in data.train.lists()] == [
+    assert [[data.items.ids[row] for row in past] for past in data.train.lists()] == [
         ["a", "b"],
         ["c"],
     ]

@@ -117,7 +117,7 @@ def _run_bundle(path: Path) -> str:
 
 
 def _run_model(model: DeviceModel) -> str:
-    if model.needs_user_vector:
+    if {"user_vector", "context"} & model.inputs.keys():
         return ""
     oracle = Oracle(model)
     history, weights = oracle.pad(np.arange(min(3, len(model.items))))

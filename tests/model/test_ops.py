@@ -15,7 +15,7 @@ from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_history
 from edgerec.model.ops import OPS, Op, counts_padding
 from edgerec.model.ops.page import markdown
-from edgerec.model.oracle import Oracle, numpy_rule
+from edgerec.model.oracle import Oracle, numpy_rule, sigmoid
 from edgerec.model.table import Table
 
 PAGE = Path(__file__).parents[2] / "docs" / "ops.md"
@@ -146,3 +146,9 @@ def test_padding_changes_nothing_in_any_op(kind: str) -> None:
     plain = model.replace(tables={"items": Table.encode(model.tables["items"].decode(), Fp32())})
     assert np.allclose(user(odd, model.history_length), user(plain, model.history_length))
     assert np.allclose(user(plain, 2), user(plain, model.history_length), atol=1e-6)
+
+
+def test_sigmoid_is_exact() -> None:
+    x = np.linspace(-80, 80, 1601, dtype=np.float32)
+    exact = 1 / (1 + np.exp(-x.astype(np.float64)))
+    assert np.abs(sigmoid(x) / exact - 1).max() < 1e-6

@@ -14,23 +14,23 @@ FAULTS = (
     # The device.
     Mutant(
         "seen items are recommended",
-        "edgerec/device/scorer.py",
-        "for row, score in found if row not in seen)",
-        "for row, score in found)",
+        "edgerec/model/history.py",
+        "fresh = ~np.isin(rows, seen)",
+        "fresh = rows >= 0",
         SCORER,
     ),
     Mutant(
         "an item that occurs twice counts at its first position",
-        "edgerec/device/scorer.py",
-        "        latest.pop(row, None)\n",
-        "",
+        "edgerec/model/history.py",
+        "np.unique(rows[::-1], return_index=True)",
+        "np.unique(rows, return_index=True)",
         SCORER,
     ),
     Mutant(
         "what a runtime returns is not checked",
-        "edgerec/device/scorer.py",
-        "if not right or not np.isfinite(scores).all():",
-        "if False:",
+        "edgerec/device/call.py",
+        'scores).all():\n            raise self._damaged("something other than rows with',
+        'scores).any():\n            raise self._damaged("something other than rows with',
         SCORER,
     ),
     Mutant(
@@ -86,8 +86,8 @@ FAULTS = (
     ),
     Mutant(
         "the proof accepts a list out of order",
-        "edgerec/exporting/proof.py",
-        "if np.any(np.diff(scores) > TIE * np.abs(scores).max()):",
+        "edgerec/exporting/answers.py",
+        "if ids.size and np.any(np.diff(scores) > TIE * np.abs(scores).max()):",
         "if False:",
         PROOF,
     ),
@@ -108,10 +108,9 @@ FAULTS = (
     ),
     Mutant(
         "onnx ignores weights",
-        "targets/edgerec_onnx/ops.py",
-        '"weights": graph.add("Reshape", "weights", column)',
-        '"weights": graph.add("Cast", graph.add("Cast", graph.add("Reshape", "weights", column), '
-        "to=9), to=1)",
+        "targets/edgerec_onnx/history.py",
+        'weights = graph.add("Mul", weights, own)',
+        'weights = graph.add("Max", weights, graph.add("Mul", own, graph.constant(0.0)))',
         TARGETS,
     ),
     Mutant(

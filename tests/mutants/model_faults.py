@@ -112,9 +112,9 @@ FAULTS = (
     ),
     Mutant(
         "a model with a row outside the catalogue is accepted",
-        "edgerec/model/device_model.py",
-        "int(self.popular.min()) >= 0 and int(self.popular.max()) < len(self.items)",
-        "int(self.popular.min()) >= 0",
+        "edgerec/model/model_checks.py",
+        "int(model.popular.min()) >= 0 and int(model.popular.max()) < len(model.items)",
+        "int(model.popular.min()) >= 0",
         (MODEL,),
     ),
     Mutant(

@@ -9,18 +9,16 @@ import os
 import platform
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
 from edgerec.errors import RemoteError
-from edgerec.exporting.answers import Answers, measure_parity
+from edgerec.exporting.answers import Answers, compare_lists
 from edgerec.exporting.export import export
-from edgerec.exporting.proof import MAX_SCORE_ERROR, MIN_OVERLAP, sample_histories
+from edgerec.exporting.proof import MAX_SCORE_ERROR, MIN_OVERLAP, sample_histories, uneven_weights
 from edgerec.model.codecs import Int8
 from edgerec.model.device_model import DeviceModel
-from edgerec.model.history import pad_history
 from edgerec.remote.bench import bench_on, connect
 from edgerec.remote.sysroot import default_folder, read_manifest
 from edgerec.testing import CORE_CODECS, example_models
@@ -79,22 +77,17 @@ def exported(
 
 @pytest.mark.parametrize("cpu", CPUS)
 def test_parity(cpu: str, exported: Exported) -> None:
-    rows = {path: sample_histories(model, HISTORIES, seed=1) for path, model in exported.items()}
-    padded = {}
+    expected = {}
     for path, model in exported.items():
-        pairs = [pad_history(r, model.history_length, model.normalization) for r in rows[path]]
-        histories, weights = zip(*pairs, strict=True)
-        padded[path] = np.stack(histories), np.stack(weights)
-    answers = ask(connect(f"qemu:aarch64?cpu={cpu}"), padded, timeout=1800)
+        rows = sample_histories(model, HISTORIES, seed=1)
+        expected[path] = Answers(model, rows, 20, uneven_weights(rows))
+    answers = ask(connect(f"qemu:aarch64?cpu={cpu}"), expected, timeout=1800)
     target = Host.installed().target(next(iter(exported)).parent.name.rstrip("0123456789"))
     asked = {(path.name, runtime) for path in exported for runtime in target.runtimes()}
     assert answers.keys() == asked, "the sysroot lacks a runtime that is installed here"
-    for path, model in exported.items():
+    for path in exported:
         for runtime in target.runtimes():
-            found = iter(answers[path.name, runtime])
-            parity = measure_parity(
-                lambda h, w, found=found: next(found), Answers(model, rows[path], 20)
-            )
+            parity = compare_lists(answers[path.name, runtime], expected[path])
             assert parity.overlap >= MIN_OVERLAP, (path.stem, runtime, parity)
             assert parity.score_error <= MAX_SCORE_ERROR, (path.stem, runtime, parity)
 

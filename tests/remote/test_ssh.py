@@ -11,17 +11,15 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edgerec.compression.chain import compress
 from edgerec.errors import EdgerecError, OptionError, RemoteError, UnknownNameError
-from edgerec.exporting.answers import Answers, measure_parity
+from edgerec.exporting.answers import Answers, compare_lists
 from edgerec.exporting.export import export
 from edgerec.exporting.proof import sample_histories
 from edgerec.model.codecs import Int8
 from edgerec.model.device_model import DeviceModel
-from edgerec.model.history import pad_history
 from edgerec.remote import archive as sent
 from edgerec.remote.bench import bench_on, connect
 from edgerec.remote.connection import Connection
@@ -86,13 +84,11 @@ def test_answers_from_there(
     model = compress(models["dense"], "quantize:codec=int8")
     bundle = export(model, target, tmp_path / "x.edgerec", top_k=20)
     rows = sample_histories(model, 20)
-    padded = [pad_history(r, model.history_length, model.normalization) for r in rows]
-    histories, weights = (np.stack(part) for part in zip(*padded, strict=True))
-    answers = ask(connect(sshd.url()), {bundle.path: (histories, weights)})
-    assert answers
-    for pairs in answers.values():
-        found = iter(pairs)
-        parity = measure_parity(lambda h, w, found=found: next(found), Answers(model, rows, 20))
+    expected = Answers(model, rows, 20)
+    found = ask(connect(sshd.url()), {bundle.path: expected})
+    assert found
+    for lists in found.values():
+        parity = compare_lists(lists, expected)
         assert parity.overlap >= 0.999
         assert parity.score_error <= 1e-4
 

@@ -83,9 +83,17 @@ FLATBUFFERS: dict[str, tuple[Change, str]] = {
         of_operators(lambda operators: operators.pop()),
         "an output is not computed",
     ),
-    "two subgraphs": (
+    "three subgraphs": (
         flatbuffer(lambda model: model.subgraphs.append(model.subgraphs[0])),
-        "expected one subgraph, got 2",
+        "expected one or two subgraphs, got 3",
+    ),
+    "a function without its input": (
+        flatbuffer(lambda model: model.signatureDefs[1].inputs.pop()),
+        "of score; the file is damaged",
+    ),
+    "no function": (
+        flatbuffer(lambda model: model.signatureDefs.clear()),
+        "of serving_default; the file is damaged",
     ),
     "half of it": (lambda content: content[: len(content) // 2], "not a FlatBuffer of TFLite"),
     "nothing": (lambda content: b"", "not a FlatBuffer of TFLite"),
@@ -97,7 +105,7 @@ FLATBUFFERS: dict[str, tuple[Change, str]] = {
 
 
 def _shorten_inputs(model: Any) -> None:
-    (graph,) = model.subgraphs
+    graph = model.subgraphs[0]
     for index in graph.inputs:
         graph.tensors[index].shape[0] -= 1
 
@@ -124,15 +132,18 @@ def loop(model: Any) -> None:
 
 
 def rename(model: Any) -> None:
-    model.graph.input[1].name = "importance"
+    model.graph.input[0].name = "past"
     for node in model.graph.node:
-        node.input[:] = ["importance" if name == "weights" else name for name in node.input]
+        node.input[:] = ["past" if name == "history" else name for name in node.input]
 
 
 PROTOBUFS: dict[str, tuple[Change, str]] = {
     "a file of the user's": (protobuf(steal), "'secret.bin', which is no part of it"),
     "a loop without an end": (protobuf(loop), "a constant number of rounds"),
-    "another input": (protobuf(rename), "expected the inputs history int32.30. and weights"),
+    "another input": (
+        protobuf(rename),
+        "expected the inputs history .30., weights .30., and the outputs ids",
+    ),
     "half of it": (lambda content: content[: len(content) // 2], "not a protocol buffer"),
 }
 
@@ -149,7 +160,7 @@ def test_onnx(case: str, tmp_path: Path) -> None:
 
 
 def test_a_manifest_of_another_graph(tmp_path: Path) -> None:
-    path = tamper(exported("tflite", tmp_path), history_length=31)
+    path = tamper(exported("tflite", tmp_path), history_length=31, inputs={"weights": 31})
     with pytest.raises(TargetError, match=r"expected the inputs .*\[31\].*the file is damaged"):
         Scorer.open(path)
 

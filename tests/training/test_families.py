@@ -25,6 +25,7 @@ from edgerec.training.loop import Trained, train
 from edgerec.training.options import TrainOptions
 from edgerec.training.spectral import spectral_start
 from edgerec.training.text_features import TextFeatures, words
+from tests.conftest import make_dataset
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("historygcn", {"tied": True}),
@@ -232,7 +233,9 @@ def test_histories_of_a_batch_are_the_users_own(dataset: Dataset) -> None:
         assert set(place[offsets[row] : offsets[row + 1]].tolist()) == {row}
 
 
-def test_a_transductive_model_needs_its_users_vectors(dataset: Dataset) -> None:
+def test_a_transductive_model_needs_its_users_vectors() -> None:
+    # Without validation interactions, users are judged by the histories that the graph has.
+    dataset = make_dataset().split_random(0.2)
     trained = train(dataset, model="lightgcn", layers=2, user_embedding=True, epochs=6, batch=32)
     model, vectors = trained.to_device_model(), trained.user_vectors
     assert vectors is not None
