@@ -70,7 +70,28 @@ class Call:
         """
         inputs = self._inputs(past)
         with attribute_errors(self.who, TargetError):
-            ids, scores, *rest = self.artefact(*inputs)
+            found = self.artefact(*inputs)
+        return self._found(found)
+
+    def recommend_batch(self, pasts: Sequence[Past]) -> list[Found]:
+        """The best rows for each of several histories.
+
+        Raises:
+            TargetError: as for ``recommend``.
+        """
+        batch = getattr(self.artefact, "batch", None)
+        if batch is None or not pasts:
+            return [self.recommend(past) for past in pasts]
+        columns = zip(*map(self._inputs, pasts), strict=True)
+        with attribute_errors(self.who, TargetError):
+            outputs = batch(*map(np.stack, columns))
+            each = list(zip(*outputs, strict=True))
+        return [self._found(found) for found in each]
+
+    def _found(self, found: Sequence[Any]) -> Found:
+        """Check what the artefact returned for a history."""
+        with attribute_errors(self.who, TargetError):
+            ids, scores, *rest = found
             right = ids.ndim == 1 and ids.shape == scores.shape and ids.dtype == np.int32
             right = right and len(rest) == self.signature.version - 1
         if not right or not np.isfinite(scores).all():

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -14,15 +12,16 @@ from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.host import Host
 from edgerec.contracts.opening import find_runner, open_bundle
 from edgerec.device.arguments import check_count, check_history
-from edgerec.device.call import Call, Past
+from edgerec.device.call import Call
+from edgerec.device.listing import Lister
 from edgerec.device.past import read_past
-from edgerec.device.recommendations import Recommendation, Recommendations
+from edgerec.device.recommendations import Recommendations
 from edgerec.device.threads import check_threads
 from edgerec.errors import DataError, OptionError, TargetError, UnknownNameError
 from edgerec.model.attribution import attribute_errors
 from edgerec.model.integers import F32
 
-__all__ = ["Recommendation", "Recommendations", "Scorer"]
+__all__ = ["Scorer"]
 
 
 class Scorer:
@@ -71,7 +70,7 @@ class Scorer:
         who = f"{bundle.path}: target {bundle.target}"
         with attribute_errors(who, TargetError):
             artefact = runner.load(bundle, runtime, threads)
-        self._call: Call | None = Call(bundle, artefact, who)
+        self._lister: Lister | None = Lister(bundle, Call(bundle, artefact, who))
 
     @classmethod
     def open(
@@ -94,7 +93,7 @@ class Scorer:
 
     def close(self) -> None:
         """Release the runtime and the file; recommending is an error from now on."""
-        self._call = None
+        self._lister = None
         self.bundle.close()
 
     def recommend(
@@ -133,36 +132,55 @@ class Scorer:
             DataError: ``strict``, and an id is not in the catalogue.
             TargetError: the runtime failed, or returned something that is not a list.
         """
-        call = self._open()
+        lister = self._open()
         check_count(k, self.signature.top_k)
         past, unknown = read_past(self.bundle, history, weights, user_vector, context)
         if unknown and strict:
             raise _unknown("history", unknown)
-        left_out = self._rows(exclude, "exclude")
+        left_out = lister.rows(exclude, "exclude")
         left_out |= set(past.rows) if self.bundle.drops_seen else set()
-        wanted = None if only is None else self._rows(only, "only") - left_out
+        wanted = None if only is None else lister.rows(only, "only") - left_out
         if not past.rows:
-            rest = itertools.chain(self.bundle.popular.tolist(), range(self.signature.items))
-            chosen = (r for r in rest if r not in left_out and (wanted is None or r in wanted))
-            return Recommendations(self._unscored(k, chosen), unknown, 0, True)
-        truncated = max(0, len(past.rows) - self.signature.history_length)
+            rest = (row for row in lister.in_turn() if row not in left_out)
+            chosen = (row for row in rest if wanted is None or row in wanted)
+            return Recommendations(lister.unscored(k, chosen), unknown, 0, True)
         if wanted is not None:
-            items = self._best(call, past, wanted, k)
-            return Recommendations(items, unknown, truncated, False)
-        found = call.recommend(past)
-        pairs = zip(found.rows, found.scores, strict=True)
-        items = [self._item(*pair) for pair in pairs if pair[0] not in left_out][:k]
-        if len(items) < k and (truncated or exclude):
-            # What is left out took some of the places.
-            listed = {*left_out, *found.rows}
-            missing = k - len(items)
-            if call.scores_rows:
-                others = set(range(self.signature.items)) - listed
-                items += self._best(call, past, others, missing)
-            else:
-                rest = itertools.chain(self.bundle.popular.tolist(), range(self.signature.items))
-                items += self._unscored(missing, (row for row in rest if row not in listed))
-        return Recommendations(items, unknown, truncated, False)
+            items = lister.best(past, wanted, k)
+            return Recommendations(items, unknown, lister.truncated(past), False)
+        return lister.listed(past, unknown, lister.call.recommend(past), left_out, k)
+
+    def recommend_batch(
+        self, histories: Sequence[Sequence[object]], k: int = 10, *, strict: bool = False
+    ) -> list[Recommendations]:
+        """Recommend for several histories, which takes ``numpy`` a fraction of the time.
+
+        The lists are those of ``recommend``, except that items whose scores are equal but for
+        rounding may change places.
+
+        Args:
+            histories: ids of past items, one list per user.
+            k: the number of items, as for ``recommend``.
+            strict: as for ``recommend``.
+
+        Raises:
+            OptionError: as for ``recommend``, or the model declares further inputs.
+            DataError: ``strict``, and an id is not in the catalogue.
+            TargetError: the runtime failed.
+        """
+        lister = self._open()
+        check_count(k, self.signature.top_k)
+        pasts = [read_past(self.bundle, history, None, None, None) for history in histories]
+        for place, (_, unknown) in enumerate(pasts):
+            if unknown and strict:
+                raise _unknown(f"histories[{place}]", unknown)
+        found = iter(lister.call.recommend_batch([past for past, _ in pasts if past.rows]))
+        drops = self.bundle.drops_seen
+        return [
+            lister.listed(past, unknown, next(found), set(past.rows) if drops else set(), k)
+            if past.rows
+            else Recommendations(lister.unscored(k, lister.in_turn()), unknown, 0, True)
+            for past, unknown in pasts
+        ]
 
     def score(
         self,
@@ -187,14 +205,14 @@ class Scorer:
             DataError: an item is not in the catalogue.
             TargetError: the runtime failed.
         """
-        call = self._open()
-        self._check_scores(call, "score")
+        lister = self._open()
+        lister.check_scores("score")
         past, _ = read_past(self.bundle, history, weights, user_vector, context)
         ids = check_history(items, "items")
         rows = [self.bundle.items.find(item) for item in ids]
         if unknown := [str(item) for item, row in zip(ids, rows, strict=True) if row is None]:
             raise _unknown("items", unknown)
-        return [float(score) for score in call.score(past, np.array(rows, np.int32))]
+        return [float(score) for score in lister.call.score(past, np.array(rows, np.int32))]
 
     def user(
         self,
@@ -216,9 +234,9 @@ class Scorer:
             OptionError: as for ``recommend``, or the bundle is of signature 1, without this output.
             TargetError: the runtime failed.
         """
-        call = self._open()
+        lister = self._open()
         past, _ = read_past(self.bundle, history, weights, user_vector, context)
-        found = call.recommend(past)
+        found = lister.call.recommend(past)
         if found.user is None:
             raise OptionError(
                 f"{self.bundle.path}: signature 1 has no user vector; export the model again"
@@ -239,39 +257,10 @@ class Scorer:
         """
         return self.recommend([item], k, exclude=[item], strict=True)
 
-    def _open(self) -> Call:
-        if self._call is None:
+    def _open(self) -> Lister:
+        if self._lister is None:
             raise OptionError(f"{self.bundle.path}: the scorer is closed")
-        return self._call
-
-    def _check_scores(self, call: Call, what: str) -> None:
-        if not call.scores_rows:
-            raise OptionError(
-                f"{what}: the artefact of {self.bundle.path} has no function that scores given "
-                "items; export the model again, with a target that writes one"
-            )
-
-    def _rows(self, ids: Collection[object], name: str) -> set[int]:
-        """The rows of ids; those that the catalogue does not have need no row."""
-        given = list(ids) if isinstance(ids, set | frozenset) else ids
-        found = (self.bundle.items.find(item) for item in check_history(given, name))
-        return {row for row in found if row is not None}
-
-    def _best(self, call: Call, past: Past, rows: set[int], k: int) -> list[Recommendation]:
-        """The best k of some rows, scored one by one; of equal scores, the lower row first."""
-        self._check_scores(call, "only")
-        ordered = np.array(sorted(rows), np.int32)
-        scores = call.score(past, ordered)
-        best = np.argsort(-scores, kind="stable")[:k]
-        return [self._item(int(ordered[place]), float(scores[place])) for place in best]
-
-    def _unscored(self, k: int, rows: Iterable[int]) -> list[Recommendation]:
-        """The first k distinct ones of some rows, without scores."""
-        return [self._item(row, math.nan) for row in itertools.islice(dict.fromkeys(rows), k)]
-
-    def _item(self, row: int, score: float) -> Recommendation:
-        items = self.bundle.items
-        return Recommendation(str(items.ids[row]), items.title(row), score)
+        return self._lister
 
 
 def _unknown(name: str, ids: Sequence[str]) -> DataError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from edgerec.plugin import (
     sigmoid,
     without_padding,
 )
+from edgerec_numpy.batch import best_of_batch
 from edgerec_numpy.scan import Scan, best
 
 __all__ = ["load"]
@@ -59,6 +60,32 @@ class NumpyArtefact:
             scores *= self._scan.factor[rows]
         return np.where(candidates < 0, np.float32(0), self._finish(scores))
 
+    def batch(
+        self, histories: NDArray[np.int32], *inputs: F32
+    ) -> tuple[NDArray[np.int32], F32, F32]:
+        """Recommend for several: (ids int32[B, R], scores float32[B, R], users float32[B, d])."""
+        read = [self._read(*each) for each in self._each(histories, inputs)]
+        longest = max(1, max(int((rows >= 0).sum()) for rows, *_ in read))
+        length = longest if self._shorten else self.signature.history_length
+        rows = np.stack([rows[:length] for rows, *_ in read])
+        weights = np.stack([weights[:length] for _, weights, _ in read])
+        others = {name: np.stack([given[name] for *_, given in read]) for name in read[0][2]}
+        users = self._encode(rows, weights, others)
+        table, k = self.model.tables[self.model.head.table], self.signature.returned_for(length)
+        ids, scores = best_of_batch(table, self._scan.factor, self._scored(users), k)
+        scores = self._finish(scores)
+        if self.model.drop_seen:
+            lists = map(list_unseen, ids, scores, histories)
+            ids, scores = (np.stack(part) for part in zip(*lists, strict=True))
+        return ids, scores, users
+
+    @staticmethod
+    def _each(
+        histories: NDArray[np.int32], inputs: Sequence[F32]
+    ) -> Iterator[tuple[NDArray[np.int32], tuple[F32, ...]]]:
+        for place, history in enumerate(histories):
+            yield history, tuple(one[place] for one in inputs)
+
     def recommend_padded(
         self, history: NDArray[np.int32], weights: F32
     ) -> tuple[NDArray[np.int32], F32]:
@@ -86,7 +113,7 @@ class NumpyArtefact:
 
     def _encode(self, history: NDArray[np.int32], weights: F32, given: dict[str, F32]) -> F32:
         def gather(name: str, rows: NDArray[np.int32]) -> F32:
-            return self.model.tables[name].decode(rows)
+            return self.model.tables[name].decode(rows.reshape(-1)).reshape(*rows.shape, -1)
 
         return run_encoder(self.model, history, weights, gather, **given)
 

@@ -14,7 +14,8 @@ import pytest
 
 from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.host import Host
-from edgerec.device.scorer import Recommendations, Scorer
+from edgerec.device.recommendations import Recommendations
+from edgerec.device.scorer import Scorer
 from edgerec.errors import BundleError, OptionError, TargetError
 from edgerec.exporting.export import export
 from edgerec.model.codecs import Int8

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Found", "ask"]
 
-#: For each (bundle's file name, runtime), what the artefact returned for each history: its list, the
-#: user vector, and the scores of candidates.
+#: For each (bundle's file name, runtime), what the artefact returned for each history: its list,
+#: the user vector, and the scores of candidates.
 Found = dict[tuple[str, str], list[tuple[NDArray[Any], ...]]]
 
 FILE = "histories.npz"
