@@ -116,12 +116,17 @@ def score(
 def unpack(
     bundle: BundleFile,
     output: Annotated[Path, typer.Option("-o", "--out", help="folder to create")],
+    form: Annotated[
+        str | None,
+        typer.Option("--as", help="add another form of the payload: ort, for onnxruntime"),
+    ] = None,
 ) -> None:
     """Write the parts of a bundle to a folder, for an app that brings its own runtime.
 
     Example: `edgerec unpack dist/onnx.edgerec -o app/assets`
     """
     from edgerec.contracts.bundle import Bundle
+    from edgerec.contracts.host import Host
     from edgerec.files.staging import staging
 
     if output.exists():
@@ -130,6 +135,9 @@ def unpack(
     output.parent.mkdir(parents=True, exist_ok=True)
     with staging(output.parent, ".unpack-") as drafts:
         opened.unpack(drafts.folder / output.name)
+        if form is not None:
+            target = Host.installed().target(opened.target)
+            target.convert(opened, form, drafts.folder / output.name)
         drafts.move({drafts.folder / output.name: output})
     for path in sorted(output.rglob("*")):
         if path.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -91,3 +92,16 @@ class Runner(abc.ABC):
             TargetError: the target has no such list.
         """
         raise TargetError(f"target {self.name}: it has no list of operators to build for")
+
+    def convert(self, bundle: Bundle, form: str, folder: Path) -> None:
+        """Write a bundle's payload to a folder in another form that its runtime reads.
+
+        Args:
+            bundle: the bundle.
+            form: the name of the form, such as ``ort``.
+            folder: where to write.
+
+        Raises:
+            TargetError: the target has no such form.
+        """
+        raise TargetError(f"target {self.name}: it has no form {form!r} to unpack to")

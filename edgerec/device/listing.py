@@ -42,10 +42,10 @@ class Lister:
     ) -> Recommendations:
         """The first k of what an artefact returned, without the rows that are left out."""
         pairs = zip(found.rows, found.scores, strict=True)
-        items = [self._item(*pair) for pair in pairs if pair[0] not in left_out][:k]
+        fresh = (self._item(*pair) for pair in pairs if pair[0] not in left_out)
+        items = list(itertools.islice(fresh, k))
         truncated = self.truncated(past)
-        listed = {*left_out, *found.rows}
-        if len(items) < k and len(listed) < len(self.bundle.items):
+        if len(items) < k and len(listed := {*left_out, *found.rows}) < len(self.bundle.items):
             # What is left out took some of the places.
             if self.call.scores_rows:
                 others = set(range(len(self.bundle.items))) - listed

@@ -133,12 +133,12 @@ def read_history(
         Rows int32[H] and weights float32[H] as the encoder reads them (see ``pad_history``).
     """
     real = np.flatnonzero(history >= 0)
-    if model.repeats == "merge":
-        real = real[merge_repeats(history[real])]
+    rows = history[real]
+    if model.repeats == "merge" and len(set(rows.tolist())) < len(rows):
+        real = real[merge_repeats(rows)]
+        rows = history[real]
     own = None if weights is None else weights[real]
-    return pad_history(
-        history[real], model.history_length, model.normalization, own, recency=model.recency
-    )
+    return pad_history(rows, model.history_length, model.normalization, own, recency=model.recency)
 
 
 def list_unseen(
@@ -154,7 +154,8 @@ def list_unseen(
     Returns:
         A list of the same length: the other rows, then -1 with a score of 0.
     """
-    fresh = ~np.isin(rows, seen)
+    past = set(seen.tolist())
+    fresh = np.array([row not in past for row in rows.tolist()], bool)
     ids, found = np.full(len(rows), -1, np.int32), np.zeros(len(rows), np.float32)
     count = int(fresh.sum())
     ids[:count], found[:count] = rows[fresh], scores[fresh]

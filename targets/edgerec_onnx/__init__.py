@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from edgerec.plugin import (
@@ -62,6 +63,14 @@ class OnnxTarget(Target):
         from edgerec_onnx.operators import required_operators
 
         return required_operators(bundle)
+
+    def convert(self, bundle: Bundle, form: str, folder: Path) -> None:
+        """Write ``model.ort`` and ``score.ort`` for the form ``ort``."""
+        if form != "ort":
+            return super().convert(bundle, form, folder)
+        from edgerec_onnx.ort_format import write_ort
+
+        return write_ort(bundle, folder)
 
 
 @hookimpl

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from typer.testing import CliRunner
 
@@ -19,6 +20,7 @@ from edgerec.data.quality import evaluation_users, rank
 from edgerec.device.scorer import Scorer
 from edgerec.errors import BundleError, ModelError
 from edgerec.exporting.export import export
+from edgerec.model.codecs import Int8
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.model_file import save_model
 from edgerec.model.oracle import Oracle
@@ -153,3 +155,26 @@ def test_no_payload_part_takes_the_name_of_the_description(
     write_bundle(path, models["sum"], "numpy", signature, {"edgerec.json": b"{}"}, {})
     with pytest.raises(BundleError, match="has the name of the description"):
         Bundle.open(path)
+
+
+def test_graphs_in_onnxruntimes_own_format(models: dict[str, DeviceModel], tmp_path: Path) -> None:
+    path = export(models["two-tables"].with_codec(Int8()), "onnx", tmp_path / "x.edgerec").path
+    run = CliRunner().invoke
+    done = run(app, ["unpack", str(path), "-o", str(tmp_path / "app"), "--as", "ort"])
+    assert done.exit_code == 0, done.output
+    history = np.full(30, -1, np.int32)
+    history[-2:] = 3, 7
+    found = {}
+    for name in ("model.onnx", "model.ort"):
+        session = onnxruntime.InferenceSession(tmp_path / "app" / name)
+        found[name] = session.run(None, {"history": history})
+    for one, other in zip(*found.values(), strict=True):
+        assert np.allclose(one, other)
+    session = onnxruntime.InferenceSession(tmp_path / "app" / "score.ort")
+    rows = np.resize(found["model.ort"][0][:50], 256).astype(np.int32)
+    (scores,) = session.run(None, {"history": history, "rows": rows})
+    assert np.allclose(scores[:50], found["model.ort"][1][:50], rtol=1e-4)
+    numpy = export(models["two-tables"], "numpy", tmp_path / "n.edgerec").path
+    done = run(app, ["unpack", str(numpy), "-o", str(tmp_path / "other"), "--as", "ort"])
+    assert "target numpy: it has no form 'ort' to unpack to" in f"{done.exception}"
+    assert not (tmp_path / "other").exists()

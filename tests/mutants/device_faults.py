@@ -15,8 +15,8 @@ FAULTS = (
     Mutant(
         "seen items are recommended",
         "edgerec/model/history.py",
-        "fresh = ~np.isin(rows, seen)",
-        "fresh = rows >= 0",
+        "[row not in past for row in rows.tolist()]",
+        "[row >= 0 for row in rows.tolist()]",
         SCORER,
     ),
     Mutant(
