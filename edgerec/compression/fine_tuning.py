@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from edgerec.compression.trainable import FineTuningCompressor
 from edgerec.contracts.compressor import Context
 from edgerec.data.dataset import Dataset
+from edgerec.data.matching import check_one_vocabulary
 from edgerec.errors import CompressError
 from edgerec.model.device_model import DeviceModel
 from edgerec.training.checkpoint import load_state, save_state
@@ -98,9 +99,11 @@ def fine_tune(
 
     Raises:
         CompressError: there is no dataset, or no user has two items.
+        ModelError: past items are others than candidates.
         OptionError: a teacher has another catalogue.
     """
     dataset = context.require_dataset(who)
+    check_one_vocabulary(torch_model.model)
     teachers = Teachers.of(
         torch_model.model if teacher is None else teacher, torch_model.model.items
     )

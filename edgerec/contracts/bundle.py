@@ -28,7 +28,7 @@ from edgerec.model.codecs import CODECS, Codec
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import read_event_weights
 from edgerec.model.items import Items
-from edgerec.model.model_file import guarded, read_items, read_payload_model
+from edgerec.model.model_file import guarded, read_catalogue, read_payload_model
 
 __all__ = ["DESCRIPTION", "FORMAT", "Bundle", "target_of"]
 
@@ -102,7 +102,7 @@ class Bundle:
 
     def close(self) -> None:
         """Close the file."""
-        self.__dict__.pop("items", None)  # which is part of the mapped file
+        self.__dict__.pop("_catalogue", None)  # which is part of the mapped file
         self.container.close()
 
     @property
@@ -179,9 +179,19 @@ class Bundle:
         return read_providers(Fields(self.manifest))
 
     @functools.cached_property
+    def _catalogue(self) -> tuple[Items, Items | None]:
+        return read_catalogue(self.container)
+
+    @property
     def items(self) -> Items:
         """The catalogue."""
-        return read_items(self.container)
+        return self._catalogue[0]
+
+    @property
+    def past(self) -> Items:
+        """The items of histories, which are those of the catalogue in most bundles."""
+        items, past = self._catalogue
+        return items if past is None else past
 
     @property
     def signature(self) -> Signature:
@@ -218,7 +228,7 @@ class Bundle:
             BundleError: the payload is something else, contradicts the manifest, or the codec of
                 a table is unknown.
         """
-        model = read_payload_model(self.container, self.items, self.codecs)
+        model = read_payload_model(self.container, *self._catalogue, self.codecs)
         if dict(model.inputs) != dict(self.signature.inputs) and self.signature.version > 1:
             raise BundleError(
                 f"{self.path}: inputs: the manifest has {dict(self.signature.inputs)}, its payload "
@@ -243,8 +253,8 @@ class Bundle:
     def unpack(self, folder: str | Path) -> None:
         """Write what an app with its own runtime needs: each payload part, and ``edgerec.json``.
 
-        That file has the ids and titles by row, the popular rows, the test vectors, and how to
-        read a history (``docs/format.md``).
+        That file has ids and titles by row, the ids of past items that are others, the popular
+        rows, the test vectors, and how to read a history (``docs/format.md``).
 
         Raises:
             FileExistsError: the folder exists.
@@ -253,6 +263,7 @@ class Bundle:
         content = {name: self.manifest.get(name) for name in _READING} | {
             "ids": list(self.items.ids),
             "titles": None if self.items.titles is None else list(self.items.titles),
+            "past_ids": None if self.past is self.items else list(self.past.ids),
             "popular": self.popular.tolist(),
             "vectors": self._vectors,
         }

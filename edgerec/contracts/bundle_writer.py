@@ -16,7 +16,7 @@ from edgerec.contracts.signature import Signature
 from edgerec.contracts.target import Payload
 from edgerec.files.container_writer import write_container
 from edgerec.model.device_model import DeviceModel
-from edgerec.model.model_file import Sections, items_sections
+from edgerec.model.model_file import Sections, catalogue_sections
 
 __all__ = ["bundle_content", "popular_rows", "write_bundle"]
 
@@ -78,7 +78,7 @@ def bundle_content(
     }
     for name in payload:
         check_part(name)
-    sections = items_sections(model.items) | {"popular": popular_rows(model)} | (vectors or {})
+    sections = catalogue_sections(model) | {"popular": popular_rows(model)} | (vectors or {})
     sections |= {f"payload/{name}": content for name, content in payload.items()}
     return manifest, sections
 

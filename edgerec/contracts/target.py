@@ -53,6 +53,10 @@ class Target(Runner):
                 for name in model.inputs
                 if name != "weights"
             ]
+            if model.past is not None:
+                reasons.append(
+                    "past items are others than candidates, which signature 1 cannot express"
+                )
         return reasons
 
     def exact(self) -> Target | None:

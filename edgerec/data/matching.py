@@ -7,11 +7,18 @@ from numpy.typing import NDArray
 
 from edgerec.data.dataset import Dataset
 from edgerec.data.interactions import Interactions
-from edgerec.errors import DataError
+from edgerec.errors import DataError, ModelError
 from edgerec.model.codecs import F32
 from edgerec.model.device_model import DeviceModel
 
-__all__ = ["check_unseen", "known_histories", "known_history", "match_rows"]
+__all__ = [
+    "check_one_vocabulary",
+    "check_unseen",
+    "known_histories",
+    "known_history",
+    "match_past",
+    "match_rows",
+]
 
 
 def check_unseen(model: DeviceModel, dataset: Dataset) -> None:
@@ -53,13 +60,36 @@ def match_rows(model: DeviceModel, dataset: Dataset) -> tuple[NDArray[np.int32],
     return to_model, to_dataset
 
 
+def check_one_vocabulary(model: DeviceModel) -> None:
+    """Check that a model can be trained on histories, leaving out items as those to recommend.
+
+    Raises:
+        ModelError: past items are others than candidates.
+    """
+    if model.past is not None:
+        raise ModelError(
+            "past items are others than those to recommend, so the model cannot be trained on "
+            "histories; use what needs no training, such as epochs=0"
+        )
+
+
+def match_past(model: DeviceModel, dataset: Dataset) -> NDArray[np.int32]:
+    """Rows of the dataset's items among the model's past items, -1 if absent."""
+    rows = model.history_items.rows
+    return np.array([rows.get(item, -1) for item in dataset.items.ids], np.int32)
+
+
 def known_histories(
     model: DeviceModel, dataset: Dataset
 ) -> list[tuple[NDArray[np.int32], F32 | None]]:
     """Each user's training items as rows of the model, without items that it does not have.
 
     Each comes with the weights of its items; none if all count alike.
+
+    Raises:
+        ModelError: past items are others than candidates.
     """
+    check_one_vocabulary(model)
     to_model, _ = match_rows(model, dataset)
     return [known_history(to_model, dataset.train, user) for user in range(len(dataset.users))]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgerec.data.dataset import Dataset
 from edgerec.data.interactions import Interactions
 from edgerec.data.interval import Interval, of_mean, of_ratio
-from edgerec.data.matching import known_history, match_rows
+from edgerec.data.matching import known_history, match_past, match_rows
 from edgerec.data.metrics import long_tail_share, ndcgs, overlap, recalls
 from edgerec.errors import DataError
 from edgerec.model.codecs import F32
@@ -159,18 +159,20 @@ def rank(
     """Each user's top k unseen rows *of the dataset*, int32[len(users), k], -1 for none."""
     oracle = Oracle(model)
     to_model, to_dataset = match_rows(model, dataset)
+    to_past = to_model if model.past is None else match_past(model, dataset)
     lists = np.full((len(users), k), -1, np.int32)
     step = max(1, min(512, _SCORES // len(model.items)))
     for start in range(0, len(users), step):
         chunk = users[start : start + step]
-        known = [known_history(to_model, dataset.histories, int(user)) for user in chunk]
-        seen = [rows for rows, _ in known]
-        history, weights = pad_histories(seen, model, [given for _, given in known])
+        known = [known_history(to_past, dataset.histories, int(user)) for user in chunk]
+        past = [rows for rows, _ in known]
+        seen = [to_model[dataset.histories.of(int(user))] for user in chunk]
+        history, weights = pad_histories(past, model, [given for _, given in known])
         own = None if user_vectors is None else user_vectors[chunk]
         logits = oracle.logits(oracle.encode(history, weights, own))
         for row, rows in enumerate(seen):
             if model.drop_seen:
-                logits[row, rows] = -np.inf
+                logits[row, rows[rows >= 0]] = -np.inf
         top = _top(logits, min(k, logits.shape[1]))
         found = np.where(np.isfinite(np.take_along_axis(logits, top, 1)), to_dataset[top], -1)
         lists[start : start + len(chunk), : top.shape[1]] = found

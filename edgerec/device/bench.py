@@ -246,12 +246,12 @@ def _import_runtime(name: str, package: str) -> str:
 
 def _random_histories(bundle: Bundle, count: int = 200) -> list[History]:
     rng = np.random.default_rng(0)
-    longest = min(50, bundle.signature.history_length, len(bundle.items))
+    past = bundle.past
+    longest = min(50, bundle.signature.history_length, len(past))
     rows = [
-        rng.choice(len(bundle.items), rng.integers(1, longest + 1), replace=False)
-        for _ in range(count)
+        rng.choice(len(past), rng.integers(1, longest + 1), replace=False) for _ in range(count)
     ]
-    return [[bundle.items.ids[int(r)] for r in history] for history in rows]
+    return [[past.ids[int(r)] for r in history] for history in rows]
 
 
 def _read_histories(path: Path) -> list[History]:

@@ -28,11 +28,13 @@ class Past:
 
     Args:
         rows: rows of past items, oldest first, repeats merged if the model merges them.
+        seen: rows of the catalogue that are not to be recommended because they are in the past.
         weights: the weight of each past item; none if all are 1.
         inputs: the further inputs that the model declares, by name.
     """
 
     rows: Sequence[int]
+    seen: frozenset[int]
     weights: Sequence[float] | None
     inputs: Mapping[str, F32]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Set
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Lister:
         past: Past,
         unknown: list[str],
         found: Found,
-        left_out: set[int],
+        left_out: Set[int],
         k: int,
     ) -> Recommendations:
         """The first k of what an artefact returned, without the rows that are left out."""
@@ -55,7 +55,7 @@ class Lister:
                 items += self.unscored(k - len(items), rest)
         return Recommendations(items, unknown, truncated, False)
 
-    def best(self, past: Past, rows: set[int], k: int) -> list[Recommendation]:
+    def best(self, past: Past, rows: Set[int], k: int) -> list[Recommendation]:
         """The best k of some rows, scored one by one; of equal scores, the lower row first."""
         self.check_scores("only")
         ordered = np.array(sorted(rows), np.int32)

@@ -47,7 +47,7 @@ def read_past(
     counts: list[float] = []
     unknown: list[str] = []
     for place, item in enumerate(past):
-        row = bundle.items.find(item)
+        row = bundle.past.find(item)
         if row is None:
             unknown.append(str(item))
             continue
@@ -58,4 +58,10 @@ def read_past(
         places = merge_repeats(np.array(rows, np.int32)).tolist()
         rows = [rows[place] for place in places]
         counts = [counts[place] for place in places] if counts else counts
-    return Past(rows, None if given is None else counts, inputs), unknown
+    seen = frozenset(rows)
+    if bundle.past is not bundle.items:
+        found = (bundle.items.find(item) for item in past)
+        seen = frozenset(row for row in found if row is not None)
+    if not bundle.drops_seen:
+        seen = frozenset()
+    return Past(rows, seen, None if given is None else counts, inputs), unknown

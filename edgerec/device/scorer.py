@@ -137,8 +137,7 @@ class Scorer:
         past, unknown = read_past(self.bundle, history, weights, user_vector, context)
         if unknown and strict:
             raise _unknown("history", unknown)
-        left_out = lister.rows(exclude, "exclude")
-        left_out |= set(past.rows) if self.bundle.drops_seen else set()
+        left_out = lister.rows(exclude, "exclude") | past.seen
         wanted = None if only is None else lister.rows(only, "only") - left_out
         if not past.rows:
             rest = (row for row in lister.in_turn() if row not in left_out)
@@ -174,9 +173,8 @@ class Scorer:
             if unknown and strict:
                 raise _unknown(f"histories[{place}]", unknown)
         found = iter(lister.call.recommend_batch([past for past, _ in pasts if past.rows]))
-        drops = self.bundle.drops_seen
         return [
-            lister.listed(past, unknown, next(found), set(past.rows) if drops else set(), k)
+            lister.listed(past, unknown, next(found), past.seen, k)
             if past.rows
             else Recommendations(lister.unscored(k, lister.in_turn()), unknown, 0, True)
             for past, unknown in pasts

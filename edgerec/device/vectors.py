@@ -102,9 +102,9 @@ def _compare(
 def _ids(bundle: Bundle, rows: Sequence[int]) -> list[str]:
     """The ids of a history."""
     if rows[0] == LONG:
-        return [bundle.items.ids[place % len(bundle.items)] for place in range(max(0, rows[1]))]
+        return [bundle.past.ids[place % len(bundle.past)] for place in range(max(0, rows[1]))]
     past = [row for row in rows if row != -1]
-    return [_NO_ID if row == UNKNOWN else bundle.items.ids[row] for row in past]
+    return [_NO_ID if row == UNKNOWN else bundle.past.ids[row] for row in past]
 
 
 def _read(bundle: Bundle, name: str) -> NDArray[Any]:
@@ -113,7 +113,7 @@ def _read(bundle: Bundle, name: str) -> NDArray[Any]:
     Raises:
         BundleError: it is missing or malformed.
     """
-    section, n = f"vectors/{name}", len(bundle.items)
+    section, n = f"vectors/{name}", len(bundle.past if name == "history" else bundle.items)
     if section not in bundle.container:
         raise BundleError(f"{bundle.path}: has no test vectors; export it again")
     array = bundle.container.array(section)

@@ -121,8 +121,9 @@ class Answers:
             history[None], computed[None], **{name: one[None] for name, one in given.items()}
         )
         past = history[history >= 0]
-        drops = self.version > 1 and model.drop_seen
-        seen = frozenset(past.tolist()) if drops else frozenset()
+        drops = self.version > 1 and model.leaves_out_seen
+        rows_of = past if model.seen_rows is None else model.seen_rows[past]
+        seen = frozenset(rows_of[rows_of >= 0].tolist()) if drops else frozenset()
         logits = oracle.logits(user)[0]
         logits[list(seen)] = -np.inf
         n = len(model.items)

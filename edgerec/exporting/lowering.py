@@ -51,9 +51,10 @@ def check_size(target: str, written: int, model: DeviceModel, room: int) -> None
     Raises:
         TargetError: the size exceeds 1.02 times the tables, plus constants and room.
     """
-    # The constants, and the factors of a cosine head's scores.
+    # The constants, the factors of a cosine head's scores, and the rows of other past items.
     factors = 4 * len(model.items) if model.head.kind == "cosine" else 0
-    small = sum(constant.nbytes for constant in model.constants.values()) + factors
+    seen = 0 if model.seen_rows is None else model.seen_rows.nbytes
+    small = sum(constant.nbytes for constant in model.constants.values()) + factors + seen
     limit = 1.02 * model.table_bytes + small + room
     if written > limit:
         raise TargetError(

@@ -114,9 +114,10 @@ def runs_elsewhere(target: Target, model: DeviceModel) -> bool:
 def sample_histories(model: DeviceModel, count: int, seed: int = 0) -> list[NDArray[np.int32]]:
     """Random histories with lengths from one to the model's limit, skewed toward short ones."""
     rng = np.random.default_rng(seed)
-    longest = min(model.history_length, len(model.items))
+    n = len(model.history_items)
+    longest = min(model.history_length, n)
     lengths = np.exp(rng.uniform(0, np.log(longest + 1), count)).astype(int).clip(1, longest)
-    return [rng.choice(len(model.items), n, replace=False).astype(np.int32) for n in lengths]
+    return [rng.choice(n, length, replace=False).astype(np.int32) for length in lengths]
 
 
 def adverse_histories(model: DeviceModel, count: int, seed: int = 0) -> list[NDArray[np.int32]]:
@@ -125,7 +126,7 @@ def adverse_histories(model: DeviceModel, count: int, seed: int = 0) -> list[NDA
     They are random histories of all lengths, the shortest and the longest that the model reads, one
     that is longer, and the first and the last row of the catalogue.
     """
-    n, h = len(model.items), model.history_length
+    n, h = len(model.history_items), model.history_length
     rng = np.random.default_rng(seed)
     longer = rng.choice(n, min(n, h + 3), replace=False).astype(np.int32)
     chosen = [
@@ -140,7 +141,7 @@ def adverse_histories(model: DeviceModel, count: int, seed: int = 0) -> list[NDA
 
 def awkward_histories(model: DeviceModel, seed: int = 0) -> list[NDArray[np.int32]]:
     """Histories as an app may have them: empty, with repeats, and with places without an item."""
-    n, h = len(model.items), model.history_length
+    n, h = len(model.history_items), model.history_length
     rng = np.random.default_rng(seed)
     few, all_the_same = rng.integers(0, n, 2), rng.integers(0, n, 1)
     holes = rng.integers(0, n, h)

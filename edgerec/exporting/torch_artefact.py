@@ -50,7 +50,11 @@ class TorchArtefact(nn.Module, abc.ABC):
             self.register_buffer(f"small_{self._number[name]}", self.tensor(constant))
         factor = candidate_factor(model)
         self.small_factor: Tensor | None
+        self.small_seen: Tensor | None
         self.register_buffer("small_factor", None if factor is None else self.tensor(factor))
+
+        seen = model.seen_rows if model.leaves_out_seen else None
+        self.register_buffer("small_seen", None if seen is None else self.tensor(seen))
 
     @staticmethod
     def tensor(array: NDArray[Any]) -> Tensor:
@@ -114,9 +118,13 @@ class TorchArtefact(nn.Module, abc.ABC):
             ids = rows.index_select(0, places)
         else:
             scores, ids = self.best(logits, self.signature.returned)
-        if not self.model.drop_seen:
+        if not self.model.leaves_out_seen:
             return ids.int(), self._finish(scores), user.reshape(-1)
-        ids, scores, left_over = list_unseen(ids, scores, past.given)
+        seen = past.given
+        if self.small_seen is not None:
+            rows = self.small_seen.index_select(0, seen.clamp(min=0)).long()
+            seen = torch.where(seen < 0, torch.full_like(seen, -1), rows)
+        ids, scores, left_over = list_unseen(ids, scores, seen)
         ids = torch.where(left_over, torch.full_like(ids, -1), ids)
         scores = torch.where(left_over, torch.zeros_like(scores), self._finish(scores))
         return ids.int(), scores, user.reshape(-1)

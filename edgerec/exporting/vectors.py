@@ -25,7 +25,7 @@ def make_vectors(model: DeviceModel, popular: NDArray[np.int32], signature: Sign
         popular: the rows recommended for an empty history.
         signature: the shape of the call.
     """
-    n = len(model.items)
+    n = len(model.history_items)
     sections = empty_vectors()
     history, ids, scores = sections.values()
     rng = np.random.default_rng(0)
@@ -65,7 +65,8 @@ def _recommend(
     if not rows:
         return [(int(row), 0.0) for row in popular[:k]]
     history, weights = oracle.pad(np.array(rows))
-    seen = set(rows) if model.drop_seen else set()
+    seen = set(rows) if model.seen_rows is None else set(model.seen_rows[rows].tolist())
+    seen = seen if model.drop_seen else set()
     inputs = {name: value[None] for name, value in signature.example_inputs().items()}
     logits = oracle.logits(oracle.encode(history[None], weights[None], **inputs))[0]
     best, high = top_k(logits, k + len(seen))

@@ -16,6 +16,7 @@ over axis 0 they are [1, width].
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -58,6 +59,9 @@ class DeviceModel:
             multiplies the one that follows from its place; it is the input ``weights``.
         context_width: c, the number of values about the situation, such as the hour, that the
             encoder reads as ``context`` float32[1, c]; 0 if it reads none.
+        past: the items of histories, if they are others than those that are recommended: symptoms
+            and herbs, or views and purchases. Row r of every table that the encoder gathers from
+            belongs to past item r. None if histories are of the catalogue's own items.
         popular: int32, rows by falling popularity, recommended for an empty history.
         metadata: JSON values that travel with the model (family, steps applied, ...).
 
@@ -77,6 +81,7 @@ class DeviceModel:
     drop_seen: bool = True
     weighted: bool = False
     context_width: int = 0
+    past: Items | None = None
     popular: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
@@ -121,8 +126,33 @@ class DeviceModel:
     @property
     def used_tables(self) -> list[str]:
         """Sorted names of the tables that the encoder gathers from, and of the candidate table."""
-        gathered = {op.inputs[0] for op in self.encoder if op.kind == "Gather"}
-        return sorted(gathered | {self.head.table})
+        return sorted(self.gathered | {self.head.table})
+
+    @property
+    def gathered(self) -> set[str]:
+        """Names of the tables that the encoder gathers from."""
+        return {op.inputs[0] for op in self.encoder if op.kind == "Gather"}
+
+    @property
+    def history_items(self) -> Items:
+        """The items of histories."""
+        return self.items if self.past is None else self.past
+
+    @functools.cached_property
+    def seen_rows(self) -> NDArray[np.int32] | None:
+        """For each past item the row of the catalogue with the same id, -1 if there is none.
+
+        None if past items are the catalogue's own.
+        """
+        if self.past is None:
+            return None
+        rows = self.items.rows
+        return np.array([rows.get(name, -1) for name in self.past.ids], np.int32)
+
+    @property
+    def leaves_out_seen(self) -> bool:
+        """Whether a past item can be one that must not be recommended."""
+        return self.drop_seen and (self.seen_rows is None or bool((self.seen_rows >= 0).any()))
 
     @property
     def needs_user_vector(self) -> bool:
@@ -220,6 +250,9 @@ class DeviceModel:
         popular = new_row[self.popular]
         return self.replace(
             items=self.items.take(rows),
-            tables={n: t.take(np.asarray(rows)) for n, t in self.tables.items()},
+            tables={
+                name: table if self.past is not None and name in self.gathered else table.take(rows)
+                for name, table in self.tables.items()
+            },
             popular=popular[popular >= 0],
         )

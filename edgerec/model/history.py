@@ -149,7 +149,7 @@ def list_unseen(
     Args:
         rows: int32[R], best first.
         scores: float32[R].
-        seen: rows of past items; others, such as -1, do not matter.
+        seen: rows of past items in the catalogue; others, such as -1, do not matter.
 
     Returns:
         A list of the same length: the other rows, then -1 with a score of 0.

@@ -102,9 +102,17 @@ def check_parts(model: Any) -> None:
         raise ModelError(
             f"head.table: no table {model.head.table!r}; tables: {', '.join(model.tables)}"
         )
+    if model.past is not None and not isinstance(model.past, Items):
+        raise ModelError(f"past: expected Items or None, got {type(model.past).__name__}")
+    if model.past is not None and model.head.table in model.gathered:
+        raise ModelError(
+            f"past: table {model.head.table!r} cannot have rows of both past items and candidates"
+        )
     for name, table in model.tables.items():
-        if table.shape[0] != len(model.items):
-            raise ModelError(f"tables.{name}: {table.shape[0]} rows for {len(model.items)} items")
+        items = model.history_items if name in model.gathered else model.items
+        if table.shape[0] != len(items):
+            kind = "items" if items is model.items else "past items"
+            raise ModelError(f"tables.{name}: {table.shape[0]} rows for {len(items)} {kind}")
     for name, constant in model.constants.items():
         if constant.ndim != 2 or constant.dtype != np.float32:
             raise ModelError(

@@ -25,9 +25,11 @@ from edgerec.model.table import Table
 
 __all__ = [
     "Sections",
+    "catalogue_sections",
     "guarded",
     "items_sections",
     "model_payload",
+    "read_catalogue",
     "read_items",
     "read_model_file",
     "read_payload_model",
@@ -48,7 +50,7 @@ _PIECE = 2**18
 
 def save_model(model: DeviceModel, path: str | Path) -> int:
     """Write a model to one file, atomically; return its size in bytes."""
-    sections = items_sections(model.items) | {"popular": model.popular} | _model_sections(model)
+    sections = catalogue_sections(model) | {"popular": model.popular} | _model_sections(model)
     return write_container(path, "model", {"format": _FORMAT} | _model_meta(model), sections)
 
 
@@ -71,7 +73,7 @@ def read_model_file(
         container.verify()
     return guarded(
         container,
-        lambda: _read_model(container, Fields(container.meta), read_items(container), codecs),
+        lambda: _read_model(container, Fields(container.meta), *read_catalogue(container), codecs),
     )
 
 
@@ -112,33 +114,50 @@ def _model_sections(model: DeviceModel) -> Sections:
     return sections
 
 
-def items_sections(items: Items) -> Sections:
-    """The arrays of the catalogue, by section name."""
+def catalogue_sections(model: DeviceModel) -> Sections:
+    """The arrays of the catalogue and, if they are others, of past items, by section name."""
+    past = {} if model.past is None else items_sections(model.past, "past")
+    return items_sections(model.items) | past
+
+
+def items_sections(items: Items, prefix: str = "items") -> Sections:
+    """The arrays of a catalogue, by section name."""
     sections: Sections = {}
     for name, strings in (("ids", items.ids), ("titles", items.titles)):
         if strings is not None:
-            sections[f"items/{name}/offsets"] = strings.offsets
-            sections[f"items/{name}/utf8"] = strings.utf8
+            sections[f"{prefix}/{name}/offsets"] = strings.offsets
+            sections[f"{prefix}/{name}/utf8"] = strings.utf8
     if items.order is not None:
-        sections["items/order"] = items.order
+        sections[f"{prefix}/order"] = items.order
     return sections
 
 
-def read_items(container: Container) -> Items:
-    """Read the catalogue; its text stays in the memory-mapped file.
+def read_items(container: Container, prefix: str = "items") -> Items:
+    """Read a catalogue; its text stays in the memory-mapped file.
 
     Raises:
         BundleError: the sections are not a catalogue.
     """
 
     def read() -> Items:
+        titles, order = f"{prefix}/titles", f"{prefix}/order"
         return Items(
-            read_strings(container, "items/ids"),
-            read_strings(container, "items/titles") if "items/titles/utf8" in container else None,
-            container.array("items/order") if "items/order" in container else None,
+            read_strings(container, f"{prefix}/ids"),
+            read_strings(container, titles) if f"{titles}/utf8" in container else None,
+            container.array(order) if order in container else None,
         )
 
     return guarded(container, read)
+
+
+def read_catalogue(container: Container) -> tuple[Items, Items | None]:
+    """Read the catalogue, and past items if they are others.
+
+    Raises:
+        BundleError: the sections are not a catalogue.
+    """
+    past = read_items(container, "past") if "past/ids/utf8" in container else None
+    return read_items(container), past
 
 
 def read_strings(container: Container, prefix: str) -> Strings:
@@ -156,7 +175,7 @@ def model_payload(model: DeviceModel) -> Sections:
 
 
 def read_payload_model(
-    container: Container, items: Items, codecs: Mapping[str, type[Codec]]
+    container: Container, items: Items, past: Items | None, codecs: Mapping[str, type[Codec]]
 ) -> DeviceModel:
     """Read back what ``model_payload`` wrote into a bundle.
 
@@ -171,7 +190,7 @@ def read_payload_model(
             meta = strict_json(container.read("payload/model.json"))
         except ValueError as error:
             raise BundleError(f"model.json: {error}") from None
-        return _read_model(container, Fields(meta, "model.json"), items, codecs, "payload/")
+        return _read_model(container, Fields(meta, "model.json"), items, past, codecs, "payload/")
 
     return guarded(container, read)
 
@@ -180,6 +199,7 @@ def _read_model(
     container: Container,
     meta: Fields,
     items: Items,
+    past: Items | None,
     codecs: Mapping[str, type[Codec]],
     prefix: str = "",
 ) -> DeviceModel:
@@ -209,6 +229,7 @@ def _read_model(
         drop_seen=meta.values.get("drop_seen", True),
         weighted=meta.values.get("weighted", False),
         context_width=meta.values.get("context_width", 0),
+        past=past,
         popular=container.array("popular"),
         metadata=meta.fields("metadata").values,
     )

@@ -168,7 +168,8 @@ def adverse_models(width: int = 16, seed: int = 0) -> dict[str, DeviceModel]:
     """Models on which an inexact scan, or one that is built for few rows, goes wrong.
 
     ``recency`` weighs the latest items most, ``buys`` counts every past item and recommends them
-    again, and ``situated`` reads all inputs that a model can declare. In ``column``, one column
+    again, ``herbs`` recommends other items than those of histories, but for a few that are both,
+    and ``situated`` reads all inputs that a model can declare. In ``column``, one column
     dwarfs all others. ``clusters`` are rows that are almost equal, and ``ties`` are rows that are
     equal. ``large`` has more rows than a block of any scan.
     """
@@ -188,6 +189,7 @@ def adverse_models(width: int = 16, seed: int = 0) -> dict[str, DeviceModel]:
     return {
         "recency": of(normal(5000, width), recency=1.5, normalization=0.0),
         "buys": of(normal(300, width), repeats="keep", drop_seen=False, recency=0.5),
+        "herbs": _herbs(of(normal(300, width)), Table.encode(normal(120, width), Fp32())),
         "situated": _situated(of(normal(300, width)), normal(3, width)),
         "column": of(column),
         "clusters": of(normal(50, width)[rng.integers(0, 50, 5000)] + near),
@@ -211,3 +213,10 @@ def _situated(model: DeviceModel, matrix: F32) -> DeviceModel:
         context_width=len(matrix),
         recency=0.5,
     )
+
+
+def _herbs(model: DeviceModel, past: Table) -> DeviceModel:
+    """A model of other past items; every tenth of them is also a candidate, in another row."""
+    rows = range(past.shape[0])
+    ids = (f"i{299 - row:05d}" if row % 10 == 0 else f"symptom {row}" for row in rows)
+    return model.replace(tables={**model.tables, "past": past}, past=Items.of(ids))

@@ -47,9 +47,9 @@ export class Container {
 
 /** Strings stored as offsets into one text. */
 class Strings {
-  constructor(container, name) {
-    this.offsets = container.array(`items/${name}/offsets`, Uint32Array);
-    this.utf8 = container.bytes(`items/${name}/utf8`);
+  constructor(container, name, folder = "items") {
+    this.offsets = container.array(`${folder}/${name}/offsets`, Uint32Array);
+    this.utf8 = container.bytes(`${folder}/${name}/utf8`);
     this.text = new TextDecoder();
   }
 
@@ -73,7 +73,15 @@ export class Scorer {
     this.ids = new Strings(container, "ids");
     this.titles = container.sections["items/titles/utf8"] ? new Strings(container, "titles") : this.ids;
     this.popular = container.array("popular", Int32Array);
-    this.rows = new Map(Array.from({ length: this.ids.length }, (_, row) => [this.ids.at(row), row]));
+    this.rows = Scorer.rows(this.ids);
+    // Past items may be others than those to recommend.
+    this.past = container.sections["past/ids/utf8"]
+      ? Scorer.rows(new Strings(container, "ids", "past"))
+      : this.rows;
+  }
+
+  static rows(ids) {
+    return new Map(Array.from({ length: ids.length }, (_, row) => [ids.at(row), row]));
   }
 
   static async open(buffer, ort) {
@@ -138,7 +146,7 @@ export class Scorer {
 
   /** The k best items, as {id, title, score}. Ids that the catalogue does not have are skipped. */
   async recommend(history, k = 10, inputs = {}) {
-    const known = history.map((id, place) => [this.rows.get(String(id)), place]);
+    const known = history.map((id, place) => [this.past.get(String(id)), place]);
     let past = known.filter(([row]) => row !== undefined);
     if (this.meta.repeats === "merge") {
       // An id that occurs twice counts once, at its most recent place.
@@ -148,7 +156,7 @@ export class Scorer {
     const rows = past.map(([row]) => row);
     const own = { ...inputs };
     if (inputs.weights) own.weights = past.map(([, place]) => inputs.weights[place]);
-    const seen = this.meta.drop_seen ? new Set(rows) : new Set();
+    const seen = new Set(this.meta.drop_seen ? history.map((id) => this.rows.get(String(id))) : []);
     let items;
     if (rows.length) {
       const { ids, scores } = await this.run(rows, own);

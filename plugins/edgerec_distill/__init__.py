@@ -106,6 +106,11 @@ class Distill(Compressor):
             raise CompressError(
                 f"distill.width: {self.width} is not below the model's width {model.width}"
             )
+        if model.past is not None:
+            raise CompressError(
+                "distill: past items are others than candidates, so none of them can be left out "
+                "of a history as the one to recommend"
+            )
         if model.needs_user_vector:
             raise CompressError(
                 "distill: the encoder reads a user_vector, which the student cannot; train "

@@ -141,6 +141,11 @@ class ProductQuantize(FineTuningCompressor):
         Raises:
             CompressError: no codec fits, or the tables would not shrink.
         """
+        if model.past is not None:
+            raise CompressError(
+                "pq: it orders the rows of one catalogue, but past items are others than "
+                "candidates; use quantize"
+            )
         widths = [t.shape[1] for t in model.tables.values() if t.shape[1] > 1]
         if not widths:
             raise CompressError("pq: the model has no table of two or more columns")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -140,6 +141,10 @@ class Prune(FineTuningCompressor):
             )
         scores = importance_of(model, importance, context)
         if self.structure == "items":
+            if model.past is not None:
+                # Tables of other past items keep their rows.
+                own = {n: s for n, s in scores.tables.items() if n not in model.gathered}
+                scores = dataclasses.replace(scores, tables=own)
             return model.take(self._keep(scores.rows()).nonzero()[0])
         if self.structure == "units":
             return drop_units(model, scores, self.share or _SHARE)

@@ -46,8 +46,8 @@ class NumpyArtefact:
         """Recommend: (ids int32[R], scores float32[R], user float32[d])."""
         rows, weights, given = self._read(history, inputs)
         ids, scores, user = self._recommend(rows, weights, given)
-        if self.model.drop_seen:
-            ids, scores = list_unseen(ids, scores, history)
+        if self.model.leaves_out_seen:
+            ids, scores = list_unseen(ids, scores, self._seen(history))
         return ids, scores, user
 
     def score(self, history: NDArray[np.int32], *inputs_and_rows: NDArray[Any]) -> F32:
@@ -74,8 +74,8 @@ class NumpyArtefact:
         table, k = self.model.tables[self.model.head.table], self.signature.returned_for(length)
         ids, scores = best_of_batch(table, self._scan.factor, self._scored(users), k)
         scores = self._finish(scores)
-        if self.model.drop_seen:
-            lists = map(list_unseen, ids, scores, histories)
+        if self.model.leaves_out_seen:
+            lists = map(list_unseen, ids, scores, map(self._seen, histories))
             ids, scores = (np.stack(part) for part in zip(*lists, strict=True))
         return ids, scores, users
 
@@ -91,6 +91,11 @@ class NumpyArtefact:
     ) -> tuple[NDArray[np.int32], F32]:
         """Recommend as in signature 1: (ids int32[R], scores float32[R])."""
         return self._recommend(history, weights, {})[:2]
+
+    def _seen(self, history: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The rows of past items in the catalogue."""
+        rows = self.model.seen_rows
+        return history if rows is None else rows[history[history >= 0]]
 
     def _read(
         self, history: NDArray[np.int32], inputs: Sequence[F32]

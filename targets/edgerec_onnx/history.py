@@ -13,7 +13,7 @@ import numpy as np
 from edgerec.plugin import DeviceModel
 from edgerec_onnx.onnx_graph import Graph
 
-__all__ = ["Past", "list_unseen", "read_history"]
+__all__ = ["Past", "list_unseen", "read_history", "seen_rows"]
 
 #: Numbers of the types of ONNX.
 FLOAT, INT64 = 1, 7
@@ -68,6 +68,17 @@ def read_history(graph: Graph, model: DeviceModel) -> Past:
         own = graph.add("Gather", _reversed(graph, "weights"), place, axis=0)
         weights = graph.add("Mul", weights, own)
     return Past(given, rows, present, weights)
+
+
+def seen_rows(graph: Graph, model: DeviceModel, past: Past) -> str:
+    """The rows of past items in the catalogue, int64[h], negative where there is none."""
+    if model.seen_rows is None:
+        return past.given
+    none = graph.constant([-1])
+    is_item = graph.add("Greater", past.given, none)
+    rows = graph.add("Where", is_item, past.given, graph.constant([0]))
+    seen = graph.add("Gather", graph.table(model.seen_rows, "seen_rows"), rows, axis=0)
+    return str(graph.add("Where", is_item, graph.add("Cast", seen, to=INT64), none))
 
 
 def list_unseen(

@@ -37,7 +37,7 @@ from edgerec.plugin import (
     group_size,
 )
 from edgerec_onnx.floats import Floats
-from edgerec_onnx.history import Past, list_unseen, read_history
+from edgerec_onnx.history import Past, list_unseen, read_history, seen_rows
 from edgerec_onnx.onnx_graph import Dims, Graph
 from edgerec_onnx.ops import built_in_values, lower_op, normalize
 from edgerec_onnx.packed import Packed
@@ -80,11 +80,12 @@ def _recommend(graph: Graph, model: DeviceModel, signature: Signature) -> bytes:
         groups = table.propose(unit, returned, proposed)
         scores, ids = rescore(graph, table, unit, groups, returned)
     flat = graph.constant([-1])
-    if model.drop_seen:
-        ids, scores, left_over = list_unseen(graph, ids, scores, past.given, returned)
+    if model.leaves_out_seen:
+        seen = seen_rows(graph, model, past)
+        ids, scores, left_over = list_unseen(graph, ids, scores, seen, returned)
         ids = graph.add("Where", left_over, flat, ids)
     scores = graph.add("Reshape", _finish(graph, model, scores), flat)
-    if model.drop_seen:
+    if model.leaves_out_seen:
         scores = graph.add("Where", left_over, graph.constant(0.0), scores)
     graph.rename(graph.add("Cast", graph.add("Reshape", ids, flat), to=6), "ids")
     graph.rename(scores, "scores")

@@ -93,7 +93,7 @@ class OnnxArtefact:
             options.add_session_config_entry(FOLDER, str(path.parent))
             try:
                 graph = bundle.read(part)
-                check_graph(graph, bundle.signature.items)
+                check_graph(graph, max(len(bundle.items), len(bundle.past)))
                 graph = relocate(graph, path.name, places)
             except (ValueError, KeyError) as error:
                 raise TargetError(f"{bundle.path}: {part}: {error}; the file is damaged") from None

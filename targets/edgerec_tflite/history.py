@@ -13,7 +13,7 @@ import numpy as np
 from edgerec.plugin import DeviceModel
 from edgerec_tflite.tflite_graph import Graph, Tensor
 
-__all__ = ["Past", "list_unseen", "read_history"]
+__all__ = ["Past", "list_unseen", "read_history", "seen_rows"]
 
 #: The score of rows that are not in the list, less than any real score.
 LOWEST = -3.4e38
@@ -70,6 +70,17 @@ def read_history(graph: Graph, model: DeviceModel, history: Tensor, weights: Ten
         own = graph.gather(_reversed(graph, weights), place)
         computed = graph.op("MUL", [computed, own], shape)
     return Past(history, rows, present, computed)
+
+
+def seen_rows(graph: Graph, model: DeviceModel, past: Past) -> Tensor:
+    """The rows of past items in the catalogue, int32[H], negative where there is none."""
+    if model.seen_rows is None:
+        return past.given
+    shape, none = past.given.shape, graph.small([-1])
+    is_item = graph.op("GREATER", [past.given, none], shape, "bool")
+    rows = graph.op("MAXIMUM", [past.given, graph.small([0])], shape, "int32")
+    seen = graph.gather(graph.constant(model.seen_rows), rows)
+    return graph.op("SELECT_V2", [is_item, seen, none], shape, "int32")
 
 
 def list_unseen(

@@ -28,7 +28,7 @@ from edgerec.plugin import (
     candidate_factor,
     check_size,
 )
-from edgerec_tflite.history import Past, list_unseen, read_history
+from edgerec_tflite.history import Past, list_unseen, read_history, seen_rows
 from edgerec_tflite.layout import check, rows_per_group, score_layout
 from edgerec_tflite.ops import built_in_values, lower_op, normalize
 from edgerec_tflite.tflite_graph import File, Graph, Shape, Tensor
@@ -76,11 +76,12 @@ class Writer:
         past, user = self._user()
         ids, scores = self._recommend(self._scored(user), signature)
         scores = graph.reshape(scores, ids.shape)
-        if model.drop_seen:
-            ids, scores, left_over = list_unseen(graph, ids, scores, past.given)
+        if model.leaves_out_seen:
+            seen = seen_rows(graph, model, past)
+            ids, scores, left_over = list_unseen(graph, ids, scores, seen)
             ids = graph.op("SELECT_V2", [left_over, graph.small([-1]), ids], ids.shape, "int32")
         scores = self._finish(scores)
-        if model.drop_seen:
+        if model.leaves_out_seen:
             zero = graph.small(0.0)
             scores = graph.op("SELECT_V2", [left_over, zero, scores], scores.shape)
         graph.output("ids", ids)

@@ -8,7 +8,7 @@ from typing import Any
 from edgerec.contracts.host import Host
 from edgerec.exporting.export import foreseen_bytes
 from edgerec.model.device_model import DeviceModel
-from edgerec.model.model_file import items_sections
+from edgerec.model.model_file import catalogue_sections
 
 __all__ = ["Sizes", "fixed_parts", "shape_of"]
 
@@ -39,7 +39,7 @@ class Sizes:
 
 def fixed_parts(model: DeviceModel) -> dict[str, int]:
     """Bytes of the ids, the titles and the popular items, which every bundle of a model has."""
-    sections = items_sections(model.items)
+    sections = catalogue_sections(model)
     sizes = {"ids": 0, "titles": 0, "popular items": model.popular.nbytes}
     for name, section in sections.items():
         part = "titles" if "titles" in name else "ids"
@@ -56,4 +56,14 @@ def shape_of(model: DeviceModel) -> str:
     ]
     constants = [(name, constant.shape) for name, constant in model.constants.items()]
     order = model.items.order is not None
-    return repr((len(model.items), order, tables, constants, model.encoder, model.head))
+    return repr(
+        (
+            len(model.items),
+            len(model.history_items),
+            order,
+            tables,
+            constants,
+            model.encoder,
+            model.head,
+        )
+    )
