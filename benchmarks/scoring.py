@@ -31,11 +31,10 @@ from benchmarks.scoring_tables import pages_of
 from edgerec.contracts.bundle_writer import write_bundle
 from edgerec.contracts.host import Host
 from edgerec.contracts.opening import load_model
-from edgerec.contracts.signature import Signature
 from edgerec.device.bench import measure, peak_rss_bytes
 from edgerec.device.figures import Figures
 from edgerec.device.threads import thread_variables
-from edgerec.exporting.export import export, reasons_against
+from edgerec.exporting.export import export, reasons_against, signature_of
 from edgerec.files.atomic import write_text
 from edgerec.model.codecs import Codec, Fp32
 from edgerec.model.device_model import DeviceModel, Head
@@ -141,8 +140,10 @@ def export_here(saved: str, codec: str, target: str, path: str, raw: bool) -> di
             )
         else:
             lowering.INEXACT = ()
-        signature = Signature(len(model.items), model.history_length, TOP)
-        payload = Host.installed().target(target).lower(model, signature)
+        # What is proposed is not a list of rows, from which seen ones could be left out.
+        model, writer = model.replace(drop_seen=False), Host.installed().target(target)
+        signature = signature_of(model, writer, TOP)
+        payload = writer.lower(model, signature)
         write_bundle(path, model, target, signature, payload, {})
     else:
         export(model, target, path, top_k=TOP)
