@@ -92,4 +92,5 @@ class Lister:
 
     def _item(self, row: int, score: float) -> Recommendation:
         items = self.bundle.items
-        return Recommendation(str(items.ids[row]), items.title(row), score)
+        name: str = items.ids[row]
+        return Recommendation(name, name if items.titles is None else items.title(row), score)

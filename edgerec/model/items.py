@@ -20,6 +20,9 @@ __all__ = ["Items", "Strings"]
 #: A look-up first bisects every so-many-th id, kept in a Python list.
 _STRIDE = 256
 
+#: How many rows that were looked up are remembered.
+_KNOWN = 4096
+
 #: How many neighboring ids are compared at a time.
 _PAIRS = 2**14
 
@@ -73,10 +76,10 @@ class Strings(Sequence[str]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        i = int(index)
-        if not -len(self) <= i < len(self):
-            raise IndexError(f"index {i} is out of range for {len(self)} strings")
-        return self.raw(i % len(self)).decode("utf-8", "replace")
+        i, n = int(index), len(self._starts) - 1
+        if not -n <= i < n:
+            raise IndexError(f"index {i} is out of range for {n} strings")
+        return self.raw(i if i >= 0 else i + n).decode("utf-8", "replace")
 
     def raw(self, i: int) -> bytes:
         """The UTF-8 bytes of string ``i``."""
@@ -238,6 +241,8 @@ class Items:
     def find(self, item: object) -> int | None:
         """The row of an id, or none if the catalogue does not have it."""
         key = str(item).encode("utf-8", "surrogatepass")  # no id has a lone surrogate
+        if (known := self._known.get(key)) is not None:
+            return known
         order, raw = self._order, self.ids.raw
         get = raw if order is None else lambda place: raw(order[place])
         start = max(0, bisect.bisect_right(self._signposts, key) - 1) * _STRIDE
@@ -245,7 +250,16 @@ class Items:
         place = start + bisect.bisect_left(stretch, key, key=get)
         if place == len(self) or get(place) != key:
             return None
-        return place if order is None else order[place]
+        row: int = place if order is None else order[place]
+        if len(self._known) >= _KNOWN:
+            self._known.clear()
+        self._known[key] = row
+        return row
+
+    @functools.cached_property
+    def _known(self) -> dict[bytes, int]:
+        """Rows that were looked up, because a history comes again with one more item."""
+        return {}
 
     @functools.cached_property
     def _signposts(self) -> list[bytes]:

@@ -37,8 +37,9 @@ def best_of_batch(
             kept = [top_k(mine, min(k, stop)) for mine in scores]
         else:
             # A later row does not displace an equal score.
-            owners, places = np.nonzero(scores > bounds)
-            high.append((owners, places + start, scores[owners, places]))
+            above = np.flatnonzero(scores > bounds)
+            owners, places = np.divmod(above, stop - start)
+            high.append((owners, places + start, scores.reshape(-1)[above]))
             if not is_last:
                 continue
             kept, high = _merged(kept, high, k), []
