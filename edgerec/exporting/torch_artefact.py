@@ -49,12 +49,13 @@ class TorchArtefact(nn.Module, abc.ABC):
         for name, constant in model.constants.items():
             self.register_buffer(f"small_{self._number[name]}", self.tensor(constant))
         factor = candidate_factor(model)
-        self.small_factor: Tensor | None
-        self.small_seen: Tensor | None
-        self.register_buffer("small_factor", None if factor is None else self.tensor(factor))
-
         seen = model.seen_rows if model.leaves_out_seen else None
-        self.register_buffer("small_seen", None if seen is None else self.tensor(seen))
+        self.small_factor: Tensor | None = None
+        self.small_seen: Tensor | None = None
+        for name, numbers in (("small_factor", factor), ("small_seen", seen)):
+            if numbers is not None:  # torch.export miscounts buffers that are None
+                delattr(self, name)
+                self.register_buffer(name, self.tensor(numbers))
 
     @staticmethod
     def tensor(array: NDArray[Any]) -> Tensor:

@@ -58,15 +58,15 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
     Raises:
         TargetError: the file is larger than its tables account for.
     """
-    module = Program(model, signature, INEXACT).eval()
-    data = share(_export(module))
+    functions = (kind(model, signature, INEXACT).eval() for kind in (Program, Score))
+    data = share(_export(*functions))
     gc.collect()  # the exporter leaves reference cycles with copies of the tables
     check_size("executorch", len(data), model, OVERHEAD)
     return data
 
 
-def _export(module: Program) -> bytes:
-    """Export the module, with its linear products handed to XNNPACK."""
+def _export(module: Program, score: Program) -> bytes:
+    """Export both functions, with their linear products handed to XNNPACK."""
     example, rows = module.examples(), torch.zeros(CANDIDATES, dtype=torch.int32)
     with _quiet():
         from executorch.backends.xnnpack.partition.config.gemm_configs import LinearConfig
@@ -76,7 +76,7 @@ def _export(module: Program) -> bytes:
         program = to_edge_transform_and_lower(
             {
                 "forward": torch.export.export(module, example),
-                "score": torch.export.export(Score(module), (*example, rows)),
+                "score": torch.export.export(score, (*example, rows)),
             },
             partitioner=[XnnpackPartitioner(configs=[LinearConfig])],
             compile_config=EdgeCompileConfig(_check_ir_validity=False),
@@ -99,19 +99,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-class Score(torch.nn.Module):
-    """The function of a program that scores given rows."""
-
-    def __init__(self, program: TorchArtefact) -> None:
-        super().__init__()
-        self.program = program
-
-    def forward(self, *inputs_and_rows: Tensor) -> Tensor:
-        """Scores float[C]."""
-        history, *rest = inputs_and_rows
-        return self.program.score(history, *rest)
 
 
 class Program(TorchArtefact):
@@ -196,3 +183,14 @@ class Program(TorchArtefact):
             rows = torch.cat([rows, torch.arange(whole, n)])
         scores, places = torch.topk(logits.index_select(0, rows), k)
         return scores, rows.index_select(0, places)
+
+
+class Score(Program):
+    """The function that scores given rows, without what a scan of all rows needs."""
+
+    def _prepare_scan(self, table: Table) -> None:
+        """Add nothing."""
+
+    def forward(self, history: Tensor, *inputs_and_rows: Tensor) -> Tensor:  # type: ignore[override]  # it is another function
+        """Scores float[C]."""
+        return self.score(history, *inputs_and_rows)

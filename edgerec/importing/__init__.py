@@ -1,0 +1,1 @@
+"""Import: trained models of other libraries become DeviceModels."""

@@ -1,0 +1,316 @@
+"""Import a user encoder that is written as a torch module over the rows of a history.
+
+The module is traced by ``torch.export``, its ops are lowered to an encoder's, and the encoder is
+proven equal to the module on random histories of all lengths.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgerec.errors import ModelError
+from edgerec.importing.aten import RULES
+from edgerec.importing.builder import Builder
+from edgerec.importing.embeddings import matrix, popular_rows_of
+from edgerec.importing.values import Value
+from edgerec.model.codecs import Fp32
+from edgerec.model.device_model import DeviceModel
+from edgerec.model.head import Head
+from edgerec.model.history import pad_history
+from edgerec.model.integers import F32
+from edgerec.model.items import Items
+from edgerec.model.ops import Op
+from edgerec.model.oracle import Oracle, built_in_values
+from edgerec.model.table import Table
+
+__all__ = ["from_torch"]
+
+#: Values besides rows that a module may read, each [H, 1] or [1, 1].
+_BUILT_IN = ("weights", "mask", "present", "count")
+
+#: The number of histories in the proof, and the greatest difference of a user vector, relative to
+#: its largest number.
+_HISTORIES, _MOST = 24, 1e-4
+
+
+def from_torch(
+    encoder: nn.Module,
+    tables: Mapping[str, Any],
+    ids: Iterable[object],
+    *,
+    candidates: str = "items",
+    head: Literal["dot", "cosine", "sigmoid"] = "dot",
+    history_length: int = 50,
+    titles: Iterable[str] | None = None,
+    past_ids: Iterable[object] | None = None,
+    popular: Iterable[object] = (),
+    normalization: float = 0.0,
+    context_width: int = 0,
+    **settings: Any,
+) -> DeviceModel:
+    """Make a model of a torch module that computes a user vector from a history.
+
+    The parameters of ``encoder.forward`` say by their names what it reads:
+
+    - the name of a table: the rows of the history in it, float[H, e], row 0 in padding;
+    - ``weights`` float[H, 1]: n^-p · j^-r of each past item, 0 for padding;
+    - ``present`` float[H, 1]: 1 for a past item, 0 for padding;
+    - ``mask`` float[H, 1]: 0 for a past item, -1e9 for padding, to be added before a softmax or a
+      maximum over the history;
+    - ``count`` float[1, 1]: the number of past items, at least 1;
+    - ``position`` int64[H]: 0, 1, …, the oldest item first;
+    - ``user_vector`` float[1, d] and ``context`` float[1, c]: inputs that the model declares.
+
+    It returns the user vector, d numbers in any shape. Past items come first and padding last.
+
+    Args:
+        encoder: the module; it is traced in eval mode.
+        tables: item rows by name, float[n, e] each, ``candidates`` among them.
+        ids: an id per row of the candidates.
+        candidates: the table that is scored.
+        head: how a user vector scores a row.
+        history_length: H, the maximum number of past items.
+        titles: a readable title per id.
+        past_ids: an id per row of the tables that the module reads, if these are other items.
+        popular: ids by falling popularity, recommended for an empty history.
+        normalization: p of the weights.
+        context_width: c, if the module reads ``context``.
+        settings: further fields of DeviceModel, such as ``recency`` or ``repeats``.
+
+    Raises:
+        ModelError: the module reads something else, uses an op that cannot be lowered (named with
+            its line), reads padding, or the lowered encoder computes something else.
+    """
+    names = list(inspect.signature(encoder.forward).parameters)
+    arrays = {name: matrix(values, f"tables.{name}") for name, values in tables.items()}
+    if candidates not in arrays:
+        raise ModelError(f"candidates: no table {candidates!r}; tables: {', '.join(arrays)}")
+    width = arrays[candidates].shape[1]
+    known = (*arrays, *_BUILT_IN, "position", "user_vector", "context")
+    if unknown := [name for name in names if name not in known]:
+        raise ModelError(
+            f"encoder.forward: it reads {', '.join(unknown)}; it can read {', '.join(known)}"
+        )
+    encoder.eval()
+    builder, given = Builder(), {}
+    values: dict[str, Any] = {}
+    for name in names:
+        if name in arrays:
+            shape: tuple[int, ...] = (history_length, arrays[name].shape[1])
+            values[name] = Value(builder.op("Gather", (name, "history")), shape, (0, 1))
+        elif name == "position":
+            values[name] = torch.arange(history_length)
+            continue
+        else:
+            high = history_length if name in ("weights", "mask", "present") else 1
+            wide = {"user_vector": width, "context": context_width}.get(name, 1)
+            values[name] = Value(name, (high, wide), (0, 1))
+        given[name] = torch.zeros(values[name].shape)
+    examples = {name: values[name] if name == "position" else given[name] for name in names}
+    user = _lower(_traced(encoder, examples), values, builder)
+    ops = _ending_in_user(builder.ops, user, width)
+    read = {name for op in ops for name in op.inputs}
+    catalogue = Items.of(ids, titles)
+    model = DeviceModel(
+        items=catalogue,
+        tables={name: Table.encode(array, Fp32()) for name, array in arrays.items()},
+        encoder=ops,
+        head=Head(candidates, head),
+        history_length=history_length,
+        constants={name: one for name, one in builder.constants.items() if name in read},
+        normalization=normalization,
+        context_width=context_width,
+        past=None if past_ids is None else Items.of(past_ids),
+        popular=popular_rows_of(catalogue, popular),
+        **({"metadata": {"imported": type(encoder).__name__}} | settings),
+    )
+    _prove(encoder, names, model)
+    return model
+
+
+def _traced(encoder: nn.Module, examples: Mapping[str, Tensor]) -> Any:
+    """The module as a graph of ATen ops.
+
+    Raises:
+        ModelError: it cannot be traced, because what it does depends on the numbers, for example.
+    """
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # what torch tells its own developers
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(encoder, (), dict(examples), strict=False)
+            return program.run_decompositions()
+    except Exception as error:  # torch raises many kinds
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(f"encoder: torch.export cannot trace it: {lines[0]}") from error
+    finally:
+        logging.disable(before)
+
+
+def _lower(program: Any, values: Mapping[str, Any], builder: Builder) -> Value:
+    """Add the ops of a traced module; return the value that it returns."""
+    signature = program.graph_signature
+    state = {**program.state_dict, **program.constants}
+    stored = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    known: dict[Any, Any] = {}
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            known[node] = state[stored[node.name]] if node.name in stored else values[node.name]
+        elif node.op == "call_function":
+            known[node] = _call(node, known, builder)
+        elif node.op == "output":
+            returned = [known[one] for one in node.args[0]]
+            if len(returned) != 1 or not isinstance(returned[0], Value):
+                raise ModelError("encoder: expected one tensor that depends on the history")
+            return returned[0]
+    raise ModelError("encoder: it returns nothing")
+
+
+def _call(node: Any, known: Mapping[Any, Any], builder: Builder) -> Any:
+    """What a call of the traced graph returns: values, or tensors that no user changes.
+
+    Raises:
+        ModelError: there is no rule for the op.
+    """
+    arguments = torch.fx.node.map_arg(node.args, lambda one: known[one])
+    options = dict(torch.fx.node.map_arg(dict(node.kwargs), lambda one: known[one]))
+    if getattr(node.target, "__name__", "") == "getitem":
+        return arguments[0][arguments[1]]
+    if not _has_value(arguments) and not _has_value(list(options.values())):
+        return node.target(*arguments, **options)
+    name = node.target._schema.name.rpartition("::")[2] if hasattr(node.target, "_schema") else ""
+    rule = RULES.get(name)
+    where = _line(node)
+    if rule is None:
+        raise ModelError(f"encoder: {name or node.target} cannot be lowered{where}")
+    if "_name" in inspect.signature(rule).parameters:
+        options["_name"] = name
+    try:
+        return rule(builder, *arguments, **options)
+    except ModelError as error:
+        raise ModelError(f"encoder: {error}{where}") from None
+    except TypeError as error:
+        raise ModelError(
+            f"encoder: {name}: this form cannot be lowered ({error}){where}"
+        ) from error
+
+
+def _has_value(arguments: Any) -> bool:
+    if isinstance(arguments, list | tuple):
+        return any(_has_value(one) for one in arguments)
+    return isinstance(arguments, Value)
+
+
+def _line(node: Any) -> str:
+    """Where the module calls an op: its file, line and code."""
+    lines = [line.strip() for line in (node.stack_trace or "").splitlines() if line.strip()]
+    places = [n for n, line in enumerate(lines) if line.startswith("File ")]
+    # Its own line rather than one of torch's.
+    places = [n for n in places if "/torch/" not in lines[n]] or places
+    return f", in {' '.join(lines[places[-1] :][:2])}" if places else ""
+
+
+def _ending_in_user(ops: list[Op], user: Value, width: int) -> tuple[Op, ...]:
+    """The ops that are needed to compute ``user`` as [1, d].
+
+    Raises:
+        ModelError: the module returns something else than d numbers.
+    """
+    high, wide = user.size
+    if {high, wide} != {1, width} or high * wide != width:
+        raise ModelError(
+            f"encoder: expected a user vector of {width} numbers, the width of the candidates, got "
+            f"the shape {[*user.shape]}"
+        )
+    if wide == 1 and width > 1:
+        ops, name = [*ops, Op("Transpose", (user.name,), "turned")], "turned"
+    else:
+        name = user.name
+    needed, kept = {name}, []
+    for op in reversed(ops):
+        if op.output in needed:
+            needed.update(op.inputs)
+            inputs = tuple("user" if one == name else one for one in op.inputs)
+            kept.append(Op(op.kind, inputs, "user" if op.output == name else op.output, op.given))
+    if not kept:
+        raise ModelError("encoder: it returns one of its inputs")
+    return tuple(reversed(kept))
+
+
+def _prove(encoder: nn.Module, names: list[str], model: DeviceModel) -> None:
+    """Compare the lowered encoder with the module.
+
+    Raises:
+        ModelError: they differ, or the module reads padding.
+    """
+    rng, oracle = np.random.default_rng(0), Oracle(model)
+    length, n = model.history_length, len(model.history_items)
+    for number in range(_HISTORIES):
+        count = (
+            (1, length, max(1, length - 1))[number] if number < 3 else rng.integers(1, length + 1)
+        )
+        rows = rng.integers(0, n, int(count)).astype(np.int32)
+        history, weights = pad_history(rows, length, model.normalization, recency=model.recency)
+        own = {
+            name: rng.normal(size=(1, size)).astype(np.float32)
+            for name, size in model.inputs.items()
+            if name != "weights"
+        }
+        found = oracle.encode(history[None], weights[None], **own)
+        expected = _run(encoder, names, oracle, history, weights, own)
+        if not _close(found, expected):
+            raise ModelError(
+                f"encoder: lowered, it differs from the module by {_error(found, expected):.2g} "
+                f"of a user vector for a history of {count} items; report this with the module"
+            )
+        history[count:] = rng.integers(0, n, length - int(count))
+        other = _run(encoder, names, oracle, history, weights, own, int(count))
+        if not _close(other, expected):
+            raise ModelError(
+                "encoder: its result depends on the rows in padding; multiply what is summed over "
+                "the history by present or weights, add mask before a softmax or a maximum, and "
+                "divide by count"
+            )
+
+
+def _run(
+    encoder: nn.Module,
+    names: list[str],
+    oracle: Oracle,
+    history: Any,
+    weights: F32,
+    own: Mapping[str, F32],
+    count: int | None = None,
+) -> F32:
+    """The module's own user vector, float[1, d]; rows from ``count`` on are padding."""
+    places = np.where(np.arange(len(history)) < (count or len(history)), history, -1)
+    values = {**built_in_values(places.astype(np.int32), weights), **own}
+    values |= {name: rows[np.maximum(history, 0)] for name, rows in oracle.tables.items()}
+    given = {
+        name: torch.arange(len(history)) if name == "position" else torch.from_numpy(values[name])
+        for name in names
+    }
+    with torch.no_grad():
+        found: F32 = encoder(**given).reshape(1, -1).numpy()
+    return found
+
+
+def _close(found: F32, expected: F32) -> bool:
+    return found.shape == expected.shape and _error(found, expected) <= _MOST
+
+
+def _error(found: F32, expected: F32) -> float:
+    return float(np.abs(found - expected).max()) / max(float(np.abs(expected).max()), 1e-6)
