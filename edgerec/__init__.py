@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from edgerec.device.scorer import Scorer
     from edgerec.errors import EdgerecError
     from edgerec.exporting.export import export
+    from edgerec.importing.embeddings import from_embeddings
+    from edgerec.importing.torch_module import from_torch
     from edgerec.model.device_model import DeviceModel
     from edgerec.model.model_file import save_model
     from edgerec.training.loop import train
@@ -51,6 +53,8 @@ __all__ = [
     "compress",
     "evaluate",
     "export",
+    "from_embeddings",
+    "from_torch",
     "load",
     "load_device",
     "load_model",
@@ -77,6 +81,8 @@ _HOMES = {
     "compress": "compression.chain",
     "evaluate": "data.quality",
     "export": "exporting.export",
+    "from_embeddings": "importing.embeddings",
+    "from_torch": "importing.torch_module",
     "load": "data.sources",
     "load_device": "contracts.device",
     "load_model": "contracts.opening",

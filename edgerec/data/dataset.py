@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.data.interactions import Interactions
+from edgerec.data.memory import InMemory
 from edgerec.errors import DataError
 from edgerec.model.items import Items
 
@@ -22,7 +23,7 @@ Part = Literal["valid", "test"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Dataset:
+class Dataset(InMemory):
     """Interactions to train on, and those held out.
 
     Args:

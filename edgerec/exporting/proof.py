@@ -22,6 +22,7 @@ from edgerec.exporting.answers import Answers, Parity, compare_lists, measure_pa
 from edgerec.exporting.worker import LoadError, shared_worker
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.integers import F32
+from edgerec.model.oracle import Oracle
 
 __all__ = [
     "MAX_SCORE_ERROR",
@@ -147,10 +148,23 @@ def awkward_histories(model: DeviceModel, seed: int = 0) -> list[NDArray[np.int3
     holes = rng.integers(0, n, h)
     holes[::3] = -1
     every = rng.permutation(n)[:h]
-    return [
-        one.astype(np.int32)
-        for one in (np.zeros(0), few.repeat(2), few[[0, 1, 0]], all_the_same.repeat(h), every)
-    ] + [holes.astype(np.int32), np.where(holes < 0, -7, holes % 5).astype(np.int32)]
+    found = [few.repeat(2), few[[0, 1, 0]], all_the_same.repeat(h), every]
+    if _is_defined_for_none(model):
+        found.append(np.zeros(0, np.int64))
+    return [one.astype(np.int32) for one in found] + [
+        holes.astype(np.int32),
+        np.where(holes < 0, -7, holes % 5).astype(np.int32),
+    ]
+
+
+def _is_defined_for_none(model: DeviceModel) -> bool:
+    """Whether an empty history has a user vector; an encoder may divide by its length, say."""
+    oracle, rng = Oracle(model), np.random.default_rng(0)
+    history, weights = oracle.pad(np.zeros(0, np.int32))
+    own = {name: rng.normal(size=(1, n)).astype(np.float32) for name, n in model.inputs.items()}
+    own.pop("weights", None)
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(oracle.encode(history[None], weights[None], **own)).all())
 
 
 def uneven_weights(histories: Sequence[NDArray[Any]], seed: int = 0) -> list[F32]:

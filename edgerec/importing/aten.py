@@ -44,11 +44,6 @@ def _arithmetic(builder: Builder, x: Operand, y: Operand, *, alpha: float = 1, _
     return builder.pointwise(_name.capitalize(), x, y)
 
 
-@rule("rsub")
-def _rsub(builder: Builder, x: Operand, y: Operand, alpha: float = 1) -> Value:
-    return builder.pointwise("Sub", y, _scaled(builder, x, alpha))
-
-
 def _scaled(builder: Builder, x: Operand, factor: float) -> Operand:
     if factor == 1:
         return x
@@ -86,11 +81,6 @@ def _abs(builder: Builder, x: Value) -> Value:
     return builder.pointwise("Add", builder.pointwise("Relu", x), minus)
 
 
-@rule("silu")
-def _silu(builder: Builder, x: Value) -> Value:
-    return builder.pointwise("Mul", x, builder.pointwise("Sigmoid", x))
-
-
 @rule("leaky_relu")
 def _leaky_relu(builder: Builder, x: Value, slope: float = 0.01) -> Value:
     return builder.pointwise("LeakyRelu", x, alpha=float(slope))
@@ -117,13 +107,8 @@ def _maximum(builder: Builder, x: Operand, y: Operand) -> Value:
     return builder.pointwise("Add", rest, y)
 
 
-@rule("clamp", "clamp_min", "clamp_max")
-def _clamp(
-    builder: Builder, x: Value, low: Any = None, high: Any = None, *, _name: str = "", **given: Any
-) -> Value:
-    low, high = given.get("min", low), given.get("max", high)
-    if _name == "clamp_max":
-        low, high = None, low
+@rule("clamp")
+def _clamp(builder: Builder, x: Value, low: Any = None, high: Any = None) -> Value:
     if low is not None:
         x = _maximum(builder, x, low)
     if high is not None:
@@ -149,11 +134,6 @@ def _not(builder: Builder, x: Value) -> Value:
 @rule("where")
 def _where(builder: Builder, condition: Operand, x: Operand, y: Operand) -> Value:
     return builder.pointwise("Where", condition, x, y)
-
-
-@rule("masked_fill")
-def _masked_fill(builder: Builder, x: Operand, mask: Operand, value: Operand) -> Value:
-    return builder.pointwise("Where", mask, value, x)
 
 
 @rule("sum", "mean", "amax")
@@ -195,7 +175,7 @@ def _var(
     return builder.pointwise("Mul", mean, count / (count - correction))
 
 
-@rule("softmax", "_softmax")
+@rule("_softmax")
 def _softmax(builder: Builder, x: Value, dim: int, *_: Any, **__: Any) -> Value:
     axis = dim % len(x.shape)
     if axis not in x.axes:
@@ -248,7 +228,7 @@ def _addmm(
     return builder.pointwise("Add", _mm(builder, x, y), bias)
 
 
-@rule("view", "reshape", "_unsafe_view", "squeeze", "unsqueeze", "flatten")
+@rule("view", "squeeze", "unsqueeze")
 def _view(builder: Builder, x: Value, *given: Any, _name: str) -> Value:
     shape = list(x.shape)
     if _name == "unsqueeze":
@@ -274,14 +254,7 @@ def _permute(builder: Builder, x: Value, order: Sequence[int]) -> Value:
     return x.moved([x.shape[a] for a in order], {axis: i for i, axis in enumerate(order)})
 
 
-@rule("transpose", "t")
-def _transpose(builder: Builder, x: Value, one: int = 0, other: int = 1) -> Value:
-    order = list(range(len(x.shape)))
-    order[one], order[other] = order[other], order[one]
-    return _permute(builder, x, order)
-
-
-@rule("clone", "alias", "detach", "_to_copy", "contiguous", "lift_fresh_copy", "dropout")
+@rule("clone", "alias", "_to_copy")
 def _same(builder: Builder, x: Value, *_: Any, **__: Any) -> Value:
     return x
 
@@ -361,7 +334,7 @@ def _select(builder: Builder, x: Value, dim: int, index: int) -> Value:
     return found
 
 
-@rule("split_with_sizes", "split")
+@rule("split_with_sizes")
 def _split(builder: Builder, x: Value, sizes: Any, dim: int = 0) -> list[Value]:
     length = x.shape[dim % len(x.shape)]
     if isinstance(sizes, int):
