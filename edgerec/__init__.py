@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from edgerec.errors import EdgerecError
     from edgerec.exporting.export import export
     from edgerec.importing.embeddings import from_embeddings
+    from edgerec.importing.fold_in import fold_in
     from edgerec.importing.torch_module import from_torch
     from edgerec.model.device_model import DeviceModel
     from edgerec.model.model_file import save_model
@@ -53,6 +54,7 @@ __all__ = [
     "compress",
     "evaluate",
     "export",
+    "fold_in",
     "from_embeddings",
     "from_torch",
     "load",
@@ -81,6 +83,7 @@ _HOMES = {
     "compress": "compression.chain",
     "evaluate": "data.quality",
     "export": "exporting.export",
+    "fold_in": "importing.fold_in",
     "from_embeddings": "importing.embeddings",
     "from_torch": "importing.torch_module",
     "load": "data.sources",

@@ -101,7 +101,7 @@ def test_no_module_is_too_long() -> None:
 
 def test_the_package_has_few_entries() -> None:
     entries = sorted(p.name for p in (ROOT / "edgerec").iterdir() if p.name != "__pycache__")
-    assert len(entries) <= 18, entries
+    assert len(entries) <= 19, entries
 
 
 def public(tree: ast.Module) -> Iterator[ast.stmt]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 __all__ = ["Axes", "Shape", "Value", "large", "reshaped"]
 
+#: The shape of a tensor.
 Shape = tuple[int, ...]
 
 #: The places of the history and of the width among the axes of a tensor; none if it lacks one.

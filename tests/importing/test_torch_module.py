@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import edgerec
 from edgerec.device.scorer import Scorer
 from edgerec.errors import ModelError
-from edgerec.importing import aten
+from edgerec.importing.rules import RULES
 from edgerec.model.device_model import DeviceModel
 
 N, D, E, H = 120, 8, 12, 20
@@ -153,7 +153,7 @@ def test_each_rule_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, rule in wrong.items():
         with monkeypatch.context() as patch:
-            patch.setitem(aten.RULES, name, rule)
+            patch.setitem(RULES, name, rule)
             with pytest.raises(ModelError, match="lowered, it differs from the module by"):
                 imported(Gated(), context_width=3)
 

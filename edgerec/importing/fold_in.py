@@ -1,0 +1,163 @@
+r"""Fold users in: import a model with a row per user as one without these rows.
+
+A device knows a history but no user row. For a model of user rows u and item rows y, the row is
+predicted from the history by ridge regression on the pooled item rows,
+
+    u ≈ z W,  z = n^{-1/2} Σ_{i in history} y_i,
+    W = argmin Σ_u |z_u W - u|² + λ |W|²,
+
+(Hoerl & Kennard, "Ridge Regression", Technometrics 1970). As z W is linear, y W becomes the table
+of past items, and the encoder remains a sum. W is fitted on some users, and λ and the quality are
+judged by the lists of others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.data.dataset import Dataset
+from edgerec.errors import DataError
+from edgerec.importing.embeddings import from_embeddings, matrix
+from edgerec.model.device_model import DeviceModel
+from edgerec.model.integers import F32
+
+__all__ = ["FoldIn", "fold_in"]
+
+#: The strengths λ to choose from, relative to the mean square of pooled columns times the users.
+_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+#: The share of users that are judged by, at most so many, and the length of the lists.
+_SHARE, _MOST, _TOP = 0.2, 2000, 20
+
+
+@dataclass(frozen=True)
+class FoldIn:
+    """A model without user rows, and how close it comes to the one with them.
+
+    Args:
+        model: reads histories alone.
+        overlap: the share of the original's top 20 unseen items that it lists as well, over users
+            that were not fitted on.
+        before: the same if past items were pooled as they are.
+        users: the number of users judged by.
+    """
+
+    model: DeviceModel
+    overlap: float
+    before: float
+    users: int
+
+
+def fold_in(
+    dataset: Dataset,
+    user_vectors: Any,
+    items: Any,
+    *,
+    ids: Iterable[object] | None = None,
+    users: Iterable[object] | None = None,
+    head: Literal["dot", "cosine", "sigmoid"] = "dot",
+    seed: int = 0,
+    **settings: Any,
+) -> FoldIn:
+    """Predict user rows from histories, and return a model that reads histories alone.
+
+    Args:
+        dataset: the interactions that the original was trained on.
+        user_vectors: float[U, d], the original's user rows.
+        items: float[n, d], the original's item rows, which score users by their product.
+        ids: an id per row of ``items``; in the order of the data set's by default.
+        users: an id per row of ``user_vectors``; in the order of the data set's by default.
+        head: how a user vector scores a row.
+        seed: of the choice of users to judge by.
+        settings: further arguments of ``from_embeddings``.
+
+    Raises:
+        DataError: an item or a user of the rows is not in the data set, or too few users have a
+            history.
+        ModelError: the parts do not fit together.
+    """
+    names = list(dataset.items.ids if ids is None else map(str, ids))
+    people = list(dataset.users if users is None else map(str, users))
+    rows = matrix(items, "items", len(names))
+    own = matrix(user_vectors, "user_vectors", len(people))
+    histories = _histories(dataset, names, people)
+    active = np.array([row for row, past in enumerate(histories) if len(past)])
+    if len(active) < 10:
+        raise DataError(f"{dataset.name}: {len(active)} users have a history; expected at least 10")
+    # Users that were not fitted on.
+    judged = np.random.default_rng(seed).permutation(active)[
+        : min(_MOST, int(_SHARE * len(active)) + 1)
+    ]
+    fitted = np.setdiff1d(active, judged)
+    pooled = {
+        part: _pooled(rows, histories, users_)
+        for part, users_ in (("fit", fitted), ("judge", judged))
+    }
+    past = [histories[row] for row in judged]
+    wanted = _best(own[judged] @ rows.T, past)
+    gram, target = pooled["fit"].T @ pooled["fit"], pooled["fit"].T @ own[fitted]
+    unit = max(float(np.trace(gram)) / len(gram), 1e-12) * np.eye(len(gram))
+    found = []
+    for strength in _STRENGTHS:
+        weight = np.linalg.solve(gram + strength * unit, target).astype(np.float32)
+        lists = _best(pooled["judge"] @ weight @ rows.T, past)
+        found.append((_overlap(lists, wanted), weight))
+    overlap, weight = max(found, key=lambda one: one[0])
+    popular = [names[row] for row in _popular(dataset, names)]
+    model = from_embeddings(
+        names,
+        rows,
+        rows @ weight,
+        pooling="sqrt",
+        head=head,
+        **({"popular": popular, "metadata": {"imported": "fold-in"}} | settings),
+    )
+    before = _overlap(_best(pooled["judge"] @ rows.T, past), wanted)
+    return FoldIn(model, overlap, before, len(judged))
+
+
+def _histories(dataset: Dataset, names: list[str], people: list[str]) -> list[NDArray[np.int64]]:
+    """The item rows of each user's training interactions, by user row.
+
+    Raises:
+        DataError: a user is not in the data set, or it has an item without a row.
+    """
+    row_of = {name: row for row, name in enumerate(names)}
+    place_of = {user: place for place, user in enumerate(dataset.users)}
+    if missing := [user for user in people if user not in place_of]:
+        raise DataError(f"{dataset.name}: has no user {missing[0]!r} of the user vectors")
+    to_row = np.array([row_of.get(name, -1) for name in dataset.items.ids], np.int64)
+    found = []
+    for user in people:
+        rows = to_row[dataset.train.of(place_of[user])]
+        found.append(rows[rows >= 0])
+    return found
+
+
+def _pooled(rows: F32, histories: list[NDArray[np.int64]], users: NDArray[Any]) -> F32:
+    """n^-1/2 times the sum of each user's rows, float32[users, d]."""
+    return np.stack([rows[histories[u]].sum(0) / np.sqrt(len(histories[u])) for u in users])
+
+
+def _best(scores: F32, seen: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """The rows of the highest scores of each user, without those that were seen."""
+    for row, past in zip(scores, seen, strict=True):
+        row[past] = -np.inf
+    k = min(_TOP, scores.shape[1])
+    return np.argpartition(-scores, k - 1, axis=1)[:, :k]
+
+
+def _overlap(lists: NDArray[Any], wanted: NDArray[Any]) -> float:
+    shared = [np.isin(one, other).mean() for one, other in zip(lists, wanted, strict=True)]
+    return float(np.mean(shared))
+
+
+def _popular(dataset: Dataset, names: list[str]) -> list[int]:
+    row_of = {name: row for row, name in enumerate(names)}
+    ids = (dataset.items.ids[int(row)] for row in dataset.popular)
+    return [row_of[name] for name in ids if name in row_of]
