@@ -53,6 +53,9 @@ def read_history(model: DeviceModel, history: Tensor, weights: Tensor | None) ->
         kept = torch.logical_and(rows >= 0, rows != before)
     else:
         order, rows, kept = place, given, given >= 0
+    if not model.reads_order:
+        read = torch.where(kept, rows, torch.full_like(rows, -1))
+        return _weighed(model, given, read, kept, weights, order)
     # The oldest comes first. What is dropped follows, in any order.
     key = torch.where(kept, 2 * length - order, length - 1 - place)
     order = torch.where(kept, order, torch.zeros_like(order))
@@ -60,14 +63,26 @@ def read_history(model: DeviceModel, history: Tensor, weights: Tensor | None) ->
     is_present = sorted_key > length
     rows = rows.index_select(0, moved)
     read = torch.where(is_present, rows, torch.full_like(rows, -1))
+    return _weighed(model, given, read, is_present, weights, order.index_select(0, moved))
+
+
+def _weighed(
+    model: DeviceModel,
+    given: Tensor,
+    read: Tensor,
+    is_present: Tensor,
+    weights: Tensor | None,
+    places: Tensor,
+) -> Past:
+    """Compute the weights of rows that were read from some places of the history."""
     present = is_present.float()
     count = present.sum(0, keepdim=True).clamp(min=1)
     computed = present
     if model.normalization or model.recency:
-        age = (count - place.float()).clamp(min=1)
+        age = (count - torch.arange(model.history_length).float()).clamp(min=1)
         computed = present * history_weights(age, count, model.normalization, model.recency)
     if weights is not None:
-        computed = computed * weights.index_select(0, order.index_select(0, moved))
+        computed = computed * weights.index_select(0, places)
     return Past(given, read, computed)
 
 

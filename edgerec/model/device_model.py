@@ -196,6 +196,11 @@ class DeviceModel:
         return True
 
     @property
+    def reads_order(self) -> bool:
+        """Whether the order of a history may change the user vector."""
+        return self.recency != 0 or not self.takes_any_length
+
+    @property
     def takes_any_length(self) -> bool:
         """Whether a shorter history can be run without padding.
 

@@ -51,7 +51,8 @@ def load(bundle: Bundle, threads: int) -> Artefact:
             # more, as constants and as its data, both of which the runtime locks in memory.
             data = bundle.read("model.pte")
             program = runtime._load_program_from_buffer(data, program_verification=check)
-        artefact = ProgramArtefact(program, data, bundle.signature.version)
+        kind = ScoringProgramArtefact if bundle.signature.version > 1 else ProgramArtefact
+        artefact = kind(program, data)
     except RuntimeError as error:
         raise TargetError(
             f"{bundle.path}: ExecuTorch does not accept this program ({error}); it needs the "
@@ -63,25 +64,31 @@ def load(bundle: Bundle, threads: int) -> Artefact:
 
 
 class ProgramArtefact:
-    """The methods of a program; calls take turns, because the next one writes to the same memory.
+    """The method that recommends. Calls take turns, because the next one writes to the same memory.
 
     Args:
         program: the loaded program.
         data: its bytes, which it does not keep alive.
-        version: the version of the signature.
     """
 
-    def __init__(self, program: Any, data: bytes, version: int) -> None:
+    def __init__(self, program: Any, data: bytes) -> None:
         self._program, self._data, self._lock = program, data, threading.Lock()
         self._forward = program.load_method("forward")
-        if version > 1:
-            self.score = self._score
 
     def __call__(self, *inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """Recommend: ids int32[R], scores float32[R] and, in signature 2, user float32[d]."""
         return self._run(self._forward, inputs)
 
-    def _score(self, *inputs_and_rows: NDArray[Any]) -> F32:
+    def _run(self, method: Any, inputs: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+        with self._lock:
+            found = method(tuple(map(torch.from_numpy, inputs)))
+            return tuple(one.numpy().copy() for one in found)
+
+
+class ScoringProgramArtefact(ProgramArtefact):
+    """Both methods of a program."""
+
+    def score(self, *inputs_and_rows: NDArray[Any]) -> F32:
         """Score the rows int32[C] that follow the inputs."""
         scores: F32 = self._run(self._scoring, inputs_and_rows)[0]
         return scores
@@ -89,8 +96,3 @@ class ProgramArtefact:
     @functools.cached_property
     def _scoring(self) -> Any:
         return self._program.load_method("score")
-
-    def _run(self, method: Any, inputs: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
-        with self._lock:
-            found = method(tuple(map(torch.from_numpy, inputs)))
-            return tuple(one.numpy().copy() for one in found)

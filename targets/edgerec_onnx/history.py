@@ -24,7 +24,7 @@ LOWEST = -3.4e38
 
 @dataclass(frozen=True)
 class Past:
-    """Past items as the encoder reads them: oldest first, then padding.
+    """Past items as the encoder reads them: oldest first, then padding; or in any order.
 
     Args:
         given: int64[h], the history as it was given, by which seen rows are known.
@@ -40,7 +40,7 @@ class Past:
 
 
 def read_history(graph: Graph, model: DeviceModel) -> Past:
-    """Merge repeats if the model does so, move padding to the end, and weigh past items."""
+    """Merge repeats if the model does so, weigh past items, and put them in order."""
     given = graph.add("Cast", "history", to=INT64)
     length = graph.add("Shape", given)
     latest_first = _reversed(graph, given)
@@ -53,19 +53,18 @@ def read_history(graph: Graph, model: DeviceModel) -> Past:
     else:
         rows, places = latest_first, _places(graph, length)
         kept = graph.add("Greater", rows, graph.constant([-1]))
-    # The place from the end, from 1, and 0 for what is dropped: sorted, the oldest comes first.
-    age = graph.add("Add", places, graph.constant([1]))
-    age = graph.add("Where", kept, age, graph.constant([0]))
-    age, order = graph.add("TopK", age, length, outputs=2, axis=0)
-    is_present = graph.add("Greater", age, graph.constant([0]))
-    rows = graph.add("Gather", rows, order, axis=0)
-    rows = graph.add("Where", is_present, rows, graph.constant([0]))
-    present = graph.add("Cast", is_present, to=FLOAT)
+    if model.reads_order:
+        # The place from the end, from 1, and 0 for what is dropped: sorted, the oldest comes first.
+        age = graph.add("Add", places, graph.constant([1]))
+        age = graph.add("Where", kept, age, graph.constant([0]))
+        age, order = graph.add("TopK", age, length, outputs=2, axis=0)
+        kept = graph.add("Greater", age, graph.constant([0]))
+        rows, places = (graph.add("Gather", one, order, axis=0) for one in (rows, places))
+    rows = graph.add("Where", kept, rows, graph.constant([0]))
+    present = graph.add("Cast", kept, to=FLOAT)
     weights = _weights(graph, model, present, length)
     if model.weighted:
-        place = graph.add("Where", is_present, age, graph.constant([1]))
-        place = graph.add("Sub", place, graph.constant([1]))
-        own = graph.add("Gather", _reversed(graph, "weights"), place, axis=0)
+        own = graph.add("Gather", _reversed(graph, "weights"), places, axis=0)
         weights = graph.add("Mul", weights, own)
     return Past(given, rows, present, weights)
 

@@ -25,11 +25,12 @@ FOLDER = "session.model_external_initializers_file_folder_path"
 
 def load(bundle: Bundle, threads: int) -> Artefact:
     """Return the loaded graph of a bundle; its tables stay in the memory-mapped file."""
-    return OnnxArtefact(bundle, threads)
+    scores = "score.onnx" in bundle.payload
+    return (ScoringOnnxArtefact if scores else OnnxArtefact)(bundle, threads)
 
 
 class OnnxArtefact:
-    """The graphs of a bundle. The one that scores given rows is opened when it is needed."""
+    """The graph of a bundle that recommends."""
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
         self._bundle, self._threads = bundle, threads
@@ -39,24 +40,11 @@ class OnnxArtefact:
         self._shorten = isinstance(self._session.get_inputs()[0].shape[0], str)
         self._names = [one.name for one in self._session.get_inputs()]
         self._outputs = ["ids", "scores", "user"] if self._version > 1 else ["ids", "scores"]
-        if "score.onnx" in bundle.payload:
-            self.score = self._score
 
     def __call__(self, history: NDArray[np.int32], *inputs: F32) -> tuple[NDArray[Any], ...]:
         """Recommend: ids int32[R], scores float32[R] and, in signature 2, user float32[d]."""
         found = self._session.run(self._outputs, self._feed(history, inputs))
         return tuple(found)
-
-    def _score(self, history: NDArray[np.int32], *inputs_and_rows: NDArray[Any]) -> F32:
-        """Score the rows int32[C] that follow the inputs."""
-        *inputs, rows = inputs_and_rows
-        feed = self._feed(history, inputs) | {"rows": rows}
-        scores: F32 = self._scoring.run(["scores"], feed)[0]
-        return scores
-
-    @functools.cached_property
-    def _scoring(self) -> onnxruntime.InferenceSession:
-        return self._open("score.onnx")
 
     def _feed(
         self, history: NDArray[np.int32], inputs: Sequence[NDArray[Any]]
@@ -134,6 +122,21 @@ class OnnxArtefact:
                 f"{self._bundle.path}: {part}: expected the inputs {inputs}, and the outputs "
                 f"{', '.join(outputs)}; the file is damaged"
             )
+
+
+class ScoringOnnxArtefact(OnnxArtefact):
+    """Both graphs. The one that scores given rows is opened when it is needed."""
+
+    def score(self, history: NDArray[np.int32], *inputs_and_rows: NDArray[Any]) -> F32:
+        """Score the rows int32[C] that follow the inputs."""
+        *inputs, rows = inputs_and_rows
+        feed = self._feed(history, inputs) | {"rows": rows}
+        scores: F32 = self._scoring.run(["scores"], feed)[0]
+        return scores
+
+    @functools.cached_property
+    def _scoring(self) -> onnxruntime.InferenceSession:
+        return self._open("score.onnx")
 
 
 def _trim() -> None:

@@ -24,7 +24,7 @@ NONE = -(2**24)
 
 @dataclass(frozen=True)
 class Past:
-    """Past items as the encoder reads them: oldest first, then padding.
+    """Past items as the encoder reads them: oldest first, then padding; or in any order.
 
     Args:
         given: int32[H], the history as it was given, by which seen rows are known.
@@ -40,34 +40,33 @@ class Past:
 
 
 def read_history(graph: Graph, model: DeviceModel, history: Tensor, weights: Tensor | None) -> Past:
-    """Merge repeats if the model does so, move padding to the end, and weigh past items."""
+    """Merge repeats if the model does so, weigh past items, and put them in order."""
     length = model.history_length
     shape = (length,)
     rows = _reversed(graph, history)
-    one = graph.small([1])
     if model.repeats == "merge":
         # Of equal rows, the most recent comes first, because TOPK_V2 keeps their order.
         rows, places = graph.top(rows, length)
         real = graph.op("GREATER", [rows, graph.small([-1])], shape, "bool")
         first = graph.op("NOT_EQUAL", [rows, _before(graph, rows)], shape, "bool")
         kept = graph.op("LOGICAL_AND", [real, first], shape, "bool")
-        age = graph.op("ADD", [places, one], shape, "int32")
     else:
         kept = graph.op("GREATER", [rows, graph.small([-1])], shape, "bool")
-        age = graph.constant(np.arange(1, length + 1, dtype=np.int32))
-    # The place from the end, from 1, and 0 for what is dropped: sorted, the oldest comes first.
-    age = graph.op("MUL", [age, graph.op("CAST", [kept], shape, "int32")], shape, "int32")
-    age, order = graph.top(age, length)
-    is_present = graph.op("GREATER", [age, graph.small([0])], shape, "bool")
-    rows = graph.op("MAXIMUM", [graph.gather(rows, order), graph.small([0])], shape, "int32")
-    whole = graph.op("CAST", [is_present], shape, "int32")
+        places = graph.constant(np.arange(length, dtype=np.int32))
+    whole = graph.op("CAST", [kept], shape, "int32")
+    if model.reads_order:
+        # The place from the end, from 1, and 0 for what is dropped: sorted, the oldest comes first.
+        age = graph.op("ADD", [places, graph.small([1])], shape, "int32")
+        age, order = graph.top(graph.op("MUL", [age, whole], shape, "int32"), length)
+        kept = graph.op("GREATER", [age, graph.small([0])], shape, "bool")
+        whole = graph.op("CAST", [kept], shape, "int32")
+        rows, places = graph.gather(rows, order), graph.gather(places, order)
+    rows = graph.op("MAXIMUM", [rows, graph.small([0])], shape, "int32")
     rows = graph.op("MUL", [rows, whole], shape, "int32")
-    present = graph.op("CAST", [is_present], shape)
+    present = graph.op("CAST", [kept], shape)
     computed = _weights(graph, model, present)
     if weights is not None:
-        place = graph.op("SUB", [age, one], shape, "int32")
-        place = graph.op("MAXIMUM", [place, graph.small([0])], shape, "int32")
-        own = graph.gather(_reversed(graph, weights), place)
+        own = graph.gather(_reversed(graph, weights), places)
         computed = graph.op("MUL", [computed, own], shape)
     return Past(history, rows, present, computed)
 

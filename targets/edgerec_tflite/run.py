@@ -30,12 +30,12 @@ def load(bundle: Bundle, package: str, xnnpack: bool, threads: int) -> Artefact:
         if xnnpack
         else resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
-    # Buffers that the runtime maps have to stay alive.
-    return TFLiteArtefact(bundle, interpreter)
+    scores = "score" in interpreter.get_signature_list()
+    return (ScoringTFLiteArtefact if scores else TFLiteArtefact)(bundle, interpreter)
 
 
 class TFLiteArtefact:
-    """The functions of a model. An interpreter has one set of tensors, so calls take turns."""
+    """The function that recommends. An interpreter has one set of tensors, so calls take turns."""
 
     def __init__(self, bundle: Bundle, interpreter: Any) -> None:
         self._interpreter, self._lock = interpreter, threading.Lock()
@@ -51,7 +51,6 @@ class TFLiteArtefact:
         wanted = {"serving_default": (expected, self._outputs)}
         if "score" in functions:
             wanted["score"] = ({**expected, "rows": ([CANDIDATES], np.int32)}, ("scores",))
-            self.score = self._score
         for name, (inputs, outputs) in wanted.items():
             found = functions.get(name, {"inputs": [], "outputs": []})
             details = self._details(name) if name in functions else {}
@@ -69,7 +68,16 @@ class TFLiteArtefact:
             found = self._recommend(**dict(zip(self._names, inputs, strict=True)))
         return tuple(found[name] for name in self._outputs)
 
-    def _score(self, *inputs_and_rows: NDArray[Any]) -> F32:
+    def _details(self, name: str) -> dict[str, tuple[list[int], Any]]:
+        """The shape and the type of each input of a function."""
+        details = self._interpreter.get_signature_runner(name).get_input_details()
+        return {one: (list(entry["shape"]), entry["dtype"]) for one, entry in details.items()}
+
+
+class ScoringTFLiteArtefact(TFLiteArtefact):
+    """Both functions."""
+
+    def score(self, *inputs_and_rows: NDArray[Any]) -> F32:
         """Score the rows int32[C] that follow the inputs."""
         names = [*self._names, "rows"]
         with self._lock:
@@ -79,8 +87,3 @@ class TFLiteArtefact:
     @functools.cached_property
     def _scoring(self) -> Any:
         return self._interpreter.get_signature_runner("score")
-
-    def _details(self, name: str) -> dict[str, tuple[list[int], Any]]:
-        """The shape and the type of each input of a function."""
-        details = self._interpreter.get_signature_runner(name).get_input_details()
-        return {one: (list(entry["shape"]), entry["dtype"]) for one, entry in details.items()}

@@ -23,26 +23,20 @@ def load(bundle: Bundle, threads: int) -> Artefact:
         bundle.extract("model.ptl", path)
         module = _load_for_lite_interpreter(str(path))  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
-    return LiteArtefact(module, bundle.signature.version)
+    scores = bundle.signature.version > 1
+    return (ScoringLiteArtefact if scores else LiteArtefact)(module)
 
 
 class LiteArtefact:
-    """A loaded module and its functions, of which signature 1 has one."""
+    """A loaded module, and its function that recommends."""
 
-    def __init__(self, module: Any, version: int) -> None:
+    def __init__(self, module: Any) -> None:
         self._module = module
-        if version > 1:
-            self.score = self._score
 
     def __call__(self, *inputs: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """Recommend: ids int32[R], scores float32[R] and, in signature 2, user float32[d]."""
         found: tuple[NDArray[Any], ...] = self._run("forward", inputs)
         return found
-
-    def _score(self, *inputs_and_rows: NDArray[Any]) -> F32:
-        """Score the rows int32[C] that follow the inputs."""
-        scores: F32 = self._run("score", inputs_and_rows)
-        return scores
 
     def _run(self, function: str, inputs: Sequence[NDArray[Any]]) -> Any:
         with torch.inference_mode():
@@ -50,3 +44,12 @@ class LiteArtefact:
         if isinstance(found, tuple):
             return tuple(one.numpy() for one in found)
         return found.numpy()
+
+
+class ScoringLiteArtefact(LiteArtefact):
+    """Both functions of a module."""
+
+    def score(self, *inputs_and_rows: NDArray[Any]) -> F32:
+        """Score the rows int32[C] that follow the inputs."""
+        scores: F32 = self._run("score", inputs_and_rows)
+        return scores
