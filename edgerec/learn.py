@@ -8,6 +8,9 @@ from edgerec.compression.fine_tuning import fine_tune, fine_tune_result
 from edgerec.contracts.opening import load_model
 from edgerec.data.quality import rank
 from edgerec.exporting.torch_artefact import TorchArtefact
+from edgerec.importing.embeddings import from_embeddings
+from edgerec.importing.fold_in import fold_in
+from edgerec.importing.torch_module import from_torch
 from edgerec.training.examples import Batch, batches
 from edgerec.training.losses import ranking_loss, scale_of
 from edgerec.training.torch_model import EncodedTorchModel, TorchModel
@@ -21,6 +24,9 @@ __all__ = [
     "batches",
     "fine_tune",
     "fine_tune_result",
+    "fold_in",
+    "from_embeddings",
+    "from_torch",
     "load_model",
     "rank",
     "ranking_loss",

@@ -11,6 +11,7 @@ from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.compressor import Compressor, Context
 from edgerec.contracts.device import Budget, Device, device_from
 from edgerec.contracts.hookspecs import API_VERSION, hookimpl
+from edgerec.contracts.importer import Importer
 from edgerec.contracts.runner import CANDIDATES, Artefact, Runner
 from edgerec.contracts.signature import Signature
 from edgerec.contracts.target import Payload, Target
@@ -58,6 +59,7 @@ __all__ = [
     "Fp16",
     "Fp32",
     "Head",
+    "Importer",
     "Int4",
     "Int8",
     "Items",

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgerec import __version__
-from edgerec.cli import bench, build, bundles, learning, prepare, show
+from edgerec.cli import bench, build, bundles, importing, learning, prepare, show
 from edgerec.cli.shared import err, out
 from edgerec.errors import EdgerecError
 
@@ -72,3 +72,4 @@ for command in (
     show.devices,
 ):
     app.command()(command)
+app.command("import")(importing.import_model)

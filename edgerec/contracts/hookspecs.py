@@ -10,6 +10,7 @@ import pluggy
 
 from edgerec.contracts.compressor import Compressor
 from edgerec.contracts.device import Device
+from edgerec.contracts.importer import Importer
 from edgerec.contracts.target import Target
 from edgerec.model.codecs import Codec
 
@@ -19,6 +20,7 @@ __all__ = [
     "edgerec_codecs",
     "edgerec_compressors",
     "edgerec_devices",
+    "edgerec_importers",
     "edgerec_targets",
     "hookimpl",
     "hookspec",
@@ -56,3 +58,8 @@ def edgerec_targets() -> list[type[Target]]:  # type: ignore[empty-body]  # as a
 @hookspec
 def edgerec_devices() -> list[Device]:  # type: ignore[empty-body]  # as above
     """Return device profiles."""
+
+
+@hookspec
+def edgerec_importers() -> list[type[Importer]]:  # type: ignore[empty-body]  # as above
+    """Return importers, which read trained models of other libraries."""

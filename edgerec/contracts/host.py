@@ -22,6 +22,7 @@ from edgerec.contracts.checks import (
 from edgerec.contracts.compressor import Compressor
 from edgerec.contracts.device import Device, load_device
 from edgerec.contracts.hookspecs import GROUP
+from edgerec.contracts.importer import Importer
 from edgerec.contracts.importing import import_plugin
 from edgerec.contracts.target import Target
 from edgerec.errors import PluginError, UnknownNameError
@@ -132,9 +133,12 @@ class Host:
         )
         self._targets: _Registry[type[Target]] = _Registry("target", "edgerec_targets", Target)
         self._devices: _Registry[Device] = _Registry("device", "edgerec_devices", Device)
+        self._importers: _Registry[type[Importer]] = _Registry(
+            "importer", "edgerec_importers", Importer
+        )
         self._registries: tuple[_Registry[Any], ...] = (
-            *(self._codecs, self._compressors),
-            *(self._targets, self._devices),
+            *(self._codecs, self._compressors, self._targets),
+            *(self._devices, self._importers),
         )
         for name, codec in CODECS.items():
             self._codecs.add(name, codec, None)
@@ -239,6 +243,11 @@ class Host:
         """Known device profiles, by name."""
         return self._devices.entries
 
+    @property
+    def importers(self) -> Mapping[str, type[Importer]]:
+        """Available importers, by name."""
+        return self._importers.entries
+
     def codec(self, name: str, /, **options: Any) -> Codec:
         """Make a codec. Raises UnknownNameError, OptionError."""
         return from_options(self._get(self._codecs, name), options, name)
@@ -250,6 +259,10 @@ class Host:
     def target(self, name: str, /, **options: Any) -> Target:
         """Make a target. Raises UnknownNameError, OptionError."""
         return from_options(self._get(self._targets, name), options, name)
+
+    def importer(self, name: str, /, **options: Any) -> Importer:
+        """Make an importer. Raises UnknownNameError, OptionError."""
+        return from_options(self._get(self._importers, name), options, name)
 
     def device(self, name: str) -> Device:
         """Find a device profile by name, or read one from a path ending in ``.toml``.
