@@ -68,7 +68,7 @@ def test_the_columns_that_are_guessed_are_listed() -> None:
 
 def test_every_command_is_there() -> None:
     named = set(re.findall(r"^edgerec (\w+)", "\n".join(blocks("sh", GUIDE)), re.MULTILINE))
-    commands = {c.callback.__name__ for c in app.registered_commands if c.callback}
+    commands = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
     assert named <= commands
     assert commands - named == {"demo"}
 
@@ -82,6 +82,8 @@ def test_every_command_is_there() -> None:
         "docs/data.md",
         "docs/devices.md",
         "docs/targets.md",
+        "docs/import.md",
+        "docs/api.md",
     ],
 )
 def test_links_lead_somewhere(page: str) -> None:
@@ -93,7 +95,8 @@ def test_links_lead_somewhere(page: str) -> None:
 def test_the_plugin_guide_works(tmp_path: Path) -> None:
     guide = (ROOT / "docs" / "plugins.md").read_text("utf-8")
     *modules, test = blocks("python", guide)
-    calls = "test_halve()\ntest_signs()\ntest_interpreted(Path('targets'))\nprint('ok')"
+    calls = "test_halve()\ntest_signs()\ntest_interpreted(Path('targets'))\n"
+    calls += "test_csv(Path())\nprint('ok')"
     code = "\n".join([*modules, test, "from pathlib import Path", calls])
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path

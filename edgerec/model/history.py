@@ -142,20 +142,24 @@ def read_history(
 
 
 def list_unseen(
-    rows: NDArray[np.int32], scores: F32, seen: NDArray[np.integer[Any]]
+    model: DeviceModel, rows: NDArray[np.int32], scores: F32, history: NDArray[np.int32]
 ) -> tuple[NDArray[np.int32], F32]:
-    """Leave seen rows out of a list, as an artefact of signature 2 does.
+    """Leave rows of past items out of a list, as an artefact of signature 2 does.
 
     Args:
+        model: the model, which may also recommend past items again.
         rows: int32[R], best first.
         scores: float32[R].
-        seen: rows of past items in the catalogue; others, such as -1, do not matter.
+        history: int32[≤H], rows of past items, negative where there is none.
 
     Returns:
         A list of the same length: the other rows, then -1 with a score of 0.
     """
-    past = set(seen.tolist())
-    fresh = np.array([row not in past for row in rows.tolist()], bool)
+    if not model.leaves_out_seen:
+        return rows, scores
+    past = history[history >= 0]
+    seen = set((past if model.seen_rows is None else model.seen_rows[past]).tolist())
+    fresh = np.array([row not in seen for row in rows.tolist()], bool)
     ids, found = np.full(len(rows), -1, np.int32), np.zeros(len(rows), np.float32)
     count = int(fresh.sum())
     ids[:count], found[:count] = rows[fresh], scores[fresh]

@@ -46,9 +46,7 @@ class NumpyArtefact:
         """Recommend: (ids int32[R], scores float32[R], user float32[d])."""
         rows, weights, given = self._read(history, inputs)
         ids, scores, user = self._recommend(rows, weights, given)
-        if self.model.leaves_out_seen:
-            ids, scores = list_unseen(ids, scores, self._seen(history))
-        return ids, scores, user
+        return *list_unseen(self.model, ids, scores, history), user
 
     def score(self, history: NDArray[np.int32], *inputs_and_rows: NDArray[Any]) -> F32:
         """Score the rows int32[C] that follow the inputs."""
@@ -74,9 +72,8 @@ class NumpyArtefact:
         table, k = self.model.tables[self.model.head.table], self.signature.returned_for(length)
         ids, scores = best_of_batch(table, self._scan.factor, self._scored(users), k)
         scores = self._finish(scores)
-        if self.model.leaves_out_seen:
-            lists = map(list_unseen, ids, scores, map(self._seen, histories))
-            ids, scores = (np.stack(part) for part in zip(*lists, strict=True))
+        lists = [list_unseen(self.model, *one) for one in zip(ids, scores, histories, strict=True)]
+        ids, scores = (np.stack(part) for part in zip(*lists, strict=True))
         return ids, scores, users
 
     @staticmethod
@@ -91,11 +88,6 @@ class NumpyArtefact:
     ) -> tuple[NDArray[np.int32], F32]:
         """Recommend as in signature 1: (ids int32[R], scores float32[R])."""
         return self._recommend(history, weights, {})[:2]
-
-    def _seen(self, history: NDArray[np.int32]) -> NDArray[np.int32]:
-        """The rows of past items in the catalogue."""
-        rows = self.model.seen_rows
-        return history if rows is None else rows[history[history >= 0]]
 
     def _read(
         self, history: NDArray[np.int32], inputs: Sequence[F32]

@@ -88,7 +88,7 @@ def test_faults_of_a_scorer_are_found(
             "vector 6 (8 past items)",
         ]
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "list_unseen", lambda ids, scores, seen: (ids, scores))
+        patch.setattr(run_module, "list_unseen", lambda model, ids, scores, history: (ids, scores))
         patch.setattr(Bundle, "drops_seen", False)
         assert len(replayed(path)) >= 4
     with monkeypatch.context() as patch:

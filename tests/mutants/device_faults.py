@@ -15,7 +15,7 @@ FAULTS = (
     Mutant(
         "seen items are recommended",
         "edgerec/model/history.py",
-        "[row not in past for row in rows.tolist()]",
+        "[row not in seen for row in rows.tolist()]",
         "[row >= 0 for row in rows.tolist()]",
         SCORER,
     ),
