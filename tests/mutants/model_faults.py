@@ -99,8 +99,8 @@ FAULTS = (
     Mutant(
         "ids are looked up one row off",
         "edgerec/model/items.py",
-        "return place if order is None else order[place]",
-        "return place if order is None else order[place - 1]",
+        "row: int = place if order is None else order[place]",
+        "row: int = place if order is None else order[place - 1]",
         (MODEL, *SCORER),
     ),
     Mutant(
