@@ -2,11 +2,13 @@
 
     from edgerec.plugin import Compressor, Context, DeviceModel, hookimpl
 
-Plugins that use torch also import ``edgerec.learn``, inside their functions.
+Plugins that use torch also import ``edgerec.learn``, inside their functions. What only compressors
+need is imported when it is first used, because a device waits for every import.
 """
 
-from edgerec.compression.singular_vectors import leading_basis, stack
-from edgerec.compression.trainable import FineTuningCompressor
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.compressor import Compressor, Context
 from edgerec.contracts.device import Budget, Device, device_from
@@ -15,7 +17,6 @@ from edgerec.contracts.importer import Importer
 from edgerec.contracts.runner import CANDIDATES, Artefact, Runner
 from edgerec.contracts.signature import Signature
 from edgerec.contracts.target import Payload, Target
-from edgerec.data.metrics import long_tail_share
 from edgerec.errors import (
     CodecError,
     CompressError,
@@ -36,6 +37,11 @@ from edgerec.model.ops import MASKED, Op
 from edgerec.model.oracle import Oracle, normalize, run_encoder, sigmoid, top_k
 from edgerec.model.structure import Affine, Lookup, RunLines, Structure
 from edgerec.model.table import Table
+
+if TYPE_CHECKING:
+    from edgerec.compression.singular_vectors import leading_basis, stack
+    from edgerec.compression.trainable import FineTuningCompressor
+    from edgerec.data.metrics import long_tail_share
 
 __all__ = [
     "API_VERSION",
@@ -96,3 +102,16 @@ __all__ = [
     "unpack4",
     "without_padding",
 ]
+
+_LATER = {
+    "FineTuningCompressor": "edgerec.compression.trainable",
+    "leading_basis": "edgerec.compression.singular_vectors",
+    "long_tail_share": "edgerec.data.metrics",
+    "stack": "edgerec.compression.singular_vectors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'edgerec.plugin' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name]), name)

@@ -20,7 +20,6 @@ from edgerec.plugin import (
     sigmoid,
     without_padding,
 )
-from edgerec_numpy.batch import best_of_batch
 from edgerec_numpy.scan import Scan, best
 
 __all__ = ["load"]
@@ -62,6 +61,8 @@ class NumpyArtefact:
         self, histories: NDArray[np.int32], *inputs: F32
     ) -> tuple[NDArray[np.int32], F32, F32]:
         """Recommend for several: (ids int32[B, R], scores float32[B, R], users float32[B, d])."""
+        from edgerec_numpy.batch import best_of_batch  # opening a bundle does not wait for it
+
         read = [self._read(*each) for each in self._each(histories, inputs)]
         longest = max(1, max(int((rows >= 0).sum()) for rows, *_ in read))
         length = longest if self._shorten else self.signature.history_length
