@@ -76,13 +76,16 @@ def check_weights(weights: object, count: int) -> Sequence[Any]:
     return given
 
 
-def check_weight(weight: object, place: int, kinds: Mapping[str, float]) -> float:
+def check_weight(
+    weight: object, place: int, kinds: Mapping[str, float], *, signed: bool = False
+) -> float:
     """Return one weight.
 
     Args:
         weight: a number, or the name of a kind of event.
         place: its position, for messages.
         kinds: the weight of each kind of event that the model knows.
+        signed: whether it may be negative, for something that was disliked.
 
     Raises:
         OptionError: it is neither, or too small or too large to compute with in float32.
@@ -91,12 +94,13 @@ def check_weight(weight: object, place: int, kinds: Mapping[str, float]) -> floa
         return kinds[weight]
     if isinstance(weight, numbers.Real) and not isinstance(weight, bool):
         value = float(weight)
-        if math.isfinite(value) and LEAST_WEIGHT <= value <= GREATEST_WEIGHT:
+        size = abs(value) if signed else value
+        if math.isfinite(value) and LEAST_WEIGHT <= size <= GREATEST_WEIGHT:
             return value
     named = f", or one of {', '.join(kinds)}" if kinds else ""
     raise OptionError(
-        f"weights[{place}]: expected a number from {LEAST_WEIGHT:g} to {GREATEST_WEIGHT:g}{named}, "
-        f"got {weight!r:.60}"
+        f"weights[{place}]: expected a number from {LEAST_WEIGHT:g} to {GREATEST_WEIGHT:g}"
+        f"{' (or the negative of one)' if signed else ''}{named}, got {weight!r:.60}"
     )
 
 

@@ -53,7 +53,9 @@ def read_past(
             continue
         rows.append(row)
         if given is not None:
-            counts.append(check_weight(given[place], place, bundle.event_weights))
+            # In signature 1, a weight also said whether there is an item.
+            signed = signature.version > 1
+            counts.append(check_weight(given[place], place, bundle.event_weights, signed=signed))
     if bundle.merges and len(set(rows)) < len(rows):
         places = merge_repeats(np.array(rows, np.int32)).tolist()
         rows = [rows[place] for place in places]

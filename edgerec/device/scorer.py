@@ -117,8 +117,9 @@ class Scorer:
                 its most recent position, unless the model counts every one.
             k: the number of items, at most the bundle's ``top_k``.
             weights: for a model that reads them, a number per past item (such as a rating) from
-                1e-6 to 1e6, 1 by default; it is read as float32. A model that was trained on kinds
-                of events also takes their names, such as "buy". Those of unknown ids are ignored.
+                1e-6 to 1e6, or the negative of one for what was disliked; 1 by default. It is read
+                as float32. A model that was trained on kinds of events also takes their names, such
+                as "buy". Those of unknown ids are ignored.
             user_vector: for a model that reads it, the user's own vector.
             context: for a model that reads it, the values that describe the situation.
             exclude: ids of items not to recommend.

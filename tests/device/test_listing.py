@@ -173,6 +173,20 @@ def test_declared_inputs_are_required_and_checked(target: str, tmp_path: Path) -
             opened.recommend(HISTORY, **(given | changes))
 
 
+@TARGETS
+def test_what_was_disliked_counts_against_others(
+    target: str, models: dict[str, DeviceModel], tmp_path: Path
+) -> None:
+    model = models["sum"]
+    opened = scorer(model, target, tmp_path)
+    oracle = Oracle(model)
+    history, weights = oracle.pad(np.array([3, 7]), np.array([2, -1.5], np.float32))
+    expected = oracle.logits(oracle.encode(history[None], weights[None]))[0]
+    expected[[3, 7]] = -np.inf
+    found = opened.recommend(HISTORY, 10, weights=[2, -1.5])
+    assert [one.id for one in found] == [f"i{row:05d}" for row in np.argsort(-expected)[:10]]
+
+
 def test_what_a_model_does_not_read_is_an_error(
     models: dict[str, DeviceModel], tmp_path: Path
 ) -> None:

@@ -101,7 +101,7 @@ def test_weights_matter_and_are_checked(path: Path) -> None:
     assert scorer.recommend(history, weights=[9, 1]) != scorer.recommend(history, weights=[1, 9])
     with pytest.raises(OptionError, match="weights: expected 2, one per past item, got 1"):
         scorer.recommend(history, weights=[1])
-    for odd in (float("nan"), 1e39, 1e-46, 0, -1, "2", True):
+    for odd in (float("nan"), 1e39, 1e-46, 0, -1e39, "2", True):
         with pytest.raises(OptionError, match=r"weights\[1\]: expected a number from 1e-06 to 1e"):
             scorer.recommend(history, weights=[1, odd])  # type: ignore[list-item]  # mistakes
     # The weight of an id that the catalogue does not have is not read.
