@@ -193,7 +193,7 @@ class Bundle:
         items, past = self._catalogue
         return items if past is None else past
 
-    @property
+    @functools.cached_property
     def signature(self) -> Signature:
         """The shape of the artefact's call."""
         meta = self.manifest

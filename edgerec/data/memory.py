@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgerec.data.interactions import Interactions
 from edgerec.errors import DataError
+from edgerec.model.history import merge_repeats
 from edgerec.model.items import Items
 
 __all__ = ["InMemory"]
@@ -71,14 +72,13 @@ class InMemory:
             DataError: as for ``from_pairs``, or a column is missing.
         """
         wanted = {"user": user, "item": item, "timestamp": timestamp, "rating": rating}
-        columns: dict[str, Any] = {}
+        columns: list[Any] = []
         for role, column in wanted.items():
             try:
-                columns[role] = None if column is None else np.asarray(frame[column])
+                columns.append(None if column is None else np.asarray(frame[column]))
             except Exception as error:  # each library raises its own
                 raise DataError(f"{role}: the frame has no column {column!r}") from error
-        parts = (columns[role] for role in wanted)
-        return cls.from_pairs(*parts, name=name)
+        return cls.from_pairs(*columns, name=name)
 
     @classmethod
     def from_edge_index(
@@ -182,8 +182,7 @@ def _paired(
     item_ids, item = np.unique(what, return_inverse=True)
     # Of equal pairs, the latest counts.
     keys = user.astype(np.int64) * len(item_ids) + item
-    _, from_the_end = np.unique(keys[::-1], return_index=True)
-    kept = np.sort(len(keys) - 1 - from_the_end)
+    kept = merge_repeats(keys)
     details = {name: values[kept] for name, values in numbers.items()}
     interactions = Interactions.of_pairs(user[kept], item[kept], len(user_ids), **details)
     merged = len(keys) - len(kept)

@@ -43,6 +43,8 @@ def read_past(
         for name, value in (("user_vector", user_vector), ("context", context))
         if value is not None or name in signature.inputs
     }
+    # In signature 1, a weight also said whether there is an item.
+    signed = signature.version > 1
     rows: list[int] = []
     counts: list[float] = []
     unknown: list[str] = []
@@ -53,17 +55,19 @@ def read_past(
             continue
         rows.append(row)
         if given is not None:
-            # In signature 1, a weight also said whether there is an item.
-            signed = signature.version > 1
             counts.append(check_weight(given[place], place, bundle.event_weights, signed=signed))
     if bundle.merges and len(set(rows)) < len(rows):
         places = merge_repeats(np.array(rows, np.int32)).tolist()
         rows = [rows[place] for place in places]
         counts = [counts[place] for place in places] if counts else counts
-    seen = frozenset(rows)
-    if bundle.past is not bundle.items:
-        found = (bundle.items.find(item) for item in past)
-        seen = frozenset(row for row in found if row is not None)
+    return Past(rows, _seen(bundle, past, rows), None if given is None else counts, inputs), unknown
+
+
+def _seen(bundle: Bundle, past: Sequence[object], rows: Sequence[int]) -> frozenset[int]:
+    """The rows of the catalogue that are left out because of past items."""
     if not bundle.drops_seen:
-        seen = frozenset()
-    return Past(rows, seen, None if given is None else counts, inputs), unknown
+        return frozenset()
+    if bundle.past is bundle.items:
+        return frozenset(rows)
+    found = (bundle.items.find(item) for item in past)
+    return frozenset(row for row in found if row is not None)

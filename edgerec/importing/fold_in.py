@@ -77,8 +77,7 @@ def fold_in(
         settings: further arguments of ``from_embeddings``.
 
     Raises:
-        DataError: an item or a user of the rows is not in the data set, or too few users have a
-            history.
+        DataError: a user of the rows is not in the data set, or too few users have a history.
         ModelError: the parts do not fit together.
     """
     names = list(dataset.items.ids if ids is None else map(str, ids))
@@ -89,26 +88,22 @@ def fold_in(
     active = np.array([row for row, past in enumerate(histories) if len(past)])
     if len(active) < 10:
         raise DataError(f"{dataset.name}: {len(active)} users have a history; expected at least 10")
-    # Users that were not fitted on.
-    judged = np.random.default_rng(seed).permutation(active)[
-        : min(_MOST, int(_SHARE * len(active)) + 1)
-    ]
+    count = min(_MOST, int(_SHARE * len(active)) + 1)
+    judged = np.random.default_rng(seed).permutation(active)[:count]
     fitted = np.setdiff1d(active, judged)
-    pooled = {
-        part: _pooled(rows, histories, users_)
-        for part, users_ in (("fit", fitted), ("judge", judged))
-    }
+    fit, judge = (_pooled(rows, histories, part) for part in (fitted, judged))
     past = [histories[row] for row in judged]
     wanted = _best(own[judged] @ rows.T, past)
-    gram, target = pooled["fit"].T @ pooled["fit"], pooled["fit"].T @ own[fitted]
+    gram, target = fit.T @ fit, fit.T @ own[fitted]
     unit = max(float(np.trace(gram)) / len(gram), 1e-12) * np.eye(len(gram))
     found = []
     for strength in _STRENGTHS:
         weight = np.linalg.solve(gram + strength * unit, target).astype(np.float32)
-        lists = _best(pooled["judge"] @ weight @ rows.T, past)
+        lists = _best(judge @ weight @ rows.T, past)
         found.append((_overlap(lists, wanted), weight))
     overlap, weight = max(found, key=lambda one: one[0])
-    popular = [names[row] for row in _popular(dataset, names)]
+    known = set(names)
+    popular = [i for i in (dataset.items.ids[int(row)] for row in dataset.popular) if i in known]
     model = from_embeddings(
         names,
         rows,
@@ -117,7 +112,7 @@ def fold_in(
         head=head,
         **({"popular": popular, "metadata": {"imported": "fold-in"}} | settings),
     )
-    before = _overlap(_best(pooled["judge"] @ rows.T, past), wanted)
+    before = _overlap(_best(judge @ rows.T, past), wanted)
     return FoldIn(model, overlap, before, len(judged))
 
 
@@ -125,7 +120,7 @@ def _histories(dataset: Dataset, names: list[str], people: list[str]) -> list[ND
     """The item rows of each user's training interactions, by user row.
 
     Raises:
-        DataError: a user is not in the data set, or it has an item without a row.
+        DataError: a user is not in the data set.
     """
     row_of = {name: row for row, name in enumerate(names)}
     place_of = {user: place for place, user in enumerate(dataset.users)}
@@ -155,9 +150,3 @@ def _best(scores: F32, seen: list[NDArray[np.int64]]) -> NDArray[np.int64]:
 def _overlap(lists: NDArray[Any], wanted: NDArray[Any]) -> float:
     shared = [np.isin(one, other).mean() for one, other in zip(lists, wanted, strict=True)]
     return float(np.mean(shared))
-
-
-def _popular(dataset: Dataset, names: list[str]) -> list[int]:
-    row_of = {name: row for row, name in enumerate(names)}
-    ids = (dataset.items.ids[int(row)] for row in dataset.popular)
-    return [row_of[name] for name in ids if name in row_of]

@@ -22,14 +22,8 @@ RULES |= {name: _simple(name.capitalize()) for name in ("exp", "sqrt", "relu", "
 @rule("add", "sub", "mul", "div")
 def _arithmetic(builder: Builder, x: Operand, y: Operand, *, alpha: float = 1, _name: str) -> Value:
     if alpha != 1:
-        y = _scaled(builder, y, alpha)
+        y = builder.pointwise("Mul", y, alpha) if isinstance(y, Value) else y * alpha
     return builder.pointwise(_name.capitalize(), x, y)
-
-
-def _scaled(builder: Builder, x: Operand, factor: float) -> Operand:
-    if factor == 1:
-        return x
-    return builder.pointwise("Mul", x, factor) if isinstance(x, Value) else x * factor
 
 
 @rule("neg")
@@ -44,16 +38,17 @@ def _reciprocal(builder: Builder, x: Value) -> Value:
 
 @rule("rsqrt")
 def _rsqrt(builder: Builder, x: Value) -> Value:
-    return builder.pointwise("Div", 1.0, builder.pointwise("Sqrt", x))
+    return _reciprocal(builder, builder.pointwise("Sqrt", x))
 
 
 @rule("pow")
 def _pow(builder: Builder, x: Operand, exponent: Operand) -> Value:
     if isinstance(x, Value) and exponent == 2:
         return builder.pointwise("Mul", x, x)
-    if isinstance(x, Value) and exponent in (0.5, -0.5):
-        root = builder.pointwise("Sqrt", x)
-        return root if exponent == 0.5 else builder.pointwise("Div", 1.0, root)
+    if isinstance(x, Value) and exponent == 0.5:
+        return builder.pointwise("Sqrt", x)
+    if isinstance(x, Value) and exponent == -0.5:
+        return _rsqrt(builder, x)
     raise ModelError(f"pow: only the exponents 2, 0.5 and -0.5 can be lowered, got {exponent}")
 
 

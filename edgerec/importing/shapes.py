@@ -75,10 +75,7 @@ def _cat(builder: Builder, parts: Sequence[Operand], dim: int = 0) -> Value:
 def _oriented(builder: Builder, part: Operand, axes: Any, rank: int) -> str:
     """The name of a part to concatenate, with the axes of the result."""
     if isinstance(part, Value):
-        part = Value(part.name, part.shape, part.axes)
-        if rank:
-            return part.name
-        return builder.matrix(part, *axes)
+        return part.name if rank else builder.matrix(part, *axes)
     tensor = torch.as_tensor(part)
     if rank:
         return builder.constant(tensor.detach().float().reshape(1, -1).numpy())
@@ -122,10 +119,7 @@ def _select(builder: Builder, x: Value, dim: int, index: int) -> Value:
 
 
 @rule("split_with_sizes")
-def _split(builder: Builder, x: Value, sizes: Any, dim: int = 0) -> list[Value]:
-    length = x.shape[dim % len(x.shape)]
-    if isinstance(sizes, int):
-        sizes = [min(sizes, length - start) for start in range(0, length, sizes)]
+def _split(builder: Builder, x: Value, sizes: Sequence[int], dim: int = 0) -> list[Value]:
     starts = [sum(sizes[:place]) for place in range(len(sizes))]
     return [
         _slice(builder, x, dim, start, start + size)

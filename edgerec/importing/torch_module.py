@@ -97,21 +97,22 @@ def from_torch(
             f"encoder.forward: it reads {', '.join(unknown)}; it can read {', '.join(known)}"
         )
     encoder.eval()
-    builder, given = Builder(), {}
+    builder = Builder()
     values: dict[str, Any] = {}
     for name in names:
         if name in arrays:
-            shape: tuple[int, ...] = (history_length, arrays[name].shape[1])
+            shape = history_length, arrays[name].shape[1]
             values[name] = Value(builder.op("Gather", (name, "history")), shape, (0, 1))
         elif name == "position":
             values[name] = torch.arange(history_length)
-            continue
         else:
             high = history_length if name in ("weights", "mask", "present") else 1
             wide = {"user_vector": width, "context": context_width}.get(name, 1)
             values[name] = Value(name, (high, wide), (0, 1))
-        given[name] = torch.zeros(values[name].shape)
-    examples = {name: values[name] if name == "position" else given[name] for name in names}
+    examples = {
+        name: torch.zeros(one.shape) if isinstance(one, Value) else one
+        for name, one in values.items()
+    }
     user = lower(trace(encoder, examples), values, builder)
     ops = ending_in_user(builder.ops, user, width)
     read = {name for op in ops for name in op.inputs}

@@ -110,7 +110,7 @@ def pad_left(values: NDArray[Any], length: int, padding: float) -> NDArray[Any]:
     return padded
 
 
-def merge_repeats(rows: NDArray[np.int32]) -> NDArray[np.int64]:
+def merge_repeats(rows: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """The places, in ascending order, at which each of the rows occurs for the last time."""
     _, from_the_end = np.unique(rows[::-1], return_index=True)
     return np.sort(len(rows) - 1 - from_the_end)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,8 @@ class NumpyArtefact:
         """Recommend for several: (ids int32[B, R], scores float32[B, R], users float32[B, d])."""
         from edgerec_numpy.batch import best_of_batch  # opening a bundle does not wait for it
 
-        read = [self._read(*each) for each in self._each(histories, inputs)]
+        each = zip(histories, *inputs, strict=True)
+        read = [self._read(history, own) for history, *own in each]
         longest = max(1, max(int((rows >= 0).sum()) for rows, *_ in read))
         length = longest if self._shorten else self.signature.history_length
         rows = np.stack([rows[:length] for rows, *_ in read])
@@ -76,13 +77,6 @@ class NumpyArtefact:
         lists = [list_unseen(self.model, *one) for one in zip(ids, scores, histories, strict=True)]
         ids, scores = (np.stack(part) for part in zip(*lists, strict=True))
         return ids, scores, users
-
-    @staticmethod
-    def _each(
-        histories: NDArray[np.int32], inputs: Sequence[F32]
-    ) -> Iterator[tuple[NDArray[np.int32], tuple[F32, ...]]]:
-        for place, history in enumerate(histories):
-            yield history, tuple(one[place] for one in inputs)
 
     def recommend_padded(
         self, history: NDArray[np.int32], weights: F32

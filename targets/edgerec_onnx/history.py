@@ -122,18 +122,15 @@ def _weights(graph: Graph, model: DeviceModel, present: str, length: str) -> str
     count = graph.add("ReduceSum", present, graph.constant([0]), keepdims=1)
     one = graph.constant(1.0)
     if model.normalization:
-        power = graph.constant(-model.normalization)
-        weights = graph.add("Mul", weights, _power(graph, graph.add("Max", count, one), power))
+        some = graph.add("Max", count, one)
+        factor = graph.add("Pow", some, graph.constant(-model.normalization))
+        weights = graph.add("Mul", weights, factor)
     if model.recency:
         place = graph.add("Cast", _places(graph, length), to=FLOAT)
         age = graph.add("Max", graph.add("Sub", count, place), one)
-        age = _power(graph, age, graph.constant(-model.recency))
+        age = graph.add("Pow", age, graph.constant(-model.recency))
         weights = graph.add("Mul", weights, age)
     return weights
-
-
-def _power(graph: Graph, base: str, exponent: str) -> str:
-    return str(graph.add("Pow", base, exponent))
 
 
 def _reversed(graph: Graph, values: str) -> str:

@@ -52,7 +52,7 @@ class OnnxArtefact:
         """The inputs by name; padding is dropped where the graph does without it."""
         feed = {"history": history, **dict(zip(self._names[1:], inputs, strict=True))}
         if self._shorten:
-            real = np.flatnonzero(history >= 0) if history.size else history
+            real = np.flatnonzero(history >= 0)
             kept = real if len(real) else slice(0, 1)
             feed |= {name: feed[name][kept] for name in ("history", "weights") if name in feed}
         return feed
