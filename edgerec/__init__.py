@@ -18,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgerec.building.agree import agree
     from edgerec.building.build import build
     from edgerec.building.recipe import Recipe
     from edgerec.building.search.plan import plan
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from edgerec.exporting.export import export
     from edgerec.importing.embeddings import from_embeddings
     from edgerec.importing.fold_in import fold_in
+    from edgerec.importing.pyg import from_pyg
     from edgerec.importing.torch_module import from_torch
     from edgerec.model.device_model import DeviceModel
     from edgerec.model.model_file import save_model
@@ -50,12 +52,14 @@ __all__ = [
     "Host",
     "Recipe",
     "Scorer",
+    "agree",
     "build",
     "compress",
     "evaluate",
     "export",
     "fold_in",
     "from_embeddings",
+    "from_pyg",
     "from_torch",
     "load",
     "load_device",
@@ -79,12 +83,14 @@ _HOMES = {
     "Host": "contracts.host",
     "Recipe": "building.recipe",
     "Scorer": "device.scorer",
+    "agree": "building.agree",
     "build": "building.build",
     "compress": "compression.chain",
     "evaluate": "data.quality",
     "export": "exporting.export",
     "fold_in": "importing.fold_in",
     "from_embeddings": "importing.embeddings",
+    "from_pyg": "importing.pyg",
     "from_torch": "importing.torch_module",
     "load": "data.sources",
     "load_device": "contracts.device",

@@ -10,6 +10,7 @@ from edgerec.data.quality import rank
 from edgerec.exporting.torch_artefact import TorchArtefact
 from edgerec.importing.embeddings import from_embeddings
 from edgerec.importing.fold_in import fold_in
+from edgerec.importing.pyg import from_pyg
 from edgerec.importing.torch_module import from_torch
 from edgerec.training.examples import Batch, batches
 from edgerec.training.losses import ranking_loss, scale_of
@@ -26,6 +27,7 @@ __all__ = [
     "fine_tune_result",
     "fold_in",
     "from_embeddings",
+    "from_pyg",
     "from_torch",
     "load_model",
     "rank",

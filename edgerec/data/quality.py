@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgerec.data.dataset import Dataset
 from edgerec.data.interactions import Interactions
 from edgerec.data.interval import Interval, of_mean, of_ratio
-from edgerec.data.matching import known_history, match_past, match_rows
+from edgerec.data.matching import known_history, match_past, match_rows, rows_in
 from edgerec.data.metrics import long_tail_share, ndcgs, overlap, recalls
 from edgerec.errors import DataError
 from edgerec.model.codecs import F32
@@ -20,7 +20,7 @@ from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_histories
 from edgerec.model.oracle import Oracle
 
-__all__ = ["Quality", "evaluate", "evaluation_users", "quality_of", "rank"]
+__all__ = ["Quality", "evaluate", "evaluation_users", "quality_of", "rank", "rank_rows"]
 
 #: The number of scores held at a time; for a small catalogue, those of 512 users.
 _SCORES = 2**22
@@ -157,10 +157,28 @@ def rank(
     user_vectors: F32 | None = None,
 ) -> NDArray[np.int32]:
     """Each user's top k unseen rows *of the dataset*, int32[len(users), k], -1 for none."""
+    _, to_dataset = match_rows(model, dataset)
+    rows, _ = rank_rows(model, dataset, users, k, user_vectors)
+    return np.where(rows >= 0, to_dataset[rows], np.int32(-1))
+
+
+def rank_rows(
+    model: DeviceModel,
+    dataset: Dataset,
+    users: NDArray[Any],
+    k: int = 20,
+    user_vectors: F32 | None = None,
+) -> tuple[NDArray[np.int32], F32]:
+    """Each user's top k unseen rows *of the model*, and their scores.
+
+    Returns:
+        int32[len(users), k], -1 for none, and float32[len(users), k].
+    """
     oracle = Oracle(model)
-    to_model, to_dataset = match_rows(model, dataset)
+    to_model = rows_in(model.items, dataset)
     to_past = to_model if model.past is None else match_past(model, dataset)
     lists = np.full((len(users), k), -1, np.int32)
+    scores = np.full((len(users), k), -np.inf, np.float32)
     step = max(1, min(512, _SCORES // len(model.items)))
     for start in range(0, len(users), step):
         chunk = users[start : start + step]
@@ -174,9 +192,10 @@ def rank(
             if model.drop_seen:
                 logits[row, rows[rows >= 0]] = -np.inf
         top = _top(logits, min(k, logits.shape[1]))
-        found = np.where(np.isfinite(np.take_along_axis(logits, top, 1)), to_dataset[top], -1)
-        lists[start : start + len(chunk), : top.shape[1]] = found
-    return lists
+        best = np.take_along_axis(logits, top, 1)
+        at = slice(start, start + len(chunk)), slice(top.shape[1])
+        lists[at], scores[at] = np.where(np.isfinite(best), top, -1), oracle.finish(best)
+    return lists, scores
 
 
 def _top(logits: F32, k: int) -> NDArray[np.int64]:

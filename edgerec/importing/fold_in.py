@@ -23,16 +23,11 @@ from numpy.typing import NDArray
 from edgerec.data.dataset import Dataset
 from edgerec.errors import DataError
 from edgerec.importing.embeddings import from_embeddings, matrix
+from edgerec.importing.ranking import best, overlap, parted, ridges
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.integers import F32
 
 __all__ = ["FoldIn", "fold_in"]
-
-#: The strengths λ to choose from, relative to the mean square of pooled columns times the users.
-_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-
-#: The share of users that are judged by, at most so many, and the length of the lists.
-_SHARE, _MOST, _TOP = 0.2, 2000, 20
 
 
 @dataclass(frozen=True)
@@ -85,23 +80,18 @@ def fold_in(
     rows = matrix(items, "items", len(names))
     own = matrix(user_vectors, "user_vectors", len(people))
     histories = _histories(dataset, names, people)
-    active = np.array([row for row, past in enumerate(histories) if len(past)])
-    if len(active) < 10:
-        raise DataError(f"{dataset.name}: {len(active)} users have a history; expected at least 10")
-    count = min(_MOST, int(_SHARE * len(active)) + 1)
-    judged = np.random.default_rng(seed).permutation(active)[:count]
-    fitted = np.setdiff1d(active, judged)
+    try:
+        fitted, judged = parted(histories, seed)
+    except DataError as error:
+        raise DataError(f"{dataset.name}: {error}") from None
     fit, judge = (_pooled(rows, histories, part) for part in (fitted, judged))
     past = [histories[row] for row in judged]
-    wanted = _best(own[judged] @ rows.T, past)
-    gram, target = fit.T @ fit, fit.T @ own[fitted]
-    unit = max(float(np.trace(gram)) / len(gram), 1e-12) * np.eye(len(gram))
-    found = []
-    for strength in _STRENGTHS:
-        weight = np.linalg.solve(gram + strength * unit, target).astype(np.float32)
-        lists = _best(judge @ weight @ rows.T, past)
-        found.append((_overlap(lists, wanted), weight))
-    overlap, weight = max(found, key=lambda one: one[0])
+    wanted = best(own[judged] @ rows.T, past)
+    found = [
+        (overlap(best(judge @ weight @ rows.T, past), wanted), weight)
+        for weight in ridges(fit, own[fitted])
+    ]
+    share, weight = max(found, key=lambda one: one[0])
     known = set(names)
     popular = [i for i in (dataset.items.ids[int(row)] for row in dataset.popular) if i in known]
     model = from_embeddings(
@@ -112,8 +102,8 @@ def fold_in(
         head=head,
         **({"popular": popular, "metadata": {"imported": "fold-in"}} | settings),
     )
-    before = _overlap(_best(judge @ rows.T, past), wanted)
-    return FoldIn(model, overlap, before, len(judged))
+    before = overlap(best(judge @ rows.T, past), wanted)
+    return FoldIn(model, share, before, len(judged))
 
 
 def _histories(dataset: Dataset, names: list[str], people: list[str]) -> list[NDArray[np.int64]]:
@@ -137,16 +127,3 @@ def _histories(dataset: Dataset, names: list[str], people: list[str]) -> list[ND
 def _pooled(rows: F32, histories: list[NDArray[np.int64]], users: NDArray[Any]) -> F32:
     """n^-1/2 times the sum of each user's rows, float32[users, d]."""
     return np.stack([rows[histories[u]].sum(0) / np.sqrt(len(histories[u])) for u in users])
-
-
-def _best(scores: F32, seen: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """The rows of the highest scores of each user, without those that were seen."""
-    for row, past in zip(scores, seen, strict=True):
-        row[past] = -np.inf
-    k = min(_TOP, scores.shape[1])
-    return np.argpartition(-scores, k - 1, axis=1)[:, :k]
-
-
-def _overlap(lists: NDArray[Any], wanted: NDArray[Any]) -> float:
-    shared = [np.isin(one, other).mean() for one, other in zip(lists, wanted, strict=True)]
-    return float(np.mean(shared))

@@ -15,7 +15,7 @@ from edgerec.importing.pointwise import maximum
 from edgerec.importing.rules import rule
 from edgerec.importing.values import Value
 
-__all__: list[str] = []
+__all__ = ["axes_of"]
 
 
 @rule("sum", "mean", "amax")
@@ -24,8 +24,9 @@ def _reduce(
 ) -> Value:
     kind = {"sum": "ReduceSum", "mean": "ReduceMean", "amax": "ReduceMax"}[_name]
     rank = len(x.shape)
-    given = range(rank) if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
-    reduced = {axis % rank for axis in given}
+    reduced = axes_of(dims, rank)
+    if any(map(x.repeats, reduced)):
+        x = builder.stored(x)
     name = x.name
     for which, axis in enumerate(x.axes):
         if axis in reduced:
@@ -36,6 +37,22 @@ def _reduce(
         return kept
     left = [axis for axis in range(rank) if axis not in reduced]
     return kept.moved([shape[axis] for axis in left], {axis: i for i, axis in enumerate(left)})
+
+
+@rule("linalg_vector_norm")
+def _norm(
+    builder: Builder, x: Value, order: float = 2, dims: Any = None, keepdim: bool = False, **_: Any
+) -> Value:
+    if order != 2:
+        raise ModelError(f"linalg_vector_norm: only the order 2 can be lowered, got {order}")
+    square = builder.pointwise("Mul", x, x)
+    return builder.pointwise("Sqrt", _reduce(builder, square, dims, keepdim, _name="sum"))
+
+
+def axes_of(dims: Any, rank: int) -> set[int]:
+    """The axes that a reduction names; all if it names none."""
+    given = range(rank) if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
+    return {axis % rank for axis in given}
 
 
 @rule("max")
@@ -60,6 +77,8 @@ def _var(
 @rule("_softmax")
 def _softmax(builder: Builder, x: Value, dim: int, *_: Any, **__: Any) -> Value:
     axis = dim % len(x.shape)
+    if x.repeats(axis):
+        x = builder.stored(x)
     if axis not in x.axes:
         return builder.pointwise("Exp", builder.pointwise("Mul", x, 0.0))  # of one number, 1
     name = builder.op("Softmax", [x.name], {"axis": x.axes.index(axis)})
@@ -97,8 +116,13 @@ def _mm(builder: Builder, x: Operand, y: Operand, **_: Any) -> Value:
     if math.prod(shape[:-2]) != 1:
         raise ModelError(f"bmm: only a single matrix can be lowered, got the shape {[*shape]}")
     rank = len(shape)
+    if isinstance(x, Value) and x.repeats(rank - 1):
+        x = builder.stored(x)
+    if isinstance(y, Value):
+        y = builder.stored(y)
+    once = isinstance(x, Value) and x.repeats(rank - 2)
     names = [builder.matrix(one, rank - 2, rank - 1) for one in (x, y)]  # type: ignore[arg-type]  # as above
-    return Value(builder.op("MatMul", names), shape, (rank - 2, rank - 1))
+    return Value(builder.op("MatMul", names), shape, (None if once else rank - 2, rank - 1))
 
 
 @rule("addmm")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,29 +11,53 @@ import torch
 from edgerec.errors import ModelError
 from edgerec.importing.builder import Builder, Operand
 from edgerec.importing.rules import rule
-from edgerec.importing.values import Value, reshaped
+from edgerec.importing.values import Heads, Value, large, reshaped
 
-__all__: list[str] = []
+__all__ = ["cat", "new_shape", "stretch", "view"]
 
 
 @rule("view", "squeeze", "unsqueeze")
-def _view(builder: Builder, x: Value, *given: Any, _name: str) -> Value:
-    shape = list(x.shape)
-    if _name == "unsqueeze":
-        shape.insert(given[0] % (len(shape) + 1), 1)
-    elif _name == "squeeze":
-        named = given[0] if given else range(len(shape))
-        dims = {d % len(shape) for d in ([named] if isinstance(named, int) else named)}
-        shape = [n for d, n in enumerate(shape) if d not in dims or n != 1]
-    else:
-        shape = list(given[0])
+def _view(builder: Builder, x: Value, *given: Any, _name: str) -> Value | Heads:
+    return view(builder, x, new_shape(x.shape, given, _name))
+
+
+def new_shape(shape: Sequence[int], given: Sequence[Any], name: str) -> tuple[int, ...]:
+    """The shape that view, squeeze or unsqueeze make of another."""
+    rank = len(shape)
+    if name == "unsqueeze":
+        place = given[0] % (rank + 1)
+        return (*shape[:place], 1, *shape[place:])
+    if name == "squeeze":
+        named = given[0] if given else range(rank)
+        dims = {d % rank for d in ([named] if isinstance(named, int) else named)}
+        return tuple(n for d, n in enumerate(shape) if d not in dims or n != 1)
+    known = math.prod(length for length in given[0] if length != -1)
+    return tuple(math.prod(shape) // known if n == -1 else n for n in given[0])
+
+
+def view(builder: Builder, x: Value, shape: tuple[int, ...]) -> Value | Heads:
+    """A value under another shape, which may divide its width among heads.
+
+    Raises:
+        ModelError: it mixes the history and the width.
+    """
     found = reshaped(x, shape)
-    if found is None:
-        raise ModelError(
-            f"{_name}: from {[*x.shape]} to {shape} mixes the history and the width, as several "
-            "attention heads do; use one head, or one module per head"
-        )
-    return found
+    if found is not None:
+        return found
+    before, after = large(x.shape), large(shape)
+    for place, axis in enumerate(before):
+        heads = after[place] if place < len(after) else None
+        if axis != x.axes[1] or heads is None or place + 1 >= len(after):
+            continue
+        count, width = shape[heads], shape[after[place + 1]]
+        lengths = [x.shape[a] for a in before]
+        lengths[place : place + 1] = [count, width]
+        if lengths == [shape[a] for a in after]:
+            parts = [stretch(builder, x, axis, n * width, (n + 1) * width) for n in range(count)]
+            one = (*shape[:heads], 1, *shape[heads + 1 :])
+            made = [reshaped(part, one) for part in parts]
+            return Heads(tuple(part for part in made if part is not None), heads)
+    raise ModelError(f"view: from {[*x.shape]} to {[*shape]} mixes the history and the width")
 
 
 @rule("permute")
@@ -41,20 +66,38 @@ def _permute(builder: Builder, x: Value, order: Sequence[int]) -> Value:
     return x.moved([x.shape[a] for a in order], {axis: i for i, axis in enumerate(order)})
 
 
-@rule("clone", "alias", "_to_copy")
+@rule("clone", "alias", "_to_copy", "detach")
 def _same(builder: Builder, x: Value, *_: Any, **__: Any) -> Value:
     return x
 
 
+@rule("full_like", "zeros_like", "ones_like", "new_zeros", "new_ones", "new_full")
+def _filled(builder: Builder, x: Value, *given: Any, _name: str, **_: Any) -> torch.Tensor:
+    """A tensor of one number; only its shape may come from a value."""
+    number = 0.0 if "zeros" in _name else 1.0 if "ones" in _name else float(given[-1])
+    return torch.full(given[0] if _name.startswith("new") else x.shape, number)
+
+
 @rule("expand")
 def _expand(builder: Builder, x: Value, sizes: Sequence[int], **_: Any) -> Value:
-    own = [1] * (len(sizes) - len(x.shape)) + list(x.shape)
-    shape = tuple(n if size == -1 else size for size, n in zip(sizes, own, strict=True))
-    return builder.spread(x, shape)
+    shift = len(sizes) - len(x.shape)
+    own = [1] * shift + list(x.shape)
+    shape = [n if size == -1 else size for size, n in zip(sizes, own, strict=True)]
+    # An axis of length 1 that is expanded holds nothing but repeated numbers.
+    kept = {
+        axis: axis + shift for axis in range(len(x.shape)) if shape[axis + shift] == x.shape[axis]
+    }
+    return x.moved(shape, kept)
 
 
 @rule("cat")
-def _cat(builder: Builder, parts: Sequence[Operand], dim: int = 0) -> Value:
+def cat(builder: Builder, parts: Sequence[Operand], dim: int = 0) -> Value:
+    """Values side by side, or one below the other."""
+    parts = [
+        builder.stored(part) if isinstance(part, Value) else part
+        for part in parts
+        if math.prod(part.shape)  # type: ignore[union-attr]  # none is a number
+    ]
     first = next(part for part in parts if isinstance(part, Value))
     if len(parts) == 1:
         return first
@@ -68,17 +111,18 @@ def _cat(builder: Builder, parts: Sequence[Operand], dim: int = 0) -> Value:
         axes[free[-1]] = axis
     high, wide = axes
     at = len(shape) if None in axes else 0
-    names = [_oriented(builder, part, (high, wide), at) for part in parts]
+    names = [_oriented(builder, part, (high, wide), at, axis == high) for part in parts]
     return Value(builder.op("Concat", names, {"axis": axes.index(axis)}), shape, (high, wide))
 
 
-def _oriented(builder: Builder, part: Operand, axes: Any, rank: int) -> str:
+def _oriented(builder: Builder, part: Operand, axes: Any, rank: int, below: bool) -> str:
     """The name of a part to concatenate, with the axes of the result."""
     if isinstance(part, Value):
         return part.name if rank else builder.matrix(part, *axes)
     tensor = torch.as_tensor(part)
     if rank:
-        return builder.constant(tensor.detach().float().reshape(1, -1).numpy())
+        shape = (-1, 1) if below else (1, -1)
+        return builder.constant(tensor.detach().float().reshape(shape).numpy())
     return builder.matrix(tensor, *axes)
 
 
@@ -93,35 +137,34 @@ def _slice(
 ) -> Value:
     axis = dim % len(x.shape)
     begin, stop, stride = slice(start, end, step).indices(x.shape[axis])
-    if (begin, stop) == (0, x.shape[axis]) and stride == 1:
-        return x
-    if stride != 1 or axis not in x.axes:
+    if stride != 1 or begin >= stop:
         raise ModelError("slice: only a stretch of the history or of the width can be lowered")
-    which, name = x.axes.index(axis), x.name
-    ends = {"start": begin, "end": stop}
-    if which == 0:
-        name = builder.op("Transpose", [name])
-    name = builder.op("Slice", [name], ends)
-    if which == 0:
-        name = builder.op("Transpose", [name])
-    shape = tuple(stop - begin if a == axis else n for a, n in enumerate(x.shape))
-    return Value(name, shape, x.axes)
+    return stretch(builder, x, axis, begin, stop)
+
+
+def stretch(builder: Builder, x: Value, axis: int, start: int, end: int) -> Value:
+    """A stretch of a value along an axis."""
+    shape = tuple(end - start if a == axis else n for a, n in enumerate(x.shape))
+    if axis not in x.axes or (start, end) == (0, x.shape[axis]):
+        return Value(x.name, shape, x.axes)
+    if axis == x.axes[0]:
+        return Value(builder.rows(x.name, start, end), shape, x.axes)
+    return Value(builder.op("Slice", [x.name], {"start": start, "end": end}), shape, x.axes)
 
 
 @rule("select")
 def _select(builder: Builder, x: Value, dim: int, index: int) -> Value:
     axis = dim % len(x.shape)
     place = index % x.shape[axis]
-    part = _slice(builder, x, axis, place, place + 1)
-    found = reshaped(part, [n for a, n in enumerate(part.shape) if a != axis])
-    assert found is not None  # noqa: S101  # only an axis of length 1 is removed
-    return found
+    part = stretch(builder, x, axis, place, place + 1)
+    kept = [a for a in range(len(part.shape)) if a != axis]
+    return part.moved([part.shape[a] for a in kept], {a: i for i, a in enumerate(kept)})
 
 
 @rule("split_with_sizes")
 def _split(builder: Builder, x: Value, sizes: Sequence[int], dim: int = 0) -> list[Value]:
     starts = [sum(sizes[:place]) for place in range(len(sizes))]
     return [
-        _slice(builder, x, dim, start, start + size)
+        stretch(builder, x, dim % len(x.shape), start, start + size)
         for start, size in zip(starts, sizes, strict=True)
     ]

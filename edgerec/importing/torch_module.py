@@ -31,7 +31,7 @@ from edgerec.model.table import Table
 __all__ = ["from_torch"]
 
 #: Values besides rows that a module may read, each [H, 1] or [1, 1].
-_BUILT_IN = ("weights", "mask", "present", "count")
+_BUILT_IN = ("weights", "mask", "present", "row_number", "count")
 
 #: The number of histories in the proof, and the greatest difference of a user vector, relative to
 #: its largest number.
@@ -62,6 +62,8 @@ def from_torch(
     - ``present`` float[H, 1]: 1 for a past item, 0 for padding;
     - ``mask`` float[H, 1]: 0 for a past item, -1e9 for padding, to be added before a softmax or a
       maximum over the history;
+    - ``row_number`` float[H, 1]: the row of a past item, counted from 1, and 0 for padding: equal
+      items have the same;
     - ``count`` float[1, 1]: the number of past items, at least 1;
     - ``position`` int64[H]: 0, 1, …, the oldest item first;
     - ``user_vector`` float[1, d] and ``context`` float[1, c]: inputs that the model declares.
@@ -97,7 +99,9 @@ def from_torch(
             f"encoder.forward: it reads {', '.join(unknown)}; it can read {', '.join(known)}"
         )
     encoder.eval()
-    builder = Builder()
+    widths = {name: array.shape[1] for name, array in arrays.items()}
+    widths |= {"user_vector": width, "context": context_width}
+    builder = Builder(history_length, widths)
     values: dict[str, Any] = {}
     for name in names:
         if name in arrays:
@@ -106,9 +110,8 @@ def from_torch(
         elif name == "position":
             values[name] = torch.arange(history_length)
         else:
-            high = history_length if name in ("weights", "mask", "present") else 1
-            wide = {"user_vector": width, "context": context_width}.get(name, 1)
-            values[name] = Value(name, (high, wide), (0, 1))
+            high = history_length if name in _BUILT_IN[:-1] else 1
+            values[name] = Value(name, (high, widths.get(name, 1)), (0, 1))
     examples = {
         name: torch.zeros(one.shape) if isinstance(one, Value) else one
         for name, one in values.items()

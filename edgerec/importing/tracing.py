@@ -9,22 +9,22 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from edgerec.errors import ModelError
-from edgerec.importing import pointwise, reductions, shapes
+from edgerec.importing import edges, heads, pointwise, reductions, shapes
 from edgerec.importing.builder import Builder
-from edgerec.importing.rules import RULES
-from edgerec.importing.values import Value
+from edgerec.importing.rules import RULES, Rule
+from edgerec.importing.values import Edges, Heads, Value
 from edgerec.model.ops import Op
 
 __all__ = ["ending_in_user", "lower", "trace"]
 
 #: The modules that register rules when they are imported.
-_REGISTERED = (pointwise, reductions, shapes)
+_REGISTERED = (edges, pointwise, reductions, shapes)
 
 
-def trace(encoder: nn.Module, examples: Mapping[str, Tensor]) -> Any:
+def trace(encoder: nn.Module, examples: Mapping[str, Any]) -> Any:
     """The module as a graph of ATen ops.
 
     Raises:
@@ -61,9 +61,9 @@ def lower(program: Any, values: Mapping[str, Any], builder: Builder) -> Value:
             known[node] = _call(node, known, builder)
         elif node.op == "output":
             returned = [known[one] for one in node.args[0]]
-            if len(returned) != 1 or not isinstance(returned[0], Value):
+            if len(returned) != 1 or not isinstance(returned[0], Value | Heads):
                 raise ModelError("encoder: expected one tensor that depends on the history")
-            return returned[0]
+            return heads.solid(builder, returned[0])
     raise ModelError("encoder: it returns nothing")
 
 
@@ -80,13 +80,17 @@ def _call(node: Any, known: Mapping[Any, Any], builder: Builder) -> Any:
     if not _has_value(arguments) and not _has_value(list(options.values())):
         return node.target(*arguments, **options)
     name = node.target._schema.name.rpartition("::")[2] if hasattr(node.target, "_schema") else ""
-    rule = RULES.get(name)
+    first = next(heads.flat(arguments))
+    rules: dict[str, Rule] = edges.ON_EDGES if isinstance(first, Edges) else RULES
+    rule = rules.get(name)
     where = _line(node)
     if rule is None:
         raise ModelError(f"encoder: {name or node.target} cannot be lowered{where}")
     if "_name" in inspect.signature(rule).parameters:
         options["_name"] = name
     try:
+        if any(isinstance(one, Heads) for one in heads.flat(arguments)):
+            return heads.call(name, rule, builder, arguments, options)
         return rule(builder, *arguments, **options)
     except ModelError as error:
         raise ModelError(f"encoder: {error}{where}") from None
@@ -97,9 +101,7 @@ def _call(node: Any, known: Mapping[Any, Any], builder: Builder) -> Any:
 
 
 def _has_value(arguments: Any) -> bool:
-    if isinstance(arguments, list | tuple):
-        return any(_has_value(one) for one in arguments)
-    return isinstance(arguments, Value)
+    return any(isinstance(one, Value | Heads | Edges) for one in heads.flat(arguments))
 
 
 def _line(node: Any) -> str:

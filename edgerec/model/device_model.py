@@ -200,7 +200,7 @@ class DeviceModel:
         """Whether the order of a history may change the user vector."""
         return self.recency != 0 or not self.takes_any_length
 
-    @property
+    @functools.cached_property
     def takes_any_length(self) -> bool:
         """Whether a shorter history can be run without padding.
 

@@ -88,11 +88,15 @@ def pad_histories(
     model: DeviceModel,
     weights: Sequence[F32 | None] | None = None,
 ) -> tuple[NDArray[np.int32], F32]:
-    """Pad histories to int32[B, H'] and float32[B, H'], H' ≤ H being the longest among them.
+    """Pad histories to int32[B, H'] and float32[B, H'].
+
+    H' ≤ H is the longest among them, or H if the model cannot run shorter ones.
 
     ``weights`` are what the user gives to each past item, 1 by default.
     """
     longest = max(1, min(model.history_length, max((len(h) for h in histories), default=1)))
+    if not model.takes_any_length:
+        longest = model.history_length
     norm, recency = model.normalization, model.recency
     given = [None] * len(histories) if weights is None else weights
     padded = [

@@ -60,11 +60,11 @@ class Attention(nn.Module):
 
 
 class Transformer(nn.Module):
-    """One head of self-attention, as in SASRec."""
+    """Self-attention with several heads, as in SASRec."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.attention = nn.MultiheadAttention(E, 1, batch_first=True)
+        self.attention = nn.MultiheadAttention(E, 3, batch_first=True)
         self.feed = nn.Sequential(nn.Linear(E, 32), nn.GELU(), nn.Linear(32, E))
         self.norm, self.out = nn.LayerNorm(E), nn.Linear(E, D)
 
@@ -139,6 +139,15 @@ def test_lists_are_those_of_the_module(name: str, target: str, tmp_path: Path) -
         assert np.allclose(found, user, rtol=1e-3, atol=1e-4)
 
 
+def test_models_that_need_all_places_are_evaluated_with_padding() -> None:
+    torch.manual_seed(0)
+    model = imported(Attention())
+    assert not model.takes_any_length
+    pairs = [(user, IDS[10 * user + step]) for user in range(12) for step in range(10)]
+    data = edgerec.Dataset.from_pairs(*zip(*pairs, strict=True)).split_random(0.4)
+    assert len(edgerec.evaluate(model, data).ndcgs) == 12
+
+
 def test_each_rule_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rule that computes something else is found by the proof."""
     torch.manual_seed(0)
@@ -179,23 +188,23 @@ class Sorts(nn.Module):
         return ordered.sum(0)
 
 
-def heads(self: Any, past: Tensor, weights: Tensor) -> Tensor:
-    mixed = (past * weights).reshape(H, 2, E // 2).softmax(2)
-    return self.dense(mixed.reshape(H, E).sum(0))
-
-
 def branches(self: Any, past: Tensor, weights: Tensor) -> Tensor:
     user: Tensor = self.dense((past * weights).sum(0))
     return user if user.sum() > 0 else -user
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "heads": (heads, r"mixes the history and the width, as several attention heads do"),
+    "a mixture": (
+        lambda self, past, weights: self.dense(
+            (past * weights).reshape(2 * H, E // 2).sum(0).repeat(2)
+        ),
+        r"view: from \[20, 12\] to \[40, 6\] mixes the history and the width",
+    ),
     "a branch": (branches, "torch.export cannot trace it"),
     "padding": (lambda self, past: self.dense(past.mean(0)), "depends on the rows in padding"),
     "another name": (
         lambda self, clicks: clicks,
-        "it reads clicks; it can read items, past, weights, mask, present, count, position",
+        "it reads clicks; it can read items, past, weights, mask, present, row_number, count",
     ),
     "another width": (
         lambda self, past, weights: (past * weights).sum(0),
@@ -205,7 +214,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "an input": (lambda self, user_vector: user_vector, "it returns one of its inputs"),
     "a power": (
         lambda self, past, weights: self.dense(((past * weights) ** 3).sum(0)),
-        "pow: only the exponents 2, 0.5 and -0.5 can be lowered, got 3",
+        "pow: only the exponents 2, 1, 0.5, -0.5 and -1 can be lowered, got 3",
     ),
 }
 
