@@ -30,6 +30,10 @@ def candidate_factor(model: DeviceModel) -> F32 | None:
     return np.asarray(1 / np.maximum(np.concatenate(norms), 1e-12), np.float32)
 
 
+#: The most bytes that an op of the encoder takes.
+_PER_OP = 300
+
+
 def group_size(n: int, k: int) -> int:
     """The number of rows per group in a search for the k highest of n by group maxima.
 
@@ -46,16 +50,16 @@ def check_size(target: str, written: int, model: DeviceModel, room: int) -> None
         target: the name of the target.
         written: the size of what was written, in bytes.
         model: the model that was lowered.
-        room: bytes allowed for everything but tables and constants.
+        room: bytes allowed for everything but tables, constants and the ops of the encoder.
 
     Raises:
-        TargetError: the size exceeds 1.02 times the tables, plus constants and room.
+        TargetError: the size exceeds 1.02 times the tables, plus constants, ops and room.
     """
     # The constants, the factors of a cosine head's scores, and the rows of other past items.
     factors = 4 * len(model.items) if model.head.kind == "cosine" else 0
     seen = 0 if model.seen_rows is None else model.seen_rows.nbytes
     small = sum(constant.nbytes for constant in model.constants.values()) + factors + seen
-    limit = 1.02 * model.table_bytes + small + room
+    limit = 1.02 * model.table_bytes + small + room + _PER_OP * len(model.encoder)
     if written > limit:
         raise TargetError(
             f"{target}: expected at most {limit:,.0f} bytes, got {written:,}; store each table "

@@ -19,6 +19,9 @@ __all__ = ["MAX_EXPONENT", "MAX_HISTORY", "check_parts", "check_types"]
 #: The longest history that a model can read, and the greatest exponent of a weight.
 MAX_HISTORY, MAX_EXPONENT = 16_384, 8
 
+#: The most items whose numbers float32 tells apart.
+_MAX_NUMBERED = 2**24
+
 
 def check_types(model: Any) -> None:
     """Check that each field of a DeviceModel is of its type, so that later checks can rely on it.
@@ -98,6 +101,12 @@ def check_parts(model: Any) -> None:
                 raise ModelError(
                     f"{kind}: expected a name of letters, digits and _ . -, got {name!r}"
                 )
+    numbered = any("row_number" in op.inputs for op in model.encoder)
+    if numbered and len(model.history_items) > _MAX_NUMBERED:
+        raise ModelError(
+            f"encoder: row_number counts up to {_MAX_NUMBERED:,} exactly, and there are "
+            f"{len(model.history_items):,} items"
+        )
     if model.head.table not in model.tables:
         raise ModelError(
             f"head.table: no table {model.head.table!r}; tables: {', '.join(model.tables)}"

@@ -157,6 +157,7 @@ def built_in_values(history: NDArray[np.int32], weights: F32) -> dict[str, F32]:
         "weights": weights[..., None],
         "mask": absent * np.float32(MASKED),
         "present": present,
+        "row_number": (history[..., None] + 1).astype(np.float32),
         "count": np.maximum(present.sum(axis=-2, keepdims=True), 1),
     }
 

@@ -167,11 +167,11 @@ def _transformer(d: int) -> list[Op]:
 def adverse_models(width: int = 16, seed: int = 0) -> dict[str, DeviceModel]:
     """Models on which an inexact scan, or one that is built for few rows, goes wrong.
 
-    ``recency`` weighs the latest items most, ``buys`` counts every past item and recommends them
-    again, ``herbs`` recommends other items than those of histories, but for a few that are both,
-    and ``situated`` reads all inputs that a model can declare. In ``column``, one column
-    dwarfs all others. ``clusters`` are rows that are almost equal, and ``ties`` are rows that are
-    equal. ``large`` has more rows than a block of any scan.
+    ``session`` finds repeated items, ``recency`` weighs the latest items most, ``buys`` counts
+    every past item and recommends them again, ``herbs`` recommends other items than those of
+    histories, but for a few that are both, and ``situated`` reads all inputs that a model can
+    declare. In ``column``, one column dwarfs all others. ``clusters`` are rows that are almost
+    equal, and ``ties`` are rows that are equal. ``large`` has more rows than a block of any scan.
     """
     rng = np.random.default_rng(seed)
 
@@ -187,6 +187,7 @@ def adverse_models(width: int = 16, seed: int = 0) -> dict[str, DeviceModel]:
     column[:, 0] = 20 + np.float32(0.1) * column[:, 0]
     near = normal(5000, width) * np.float32(0.01)
     return {
+        "session": _session(of(normal(300, width), repeats="keep", drop_seen=False)),
         "recency": of(normal(5000, width), recency=1.5, normalization=0.0),
         "buys": of(normal(300, width), repeats="keep", drop_seen=False, recency=0.5),
         "herbs": _herbs(of(normal(300, width)), Table.encode(normal(120, width), Fp32())),
@@ -196,6 +197,25 @@ def adverse_models(width: int = 16, seed: int = 0) -> dict[str, DeviceModel]:
         "ties": of(normal(700, width)[rng.integers(0, 700, 5000)]),
         "large": of(normal(70_001, width)),
     }
+
+
+def _session(model: DeviceModel) -> DeviceModel:
+    """A model that divides each past item by how often it occurs, and once more."""
+    return model.replace(
+        encoder=(
+            *(op for op in model.encoder if op.kind == "Gather"),
+            Op("Transpose", ("row_number",), "numbers"),
+            Op("Equal", ("row_number", "numbers"), "equal"),
+            Op("Transpose", ("present",), "real"),
+            Op("Mul", ("equal", "real"), "same"),
+            Op("ReduceSum", ("same",), "times", {"axis": 1}),
+            Op("Add", ("times", "one"), "more"),
+            Op("Div", ("rows", "more"), "shared"),
+            Op("Mul", ("shared", "weights"), "weighted"),
+            Op("ReduceSum", ("weighted",), "user"),
+        ),
+        constants={"one": np.ones((1, 1), np.float32)},
+    )
 
 
 def _situated(model: DeviceModel, matrix: F32) -> DeviceModel:

@@ -38,6 +38,7 @@ def built_in_values(history: Tensor, weights: Tensor) -> dict[str, Tensor]:
         "weights": weights[..., None],
         "mask": absent * MASKED,
         "present": present,
+        "row_number": (history[..., None] + 1).to(weights.dtype),
         "count": present.sum(-2, keepdim=True).clamp(min=1),
     }
 

@@ -28,8 +28,12 @@ def built_in_values(graph: Graph, model: DeviceModel, past: Past) -> dict[str, s
     for name in ("user_vector", "context"):
         if name in model.inputs:
             values[name] = graph.add("Reshape", name, graph.constant([1, -1]))
-    if read & {"mask", "present", "count"}:
+    if read & {"mask", "present", "count", "row_number"}:
         values["present"] = present = graph.add("Reshape", past.present, column)
+    if "row_number" in read:
+        counted = graph.add("Add", past.rows, graph.constant([1]))
+        counted = graph.add("Reshape", graph.add("Cast", counted, to=FLOAT), column)
+        values["row_number"] = graph.add("Mul", counted, present)
     if "mask" in read:
         absent = graph.add("Sub", graph.constant(1.0), present)
         values["mask"] = graph.add("Mul", absent, graph.constant(float(MASKED)))

@@ -22,8 +22,12 @@ def built_in_values(graph: Graph, model: DeviceModel, past: Past) -> dict[str, T
     """Add the built-in values that the encoder reads."""
     read, tall = {name for op in model.encoder for name in op.inputs}, (model.history_length, 1)
     values = {"weights": graph.reshape(past.weights, tall)}
-    if read & {"mask", "present", "count"}:
+    if read & {"mask", "present", "count", "row_number"}:
         values["present"] = present = graph.reshape(past.present, tall)
+    if "row_number" in read:
+        rows = graph.op("CAST", [graph.reshape(past.rows, tall)], tall)
+        counted = graph.op("ADD", [rows, graph.small(1.0)], tall)
+        values["row_number"] = graph.op("MUL", [counted, present], tall)
     if "mask" in read:
         absent = graph.op("SUB", [graph.small(1.0), present], tall)
         values["mask"] = graph.op("MUL", [absent, graph.small(MASKED)], tall)

@@ -17,12 +17,13 @@ __all__ = ["BUILT_IN", "OPS", "Op"]
 OPS: Mapping[str, Rule] = {rule.kind: rule for rule in (*MATRICES, *ELEMENTWISE, *REDUCTIONS)}
 
 #: Values that every encoder can read, with what they have in padding: the weight of each past item,
-#: 0 for a past item and MASKED for padding, 1 and 0, the number of past items (at least 1), the
-#: user's own trained vector, and what describes the situation.
+#: 0 for a past item and MASKED for padding, 1 and 0, the row of a past item, counted from 1 (0 for
+#: padding), the number of past items (at least 1), the user's own vector, and the situation.
 BUILT_IN: Mapping[str, Padding] = {
     "weights": Padding.ZERO,
     "mask": Padding.LOW,
     "present": Padding.ZERO,
+    "row_number": Padding.ZERO,
     "count": Padding.NONE,
     "user_vector": Padding.NONE,
     "context": Padding.NONE,
