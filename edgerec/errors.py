@@ -13,10 +13,13 @@
     ├── BudgetError          a bundle over its device's budget
     ├── RemoteError          a device that cannot be reached, or cannot run a bundle
     └── BundleError          a file that is not a complete, undamaged edgerec file
+        └── ForeignFileError a file of something else
 
 Each message says what was wrong, where, and what to do about it. Users can fix the cause of all of
 them, so the command line prints the message without a traceback and exits with 2.
 """
+
+from pathlib import Path
 
 __all__ = [
     "BudgetError",
@@ -25,6 +28,7 @@ __all__ = [
     "CompressError",
     "DataError",
     "EdgerecError",
+    "ForeignFileError",
     "ModelError",
     "OptionError",
     "PluginError",
@@ -95,3 +99,11 @@ class RemoteError(EdgerecError):
 
 class BundleError(EdgerecError):
     """A file that is not a complete, undamaged edgerec file."""
+
+
+class ForeignFileError(BundleError):
+    """A file that is not one of edgerec's, and may be another library's."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: not an edgerec file (it does not begin with EDGEREC1)")
+        self.path = path

@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from edgerec import __version__
-from edgerec.cli import bench, build, bundles, importing, learning, prepare, show
+from edgerec.cli import agree, bench, build, bundles, importing, learning, prepare, show
+from edgerec.cli.foreign import advice
 from edgerec.cli.shared import err, out
-from edgerec.errors import EdgerecError
+from edgerec.contracts.host import Host
+from edgerec.errors import EdgerecError, ForeignFileError
 
 __all__ = ["app", "run"]
 
@@ -32,7 +34,10 @@ def run() -> None:
     except EdgerecError as error:
         if debug:
             raise
-        err.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        said = f"error: {error}"
+        if isinstance(error, ForeignFileError):
+            said += f"; {advice(error.path, Host.installed())}"
+        err.print(said, style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
     except OSError as error:
         if debug:
@@ -61,6 +66,7 @@ for command in (
     learning.train,
     learning.tune,
     learning.evaluate,
+    agree.agree,
     build.build,
     build.sweep,
     build.verify,

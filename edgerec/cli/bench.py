@@ -87,8 +87,10 @@ def bench(
             f"expected one bundle, got {len(files)} files; --compare takes several results"
         )
     else:
+        from edgerec.contracts.bundle import target_of
         from edgerec.remote.bench import bench_on
 
+        target_of(files[0])  # fails here, and not in another process, if it is no bundle
         for name, value in (("users", users), ("model", model)):
             if value is not None and source is None:
                 raise OptionError(f"--{name}: applies to the histories of --data; set both")

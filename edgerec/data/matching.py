@@ -10,6 +10,7 @@ from edgerec.data.interactions import Interactions
 from edgerec.errors import DataError, ModelError
 from edgerec.model.codecs import F32
 from edgerec.model.device_model import DeviceModel
+from edgerec.model.items import Items
 
 __all__ = [
     "check_one_vocabulary",
@@ -18,6 +19,7 @@ __all__ = [
     "known_history",
     "match_past",
     "match_rows",
+    "rows_in",
 ]
 
 
@@ -46,8 +48,7 @@ def match_rows(model: DeviceModel, dataset: Dataset) -> tuple[NDArray[np.int32],
     if model.items is dataset.items:
         same = np.arange(len(dataset.items), dtype=np.int32)
         return same, same
-    rows = model.items.rows
-    to_model = np.array([rows.get(i, -1) for i in dataset.items.ids], np.int32)
+    to_model = rows_in(model.items, dataset)
     to_dataset = np.full(len(model.items), -1, np.int32)
     kept = np.flatnonzero(to_model >= 0)
     to_dataset[to_model[kept]] = kept
@@ -75,7 +76,14 @@ def check_one_vocabulary(model: DeviceModel) -> None:
 
 def match_past(model: DeviceModel, dataset: Dataset) -> NDArray[np.int32]:
     """Rows of the dataset's items among the model's past items, -1 if absent."""
-    rows = model.history_items.rows
+    return rows_in(model.history_items, dataset)
+
+
+def rows_in(items: Items, dataset: Dataset) -> NDArray[np.int32]:
+    """Rows of the dataset's items among others, -1 if absent."""
+    if items is dataset.items:
+        return np.arange(len(items), dtype=np.int32)
+    rows = items.rows
     return np.array([rows.get(item, -1) for item in dataset.items.ids], np.int32)
 
 

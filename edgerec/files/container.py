@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.errors import BundleError
+from edgerec.errors import BundleError, ForeignFileError
 from edgerec.files.header import ALIGN, MAGIC, MAX_HEADER, parse_header, well_formed
 from edgerec.files.pages import give_back
 
@@ -215,7 +215,7 @@ class Container:
 
     def _read_header(self) -> dict[str, Any]:
         if self._map[:8] != MAGIC:
-            raise BundleError(f"{self.path}: not an edgerec file (it does not begin with EDGEREC1)")
+            raise ForeignFileError(self.path)
         length = int.from_bytes(self._map[8:16], "little")
         if length > MAX_HEADER:
             raise self._damaged(f"the header should have at most {MAX_HEADER:,} bytes")

@@ -250,7 +250,8 @@ def test_debug_shows_the_traceback(folder: Path) -> None:
     assert "Traceback" in done.stderr
 
 
-COMMANDS = ["demo", "data", "train", "build", "inspect", "score", "bench", "plugins", "devices"]
+COMMANDS = ["demo", "data", "train", "agree", "build", "inspect", "score", "bench"]
+COMMANDS += ["plugins", "devices"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
