@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from edgerec.building.fidelity import apart, judged_by, learnable
 from edgerec.building.measured import measure_quality
 from edgerec.building.recipe import Recipe
 from edgerec.building.records import on_device, violations
@@ -39,12 +40,19 @@ class Built:
         path: the file.
         figures: what was measured on the file.
         steps: what each compressor did.
+        overlap: without a data set, the overlap of its lists with the uncompressed model's.
     """
 
     target: str
     path: Path
     figures: Figures
     steps: Sequence[Step] = field(default_factory=list)
+    overlap: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What was measured, as JSON values."""
+        known = {} if self.overlap is None else {"overlap": self.overlap}
+        return self.figures.to_json() | known
 
 
 class Builds(list[Built]):
@@ -61,7 +69,7 @@ class Builds(list[Built]):
 
 def build(
     model: DeviceModel,
-    dataset: Dataset,
+    dataset: Dataset | None,
     recipe: Recipe,
     folder: str | Path,
     *,
@@ -80,11 +88,12 @@ def build(
 
     Args:
         model: the uncompressed model, which retention refers to.
-        dataset: with held-out interactions.
+        dataset: with held-out interactions. Without one, quality is not measured, and bundles are
+            run for random histories of the model's items.
         recipe: what to build.
         folder: the folder for the bundles.
         users: the number of test users to measure on; none means all. A budget that limits quality
-            is checked on all of them.
+            is checked on all of them. Of random histories, there are at most 1,000.
         seed: the seed for the choice of users and for compressors.
         progress: called with (done, total, what).
         host: the plugins to build with; the installed ones by default.
@@ -94,12 +103,14 @@ def build(
         TargetError: a target that the recipe names refuses the model or fails. If the recipe
             names none, targets that refuse, fail or lack a runtime are left out, and it is an
             error only if none remains.
-        OptionError: the folder is a file, or top_k is not positive.
+        OptionError: the folder is a file, top_k is not positive, or the budget limits quality and
+            there is no data set.
     """
     host = host or Host.installed()
     chain = [host.compressor(name, **options) for name, options in recipe.compress]
     if recipe.top_k < 1:
         raise OptionError(f"top_k: expected at least 1, got {recipe.top_k}")
+    dataset = judged_by(model, dataset, recipe.device, users, seed)
     limited = recipe.device is not None and recipe.device.budget.min_quality is not None
     # A limit is not left to the luck of a sample.
     chosen = evaluation_users(dataset, None if limited else users, seed)
@@ -118,9 +129,8 @@ def build(
     total = 2 + len(targets)
     progress(0, total, "compressing")
     # No compressor sees what its result is measured on.
-    unseen = replace(dataset, valid=None, test=None)
     context = Context(
-        unseen,
+        learnable(dataset),
         seed,
         lambda done, of, what: progress(0, total, f"compressing: {what} ({done} of {of})"),
         folder / ".unfinished",
@@ -231,13 +241,14 @@ def _build_one(
     recorded = [{k: v for k, v in asdict(step).items() if k != "seconds"} for step in steps]
     device = recipe.device
     export(model, target, path, top_k=recipe.top_k, device=device, provenance={"steps": recorded})
-    figures = measure_quality(path, before, dataset, users, trust=True)
+    measured = measure_quality(path, before, dataset, users, trust=True)
+    figures, shared = apart(measured, dataset)
     if device is None:
-        return Built(target.name, path, figures, steps)
+        return Built(target.name, path, figures, steps, shared)
     figures = on_device(figures, path, device.name)
     if broken := violations(device, figures):
         raise BudgetError(
             f"{target.name} on {device.name}: {'; '.join(broken)}. Nothing was written; "
             "compress more, or raise the limit to what was measured"
         )
-    return Built(target.name, path, figures, steps)
+    return Built(target.name, path, figures, steps, shared)

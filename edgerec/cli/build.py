@@ -28,8 +28,19 @@ _Folder = Annotated[Path, typer.Option("-o", "--out", help="folder for the bundl
 
 def build(
     model: ModelFile,
-    source: _DataFile,
     output: _Folder,
+    source: Annotated[
+        str | None,
+        typer.Option("--data", help="dataset with held-out interactions; or pass --no-quality"),
+    ] = None,
+    no_quality: Annotated[
+        bool,
+        typer.Option(
+            "--no-quality",
+            help="build without --data, and do not measure quality; lists for random histories are "
+            "compared with the uncompressed model's",
+        ),
+    ] = False,
     recipe: Annotated[Path | None, typer.Option(help="a TOML recipe, instead of the flags")] = None,
     compress: Annotated[
         list[str] | None,
@@ -55,7 +66,7 @@ def build(
         int | None,
         typer.Option(
             help="number of test users to measure on, 1000 by default, or of validation users of a "
-            "search, 10000 by default; 0 means all",
+            "search, 10000 by default; 0 means all; with --no-quality, of histories, at most 1000",
             min=0,
         ),
     ] = None,
@@ -65,7 +76,8 @@ def build(
 ) -> None:
     """Compress a model, export it, and measure each bundle against the device's budget.
 
-    With a device and no --compress, it searches for the best chain inside the budget.
+    With a device and no --compress, it searches for the best chain inside the budget: the smallest
+    that keeps quality or, with --no-quality, that keeps the lists of the uncompressed model.
 
     Example: `edgerec build shop.model --data shop.dataset --device pixel-6a
     --compress quantize:codec=int8 -o dist`
@@ -78,6 +90,13 @@ def build(
     from edgerec.data.sources import load
     from edgerec.model.options import parse_spec
 
+    if no_quality == (source is not None):
+        raise OptionError(
+            "--no-quality: is for models without interactions, so it takes no --data; drop one"
+            if no_quality
+            else "--data: is needed to measure quality; pass --no-quality if there are no "
+            "interactions"
+        )
     if recipe is not None and (compress or target or device or top_k is not None):
         raise OptionError(
             "--recipe: replaces --compress, --target, --device and --top-k; use one or the other"
@@ -99,7 +118,7 @@ def build(
             "--trials, --trial-seconds, --storage, --allow-pruning-items: apply to a search, which "
             "needs --device and no --compress"
         )
-    loaded, dataset = load_model(model), load(source)
+    loaded, dataset = load_model(model), None if source is None else load(source)
     left_out: dict[str, str] = {}
     with progress_bar("building", err) as progress:
         if chosen.device is not None and searches:
@@ -133,7 +152,7 @@ def build(
     for reason in left_out.values():
         err.print(f"left out: {reason}")
     if as_json:
-        out.print_json(json.dumps([{**b.figures.to_json(), "path": str(b.path)} for b in built]))
+        out.print_json(json.dumps([{**b.to_json(), "path": str(b.path)} for b in built]))
         return
     from edgerec.cli.report import print_built
 

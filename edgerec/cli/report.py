@@ -29,20 +29,25 @@ def print_built(
             highlight=False,
         )
     table = _table(("target", "runtime"), ("bytes", "kept", "±", "overlap", "p95 ms", "MB"))
-    table.title = (
-        f"uncompressed tables: {table_bytes:,} bytes; kept: NDCG@20 as a share of the uncompressed "
-        "model's; ±: half of its 95 % interval, in %; overlap: of both top-20 lists; MB: peak "
-        "memory"
+    unmeasured = built[0].overlap is not None
+    kept = (
+        f"quality was not measured; overlap: of the top-20 lists for "
+        f"{built[0].figures.histories:,} random histories with those of the uncompressed model"
+        if unmeasured
+        else "kept: NDCG@20 as a share of the uncompressed model's; ±: half of its 95 % interval, "
+        "in %; overlap: of both top-20 lists"
     )
+    table.title = f"uncompressed tables: {table_bytes:,} bytes; {kept}; MB: peak memory"
     table.title_justify = "left"
     for bundle in built:
-        f = bundle.figures.to_json()
+        f = bundle.to_json()
+        half = f.get("quality_half")
         table.add_row(
             bundle.target,
             f["runtime"].replace("+", "\n+"),
             f"{f['bundle_bytes']:,}",
-            f"{f['quality']:.1%}",
-            "" if f["quality_half"] is None else f"{100 * f['quality_half']:.1f}",
+            "–" if unmeasured else f"{f['quality']:.1%}",
+            "" if half is None else f"{100 * half:.1f}",
             f"{f['overlap']:.3f}",
             f"{f['p95_ms']:.2f}",
             f"{f['peak_rss_bytes'] / 1e6:.0f}",
@@ -54,9 +59,9 @@ def print_built(
         hint = "; `edgerec bench --on ... --save` measures there" if "not measured" in place else ""
         console.print(f"times and memory: {place}{hint}", highlight=False)
     for bundle in built:
-        f = bundle.figures.to_json()
-        quality = f"Recall@{f['k']} {f['recall']:.4f}  NDCG@{f['k']} {f['ndcg']:.4f}"
-        console.print(f"{bundle.path}  {quality}", highlight=False)
+        f = bundle.to_json()
+        quality = "" if unmeasured else "  Recall@{k} {recall:.4f}  NDCG@{k} {ndcg:.4f}".format(**f)
+        console.print(f"{bundle.path}{quality}", highlight=False)
 
 
 def print_devices(devices: Sequence[Device], console: Console) -> None:

@@ -27,9 +27,10 @@ class Tried:
         bundle_bytes: the computed size of the smallest bundle, or of the largest one if all targets
             were named; none if unknown.
         table_bytes: the size of the item tables alone.
-        quality: NDCG@20 kept on validation; none for a chain that was not run to its end.
+        quality: NDCG@20 kept on validation or, without a data set, the overlap; none for a chain
+            that was not run to its end.
         half: half of the 95 % interval of ``quality``, paired over validation users.
-        ndcgs: the NDCG@20 of each validation user.
+        ndcgs: the NDCG@20 of each validation user, or the overlap of each history.
         overlap: the top-20 overlap with the uncompressed model.
         steps: the options, bytes, quality, overlap and seconds of each step that ran.
         reason: why the chain was abandoned; none for one that ran.
@@ -91,18 +92,24 @@ def key_of(chain: Chain) -> str:
     return json.dumps(chain, sort_keys=True)
 
 
-def by_preference(tried: Sequence[Tried]) -> list[Tried]:
+def by_preference(tried: Sequence[Tried], enough: float | None = None) -> list[Tried]:
     """Chains in the order in which they should be built.
 
     Those whose quality is within noise of the best come first, the smallest one first: where the
     95 % interval of the ratio of both NDCGs, paired over validation users, contains 1. The others
     follow by quality.
+
+    Args:
+        tried: the chains.
+        enough: a quality from which a chain counts as being within noise of the best.
     """
     if not tried:
         return []
     best = max(tried, key=lambda t: t.quality or 0)
 
     def rank(one: Tried) -> tuple[float, float]:
+        if enough is not None and (one.quality or 0) >= enough:
+            return 0.0, float(one.bundle_bytes or 0)
         ratio = of_ratio(np.array(one.ndcgs), np.array(best.ndcgs))
         if one is best or ratio.high >= 1:
             return 0.0, float(one.bundle_bytes or 0)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgerec.building.build import Built, build
+from edgerec.building.fidelity import ENOUGH, Synthetic
 from edgerec.building.recipe import Recipe
 from edgerec.building.records import violations
 from edgerec.building.search.chains import Tried, by_preference
@@ -28,6 +29,16 @@ __all__ = ["Attempt", "Choice"]
 
 #: Chains that are built and measured before giving up.
 _ATTEMPTS = 5
+
+#: What the figures of a report are.
+_MEASURED = (
+    "quality in trials is the share of NDCG@20 kept on interactions that are held out to choose "
+    "by; bundles are measured on those held out to test on"
+)
+_NOT_MEASURED = (
+    "quality was not measured, because there is no data; what is called quality in trials is the "
+    "share of the uncompressed model's top 20 that is kept, for random histories of its items"
+)
 
 #: Chains over budget that are run in order to name a budget that works.
 _NEAREST = 8
@@ -60,6 +71,7 @@ class Choice:
         self.search, self.dataset, self.folder = search, dataset, folder
         self.device, self.budget = search.device, search.device.budget
         self.top_k, self.progress = top_k, progress
+        self.measures = not isinstance(dataset, Synthetic)
         self.attempts: list[Attempt] = []
         #: Chains over budget that were run after the search, by their number.
         self.ran: dict[int, Tried] = {}
@@ -81,7 +93,9 @@ class Choice:
         most = max(len(t.targets) for t in good)
         everywhere = [t for t in good if len(t.targets) == most]
         rest = [t for t in good if len(t.targets) < most]
-        for one in [*by_preference(everywhere), *by_preference(rest)][:_ATTEMPTS]:
+        enough = None if self.measures else ENOUGH
+        ordered = [one for part in (everywhere, rest) for one in by_preference(part, enough)]
+        for one in ordered[:_ATTEMPTS]:
             attempt = self._build(one)
             if attempt.error is None and not attempt.violations:
                 return attempt
@@ -217,16 +231,13 @@ class Choice:
     ) -> Path:
         """Write report.json and the pictures."""
         tried = [self.ran.get(one.number, one) for one in tried]
+        before = {"ndcg_validation": self.search.before.ndcg} if self.measures else {}
         report = {
             "device": asdict(self.device),
             "machine": describe_machine(),
             "error": error,
-            "validation": "quality in trials is the share of NDCG@20 kept on interactions that are "
-            "held out to choose by; bundles are measured on those held out to test on",
-            "uncompressed": {
-                "table_bytes": self.search.model.table_bytes,
-                "ndcg_validation": self.search.before.ndcg,
-            },
+            "validation": _MEASURED if self.measures else _NOT_MEASURED,
+            "uncompressed": {"table_bytes": self.search.model.table_bytes, **before},
             "chosen": None if chosen is None else _summary(chosen.tried),
             "bundles": [] if chosen is None else _figures(chosen.built),
             "attempts": [
@@ -242,7 +253,9 @@ class Choice:
         }
         path = self.folder / "report.json"
         write_text(path, json.dumps(report, indent=2) + "\n")
-        draw(tried, self.device, None if chosen is None else chosen.tried, self.folder)
+        best = None if chosen is None else chosen.tried
+        what = {} if self.measures else {"what": "top-20 overlap (random histories)"}
+        draw(tried, self.device, best, self.folder, **what)
         return path
 
 
@@ -253,7 +266,7 @@ def _summary(tried: Tried) -> dict[str, Any]:
 
 
 def _figures(built: Sequence[Built]) -> list[dict[str, Any]]:
-    return [{"path": b.path.name, **b.figures.to_json()} for b in built]
+    return [{"path": b.path.name, **b.to_json()} for b in built]
 
 
 def _excesses(budget: Budget, figures: Mapping[str, Any]) -> dict[str, float]:

@@ -31,29 +31,40 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 
 
 def draw(
-    tried: Sequence[Tried], device: Device, chosen: Tried | None, folder: Path
+    tried: Sequence[Tried],
+    device: Device,
+    chosen: Tried | None,
+    folder: Path,
+    *,
+    what: str = "NDCG@20 kept (validation)",
 ) -> tuple[Path, Path]:
-    """Write ``pareto.png`` and ``pareto.html``; return their paths."""
+    """Write ``pareto.png`` and ``pareto.html``; return their paths.
+
+    Args:
+        tried: the chains.
+        device: the device whose budget to show.
+        chosen: the chain that was built, or none.
+        folder: where to write.
+        what: what the quality of a chain is.
+    """
     import matplotlib
 
     png, page = folder / "pareto.png", folder / "pareto.html"
-    figure, titles = _figure(tried, device, chosen)
+    title = f"{device.name}: {what} against size"
+    figure, titles = _figure(tried, device, chosen, title, what)
     with atomic_write(png) as file:
         figure.savefig(file, format="png")
     vector = io.StringIO()
     # Text stays text, and the same search gives the same bytes.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "edgerec"}):
         figure.savefig(vector, format="svg", metadata={"Date": None})
-    write_text(page, _page(_with_titles(vector.getvalue(), titles, device), tried, device, chosen))
+    picture = _with_titles(vector.getvalue(), titles, title)
+    write_text(page, _page(picture, tried, chosen, title, what))
     return png, page
 
 
-def _title(device: Device) -> str:
-    return f"{device.name}: quality kept against size"
-
-
 def _figure(
-    tried: Sequence[Tried], device: Device, chosen: Tried | None
+    tried: Sequence[Tried], device: Device, chosen: Tried | None, title: str, what: str
 ) -> tuple[Any, dict[str, str]]:
     """The figure, and what each of its parts says, by the part's id."""
     # A Figure of its own: pyplot keeps global state and looks for a display.
@@ -98,7 +109,7 @@ def _figure(
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: _bytes(size)))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set(xlabel="size of the bundle", ylabel="NDCG@20 kept (validation)", title=_title(device))
+    axes.set(xlabel="size of the bundle", ylabel=what, title=title)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8, markerscale=0.7)
     return figure, titles
@@ -112,7 +123,7 @@ def _bytes(size: float) -> str:
     return f"{size:g} B"
 
 
-def _with_titles(vector: str, titles: dict[str, str], device: Device) -> str:
+def _with_titles(vector: str, titles: dict[str, str], title_of_all: str) -> str:
     """Add to the parts of an SVG what they say, which browsers show on hovering."""
     ElementTree.register_namespace("", _SVG[1:-1])
     ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
@@ -120,7 +131,7 @@ def _with_titles(vector: str, titles: dict[str, str], device: Device) -> str:
     for metadata in root.findall(f"{_SVG}metadata"):
         root.remove(metadata)
     name = ElementTree.Element(f"{_SVG}title", {"id": "name"})
-    name.text = _title(device)
+    name.text = title_of_all
     root.insert(0, name)
     root.attrib |= {"role": "img", "aria-labelledby": "name"}
     for part in root.iter(f"{_SVG}g"):
@@ -131,7 +142,7 @@ def _with_titles(vector: str, titles: dict[str, str], device: Device) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _page(picture: str, tried: Sequence[Tried], device: Device, chosen: Tried | None) -> str:
+def _page(picture: str, tried: Sequence[Tried], chosen: Tried | None, title: str, what: str) -> str:
     best, rows = front(tried), []
     for one in sorted(points(tried), key=lambda t: t.bundle_bytes or 0):
         is_chosen = chosen is not None and one.number == chosen.number
@@ -140,7 +151,7 @@ def _page(picture: str, tried: Sequence[Tried], device: Device, chosen: Tried | 
             f'<tr><th scope="row">{escape(one.label)}</th><td class="n">{one.bundle_bytes:,}</td>'
             f'<td class="n">{one.quality:.2%}</td><td>{place}</td></tr>'
         )
-    title = escape(_title(device))
+    title = escape(title)
     picked = (
         "No chain keeps the budget."
         if chosen is None
@@ -153,6 +164,6 @@ def _page(picture: str, tried: Sequence[Tried], device: Device, chosen: Tried | 
         "on the Pareto front; dashed and dotted lines are the budget.</p>\n"
         f'{picture}\n<div class="scroll"><table><caption>Chains that ran, smallest first</caption>'
         '<thead><tr><th scope="col">chain</th><th scope="col" class="n">bytes</th><th scope="col" '
-        'class="n">NDCG@20 kept</th><th scope="col">place</th></tr></thead>'
+        f'class="n">{escape(what)}</th><th scope="col">place</th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div></main></body></html>\n"
     )

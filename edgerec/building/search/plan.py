@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgerec.building.build import Built
+from edgerec.building.fidelity import judged_by, learnable
 from edgerec.building.search.chains import Tried
 from edgerec.building.search.choice import Choice
 from edgerec.building.search.sampler import digest_of, open_study, run_study, search_spaces
@@ -57,7 +58,7 @@ def explore(
             raise OptionError(f"plan.{name}: expected at least 1, got {value}")
     if trial_seconds is not None and not trial_seconds > 0:
         raise OptionError(f"plan.trial_seconds: expected more than 0, got {trial_seconds:g}")
-    spaces = search_spaces(host)
+    spaces = search_spaces(host, learns=learnable(dataset) is not None)
     evaluation_users(dataset)  # fails now instead of after the search
     folder.mkdir(parents=True, exist_ok=True)
     search = Search(
@@ -92,7 +93,7 @@ class Plan:
 
 def plan(
     model: DeviceModel,
-    dataset: Dataset,
+    dataset: Dataset | None,
     device: Device,
     *,
     folder: str | Path,
@@ -116,9 +117,13 @@ def plan(
     again with the same arguments, an interrupted search resumes; called with more trials, it
     continues.
 
+    Without a data set, quality is not measured. Chains are compared by their lists for random
+    histories of the model's items: the smallest that keeps 95 % of the uncompressed model's top 20
+    is built or, if none does, the one that keeps most. What trains is left out.
+
     Args:
         model: the uncompressed model.
-        dataset: with validation and test interactions.
+        dataset: with validation and test interactions, or none.
         device: the device whose budget to keep.
         folder: the folder for the bundles, ``report.json``, ``pareto.png``, ``pareto.html`` and,
             by default, the study.
@@ -132,7 +137,7 @@ def plan(
         study: the name of the study; the device's by default.
         seed: the seed of every random choice.
         users: the number of validation users to compare chains on; none means all. Written files
-            are measured on all test users.
+            are measured on all test users. Of random histories, there are at most 1,000.
         top_k: the maximum number of recommendations that a bundle can be asked for.
         allow_pruning_items: whether a chain may take items out of the catalogue.
         trial_seconds: the time after which a chain that trains is stopped, at the next report of
@@ -143,16 +148,18 @@ def plan(
     Raises:
         BudgetError: nothing keeps the budget; the message names the binding limit, what was
             measured, and the nearest budget that works.
-        OptionError: an argument is wrong, or the study belongs to another search.
+        OptionError: an argument is wrong, the study belongs to another search, or the budget limits
+            quality and there is no data set.
         DataError: there are no validation interactions, or the model may have been trained on them.
         TargetError: no target takes any of the models.
     """
     folder = Path(folder)
+    data = judged_by(model, dataset, device, users, seed)
     if not allow_pruning_items:
         _check_fixed(model, device)
     search, tried = explore(
         model,
-        dataset,
+        data,
         device,
         folder=folder,
         targets=targets,
@@ -168,7 +175,7 @@ def plan(
         allow_pruning_items=allow_pruning_items,
         trial_seconds=trial_seconds,
     )
-    choice = Choice(search, dataset, folder, top_k, progress)
+    choice = Choice(search, data, folder, top_k, progress)
     try:
         attempt = choice.make(tried)
     except EdgerecError as error:

@@ -27,18 +27,37 @@ _Spaces = Mapping[str, Mapping[str, tuple[Any, ...]]]
 
 _STOP = "stop"  # in place of a compressor: the chain ends here
 
+#: Without data, where no chain takes long, each of so many options of a compressor is tried alone.
+_FEW = 8
 
-def search_spaces(host: Host) -> dict[str, dict[str, tuple[Any, ...]]]:
+
+def search_spaces(host: Host, *, learns: bool = True) -> dict[str, dict[str, tuple[Any, ...]]]:
     """The option values that each compressor offers to the search, by ``search_space``.
+
+    Args:
+        host: the plugins with the compressors.
+        learns: whether there are interactions, without which those values that train are left out.
 
     Raises:
         OptionError: no compressor offers any.
     """
     spaces = {name: c.search_space() for name, c in sorted(host.compressors.items())}
     found = {name: dict(space) for name, space in spaces.items() if space is not None}
+    if not learns:
+        found = {
+            name: {o: tuple(dict.fromkeys(chosen[o] for chosen in kept)) for o in space}
+            for name, space in found.items()
+            if (kept := [one for one in _choices(space) if not _trains(host, name, one)])
+        }
     if not found:
-        raise OptionError("plan: no installed compressor offers a search space")
+        without = "" if learns else " that needs no interactions"
+        raise OptionError(f"plan: no installed compressor offers a search space{without}")
     return found
+
+
+def _choices(space: Mapping[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Every combination of option values."""
+    return [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
 
 
 @contextlib.contextmanager
@@ -121,10 +140,14 @@ def run_study(
     states = optuna.trial.TrialState
     # The uncompressed model, and each compressor alone, whatever the sampler prefers. Those that
     # train come last.
-    names = sorted(spaces, key=lambda name: _trains(search.host, name, spaces[name]))
+    leading = {name: {o: v[0] for o, v in space.items()} for name, space in spaces.items()}
+    names = sorted(spaces, key=lambda name: _trains(search.host, name, leading[name]))
     first: list[dict[str, Any]] = [
         {"step 1": name} | ({} if name == _STOP else {"step 2": _STOP}) for name in (_STOP, *names)
     ]
+    if search.context.dataset is None:
+        few = [(n, c) for n in names if len(c := _choices(spaces[n])) <= _FEW]
+        first += [_parameters(((n, o),), spaces, max_steps) for n, c in few for o in c]
     chains = list(itertools.islice(_all_chains(spaces, max_steps), trials + 1))
     every = len(chains) if len(chains) <= trials else sys.maxsize
     if every <= trials:
@@ -168,11 +191,10 @@ def run_study(
             raise
 
 
-def _trains(host: Host, name: str, space: Mapping[str, tuple[Any, ...]]) -> bool:
-    """Whether a compressor trains, with the first value of each option."""
+def _trains(host: Host, name: str, options: Mapping[str, Any]) -> bool:
+    """Whether a compressor trains."""
     try:
-        first = {option: values[0] for option, values in space.items()}
-        return host.compressor(name, **first).trains
+        return host.compressor(name, **options).trains
     except Exception:  # noqa: BLE001  # a plugin may raise anything; its trial reports it
         return False
 
@@ -206,14 +228,9 @@ def _all_chains(spaces: _Spaces, max_steps: int) -> Iterator[Chain]:
     """Every chain that a study may contain."""
     for length in range(min(max_steps, len(spaces)) + 1):
         for names in itertools.permutations(spaces, length):
-            options = [
-                [
-                    (n, dict(zip(spaces[n], v, strict=True)))
-                    for v in itertools.product(*spaces[n].values())
-                ]
-                for n in names
-            ]
-            yield from itertools.product(*options)
+            yield from itertools.product(
+                *([(name, chosen) for chosen in _choices(spaces[name])] for name in names)
+            )
 
 
 def _parameters(chain: Chain, spaces: _Spaces, max_steps: int) -> dict[str, Any]:

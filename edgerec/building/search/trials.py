@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from edgerec.building.fidelity import kept_of, learnable
 from edgerec.building.search.chains import Chain, Tried, key_of
 from edgerec.building.search.sizes import Sizes
 from edgerec.compression.chain import run_chain
@@ -98,8 +98,8 @@ class Search:
     ) -> None:
         # Test interactions are dropped here: neither a compressor nor a choice sees them.
         self.part = dataset.on_valid()
-        check_unseen(model, dataset)
-        unseen = dataclasses.replace(self.part, test=None)
+        if (unseen := learnable(self.part)) is not None:
+            check_unseen(model, dataset)
         self.context = Context(unseen, seed, lambda *_: self._check_time())
         self.trial_seconds, self._started = trial_seconds, time.monotonic()
         self.users = evaluation_users(self.part, users, seed)
@@ -141,10 +141,9 @@ class Search:
         for position in range(start, len(chain)):
             model, (step,) = run_chain(model, [steps[position]], self.context)
             quality = evaluate(model, self.part, users=self.users)
-            kept, shared = quality.kept(self.before)
-            done = [*done, asdict(step) | {"quality": kept, "overlap": shared}]
-            half = quality.kept_interval(self.before).half
-            noise = {"half": half, "ndcgs": quality.ndcgs.round(5).tolist()}
+            kept = kept_of(quality, self.before, self.part)
+            done = [*done, asdict(step) | {"quality": kept.quality, "overlap": kept.overlap}]
+            noise = {"half": kept.half, "ndcgs": kept.values.round(5).tolist()}
             figures |= noise
             figures["steps"] = done
             self.models[key_of(chain[: position + 1])] = model, done, noise
@@ -155,11 +154,12 @@ class Search:
             rest = steps[position + 1 :]
             self._foresee(model, rest, done, figures, over_budget or is_last)
             if any(step.trains for step in rest):
-                _check_rivals(rivals, figures, kept)
+                _check_rivals(rivals, figures, kept.quality)
         last = done[-1] if done else {"quality": 1.0, "overlap": 1.0}
         figures |= {"quality": last["quality"], "overlap": last["overlap"]}
         if not done:
-            figures |= {"half": 0.0, "ndcgs": self.before.ndcgs.round(5).tolist()}
+            values = kept_of(self.before, self.before, self.part).values
+            figures |= {"half": 0.0, "ndcgs": values.round(5).tolist()}
 
     def _foresee(
         self,
