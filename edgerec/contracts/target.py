@@ -28,6 +28,9 @@ class Target(Runner):
     #: Names of the codecs that it reads as they are stored; none means any.
     codecs: ClassVar[tuple[str, ...] | None] = None
 
+    #: Structures that it lowers, of any codec that declares one of them.
+    structures: ClassVar[tuple[type, ...]] = ()
+
     #: Kinds of the ops that it lowers; none means any.
     ops: ClassVar[tuple[str, ...] | None] = None
 
@@ -38,9 +41,12 @@ class Target(Runner):
         """
         codecs = self.codecs
         reasons = [
-            f"table {name!r}: {self.name} reads {', '.join(codecs)}, not codec {table.codec.name!r}"
+            f"table {name!r}: {self.name} reads {', '.join(codecs)}"
+            f"{self._known_structures()}, not codec {table.codec.name!r}"
             for name, table in model.tables.items()
-            if codecs is not None and table.codec.name not in codecs
+            if codecs is not None
+            and table.codec.name not in codecs
+            and not isinstance(table.codec.structure(table.arrays), self.structures)
         ]
         reasons += [
             f"encoder: {self.name} has no {kind}; it has {', '.join(self.ops)}"
@@ -58,6 +64,10 @@ class Target(Runner):
                     "past items are others than candidates, which signature 1 cannot express"
                 )
         return reasons
+
+    def _known_structures(self) -> str:
+        names = " or ".join(kind.__name__ for kind in self.structures)
+        return f" and codecs that declare the structure {names}" if names else ""
 
     def exact(self) -> Target | None:
         """A variant of this target that scans in float, if this one scans in integers.

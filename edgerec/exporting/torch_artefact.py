@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from edgerec.exporting.lowering import candidate_factor
 from edgerec.exporting.torch_history import Past, list_unseen, read_history
+from edgerec.exporting.torch_structures import Codewords, Lines, structured
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.table import Table
 from edgerec.training.torch_rules import built_in_values, torch_rule
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from edgerec.contracts.signature import Signature
 
 __all__ = ["TorchArtefact"]
+
+#: Codecs whose arrays are read as they are; others declare a structure.
+CODECS = ("fp32", "fp16", "int8", "int4")
 
 
 class TorchArtefact(nn.Module, abc.ABC):
@@ -43,7 +47,15 @@ class TorchArtefact(nn.Module, abc.ABC):
         super().__init__()
         self.model, self.signature, self.inexact = model, signature, inexact
         self._number = {name: i for i, name in enumerate([*model.tables, *model.constants])}
+        self._structured: dict[str, Codewords | Lines] = {}
         for name, table in model.tables.items():
+            if table.codec.name not in CODECS:
+                structure = table.codec.structure(table.arrays)
+                module = structured(structure, table.shape[0])
+                assert module is not None  # noqa: S101  # a target refuses any other codec
+                self._structured[name] = module
+                self.add_module(f"table_{self._number[name]}", module)
+                continue
             for key, array in table.arrays.items():
                 self.register_buffer(f"table_{self._number[name]}_{key}", self.stored(array))
         for name, constant in model.constants.items():
@@ -85,8 +97,15 @@ class TorchArtefact(nn.Module, abc.ABC):
         """An array of a table, as it is stored."""
         return self.get_buffer(f"table_{self._number[table]}_{key}")
 
+    def structure_of(self, table: str) -> Codewords | Lines | None:
+        """The module of a table whose codec declares a structure."""
+        return self._structured.get(table)
+
     def rows(self, name: str, table: Table, rows: Tensor) -> Tensor:
         """Read rows of a table as float[rows, d]."""
+        module = self.structure_of(name)
+        if module is not None:
+            return module.rows(rows)
         first = "codes" if "codes" in table.arrays else "values"
         values = self.array(name, first).index_select(0, rows)
         if table.codec.name == "int4":
@@ -109,7 +128,8 @@ class TorchArtefact(nn.Module, abc.ABC):
         unit = self._scored(user)
         name = self.model.head.table
         table = self.model.tables[name]
-        logits = self.scan(name, table, unit)
+        module = self.structure_of(name)
+        logits = self.scan(name, table, unit) if module is None else module.scan(unit)
         if self.small_factor is not None:
             logits = logits * self.small_factor
         if table.codec.name in self.inexact:

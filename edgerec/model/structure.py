@@ -12,6 +12,8 @@ stored codes. With u the user vector:
     u · x_i = r_i Σ_sg LUT[s, g, q_isg],    LUT[s, g, q] = u_g · C_sg[q]
 
 (Jégou, Douze & Schmid, "Product Quantization for Nearest Neighbor Search", TPAMI 2011).
+
+``RunLines``: the single number of row i lies on a line over a run of rows.
 """
 
 from __future__ import annotations
@@ -64,6 +66,8 @@ class Lookup:
         words: codewords float32[S, k, d], the columns of all subspaces side by side.
         subspace: int64[d], the subspace g of each column.
         factor: r, told by runs of rows; none means that every factor is 1.
+        stored: the codewords as they are stored, the rows of ``words`` stage by stage, for targets
+            that store them as well; none means that they are stored as floats.
     """
 
     codes: NDArray[np.uint8]
@@ -71,6 +75,7 @@ class Lookup:
     words: F32
     subspace: NDArray[np.int64]
     factor: RunLines | None = None
+    stored: tuple[Affine, ...] = ()
 
     def rows(self, rows: NDArray[Any] | slice) -> F32:
         """Decode the given rows to float32[len(rows), d]."""
@@ -87,10 +92,6 @@ class Lookup:
         return values
 
 
-#: A structure that targets know.
-Structure = Affine | Lookup
-
-
 class RunLines:
     r"""A number per row, read off lines over runs of consecutive rows.
 
@@ -104,12 +105,17 @@ class RunLines:
     """
 
     def __init__(self, ends: NDArray[np.integer[Any]], levels: NDArray[Any]) -> None:
+        self.levels = levels
         self.ends = ends.astype(np.int64)
         self.first, last = np.ascontiguousarray(levels.astype(np.float32).T)
         self.starts = np.concatenate([[0], self.ends[:-1]])
         span = np.maximum(self.ends - self.starts - 1, 1)
         self.slope = (last - self.first) / span.astype(np.float32)
         self.low, self.high = np.minimum(self.first, last), np.maximum(self.first, last)
+
+    def rows(self, rows: NDArray[Any] | slice) -> F32:
+        """Decode the given rows to float32[len(rows), 1]."""
+        return self.of(rows)[:, None]
 
     def of(self, rows: NDArray[Any] | slice) -> F32:
         """float32[len(rows)], the numbers of rows given by index or slice."""
@@ -145,3 +151,7 @@ class RunLines:
         """The runs that contain rows from start to stop."""
         one, other = np.searchsorted(self.ends, (start, stop - 1), side="right")
         return slice(one, other + 1)
+
+
+#: A structure that targets know.
+Structure = Affine | Lookup | RunLines

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from edgerec.plugin import (
     F32,
+    Affine,
     Arrays,
     Codec,
     CodecError,
@@ -138,7 +139,12 @@ class PQ(Codec):
         d = arrays["words"].shape[-1]
         factor = RunLines(arrays["ends"], arrays["levels"]) if self.runs else None
         return Lookup(
-            arrays["codes"], self.bits, self._words(arrays), columns(d, self.subspaces), factor
+            arrays["codes"],
+            self.bits,
+            self._words(arrays),
+            columns(d, self.subspaces),
+            factor,
+            self._stored(arrays),
         )
 
     def take(self, arrays: Arrays, rows: NDArray[Any]) -> tuple[Codec, dict[str, NDArray[Any]]]:
@@ -177,6 +183,17 @@ class PQ(Codec):
         if self.word_bits == 4:
             layout["later"] = ("|u1", (self.stages - 1, 2**self.bits, d // 2))
         return layout | runs_layout(self.runs) if self.runs else layout
+
+    def _stored(self, arrays: Arrays) -> tuple[Affine, ...]:
+        """Codewords as they are stored, a row each."""
+        words, scales = arrays["words"], arrays["scales"]
+        wide = words.reshape(-1, words.shape[-1])
+        first = Affine(wide, 8, scales[: len(words)].reshape(-1))
+        if self.word_bits == 8:
+            return (first,)
+        # Unsigned numbers above ZERO become two's complement.
+        later = arrays["later"].reshape(-1, arrays["later"].shape[-1]) ^ np.uint8(0x88)
+        return first, Affine(later, 4, scales[len(words) :].reshape(-1))
 
     def _words(self, arrays: Arrays) -> F32:
         """Codewords float32[S, k, d]."""

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, Arrays, Codec, CodecError, RunLines
+from edgerec.plugin import F32, Arrays, Codec, CodecError, RunLines, Structure
 
 __all__ = [
     "Runs",
@@ -73,6 +73,10 @@ class Runs(Codec):
     def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
         """Read each row's number off the line of its run."""
         return levels_of(arrays, rows)[:, None]
+
+    def structure(self, arrays: Arrays) -> Structure:
+        """Lines over runs."""
+        return RunLines(arrays["ends"], arrays["levels"])
 
     def take(self, arrays: Arrays, rows: NDArray[Any]) -> tuple[Codec, dict[str, NDArray[Any]]]:
         """Shorten the runs, and fit their lines again."""

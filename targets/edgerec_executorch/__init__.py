@@ -6,7 +6,17 @@ import importlib.util
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edgerec.plugin import Artefact, Bundle, DeviceModel, Payload, Signature, Target, hookimpl
+from edgerec.plugin import (
+    Artefact,
+    Bundle,
+    DeviceModel,
+    Lookup,
+    Payload,
+    RunLines,
+    Signature,
+    Target,
+    hookimpl,
+)
 
 #: The plugin API version that this plugin was written for.
 edgerec_api = 2
@@ -20,6 +30,7 @@ class ExecuTorchTarget(Target):
     signature: ClassVar[int] = 2
     needs_trust: ClassVar[bool] = True
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
+    structures: ClassVar[tuple[type, ...]] = (Lookup, RunLines)
 
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:
         """Export a module that contains the codec's own arrays, and store each of them once."""

@@ -14,7 +14,9 @@ from edgerec.plugin import (
     Artefact,
     Bundle,
     DeviceModel,
+    Lookup,
     Payload,
+    RunLines,
     Signature,
     Target,
     hookimpl,
@@ -31,6 +33,7 @@ class OnnxTarget(Target):
     name: ClassVar[str] = "onnx"
     signature: ClassVar[int] = 2
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
+    structures: ClassVar[tuple[type, ...]] = (Lookup, RunLines)
 
     def refuse(self, model: DeviceModel) -> list[str]:
         """Refuse codecs without a kernel, and widths that the 4-bit kernel does not support."""

@@ -14,6 +14,9 @@ int4   Packed  uint8[n, 1, d / 2],     com.microsoft MatMulNBits, which takes co
                the codec's codes + 8   part by part
 =====  ======  ======================  ================================================
 
+A codec that declares a structure is stored in the layout of it: a sum of codewords as
+``Codewords``, which are looked up block by block, and numbers on lines as ``Lines``.
+
 Tables are external data. Each array is a separate part of the payload, which onnxruntime reads in
 place in the bundle.
 """
@@ -29,15 +32,19 @@ from edgerec.plugin import (
     CANDIDATES,
     F32,
     DeviceModel,
+    Lookup,
     Payload,
+    RunLines,
     Signature,
     Table,
     candidate_factor,
     check_size,
     group_size,
 )
+from edgerec_onnx.codewords import Codewords
 from edgerec_onnx.floats import Floats
 from edgerec_onnx.history import Past, list_unseen, read_history, seen_rows
+from edgerec_onnx.lines import Lines
 from edgerec_onnx.onnx_graph import Dims, Graph
 from edgerec_onnx.ops import built_in_values, lower_op, normalize
 from edgerec_onnx.packed import Packed
@@ -52,7 +59,7 @@ OVERHEAD = 64 * 1024
 #: Constants of at least this many bytes are stored once for both graphs.
 LARGE = 1024
 
-Layout = Floats | Tiles | Packed
+Layout = Floats | Tiles | Packed | Codewords | Lines
 
 
 def lower(model: DeviceModel, signature: Signature) -> Payload:
@@ -74,7 +81,7 @@ def _recommend(graph: Graph, model: DeviceModel, signature: Signature) -> bytes:
     past, user, table = _user(graph, model)
     returned, proposed = _counts(graph, signature, model.takes_any_length)
     unit = normalize(graph, user) if model.head.kind == "cosine" else user
-    if isinstance(table, Floats):
+    if isinstance(table, Floats | Codewords | Lines):
         scores, ids = _best(graph, table.scan(unit), signature.items, signature.returned, returned)
     else:
         groups = table.propose(unit, returned, proposed)
@@ -152,6 +159,11 @@ def _lay_out(graph: Graph, name: str, table: Table, factor: F32 | None) -> Layou
             return Tiles(graph, name, table, factor)
         case "int4":
             return Packed(graph, name, table, factor)
+    match table.codec.structure(table.arrays):
+        case Lookup() as lookup:
+            return Codewords(graph, name, lookup, factor)
+        case RunLines() as lines:
+            return Lines(graph, name, lines, table.shape[0], factor)
     return Floats(graph, name, table, factor)
 
 

@@ -11,7 +11,9 @@ from edgerec.plugin import (
     Artefact,
     Bundle,
     DeviceModel,
+    Lookup,
     Payload,
+    RunLines,
     Signature,
     Target,
     hookimpl,
@@ -39,6 +41,7 @@ class TFLiteTarget(Target):
     name: ClassVar[str] = "tflite"
     signature: ClassVar[int] = 2
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
+    structures: ClassVar[tuple[type, ...]] = (Lookup, RunLines)
     integers: bool = field(
         default=True, metadata={"help": "scan int8 tables in integers, not widened on loading"}
     )

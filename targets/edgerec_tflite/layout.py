@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgerec.plugin import DeviceModel, Table, TargetError, group_size
+from edgerec.plugin import DeviceModel, Lookup, RunLines, Table, TargetError, group_size
 from edgerec_tflite.tflite_graph import Shape, buffers
 
 __all__ = ["check", "rows_per_group", "score_layout"]
@@ -39,7 +39,14 @@ def check(data: bytes, model: DeviceModel) -> None:
     """
     stored = buffers(data)
     for name in model.used_tables:
-        for key, array in model.tables[name].arrays.items():
+        table = model.tables[name]
+        structure = table.codec.structure(table.arrays)
+        arrays = table.arrays
+        if isinstance(structure, Lookup):
+            arrays = {"codes": structure.codes.T}
+        elif isinstance(structure, RunLines):
+            continue
+        for key, array in arrays.items():
             raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
             if not any(np.array_equal(raw, buffer) for buffer in stored):
                 raise TargetError(f"tflite: the file does not hold table {name!r}: {key}")

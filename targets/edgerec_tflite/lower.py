@@ -11,11 +11,16 @@ int8   int8[n, d], scale 1   hybrid FULLY_CONNECTED, then row scales; u is round
 int4   int4[n, d], scale 1   the same; GATHER reads the same bytes as uint8[n, d / 2]
 =====  ====================  ========================================================
 
+A codec that declares a structure is stored in the layout of it: a sum of codewords as
+``Codewords``, which are looked up block by block, and numbers on lines as ``Lines``.
+
 An integer scan rounds the user vector, so it only proposes; the proposed rows are scored
 again in float.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -24,16 +29,22 @@ from edgerec.plugin import (
     F32,
     DeviceModel,
     Signature,
+    Structure,
     Table,
     candidate_factor,
     check_size,
 )
+from edgerec_tflite.codewords import Codewords, layout_of
 from edgerec_tflite.history import Past, list_unseen, read_history, seen_rows
 from edgerec_tflite.layout import check, rows_per_group, score_layout
-from edgerec_tflite.ops import built_in_values, lower_op, normalize
+from edgerec_tflite.lines import Lines
+from edgerec_tflite.ops import built_in_values, lower_op, normalize, unpack4
 from edgerec_tflite.tflite_graph import File, Graph, Shape, Tensor
 
 __all__ = ["lower"]
+
+#: Codecs with kernels of their own.
+CODECS = ("fp32", "fp16", "int8", "int4")
 
 #: Codecs whose scan only proposes.
 INEXACT = ("int8", "int4")
@@ -51,8 +62,13 @@ def lower(model: DeviceModel, signature: Signature, integers: bool = True) -> by
         TargetError: the file does not hold the tables as their codecs wrote them.
     """
     file, factor = File(), candidate_factor(model)
-    recommend = Writer(model, Graph(file, "serving_default"), factor, integers)
-    score = Writer(model, Graph(file, "score"), factor, integers)
+    tables = {name: model.tables[name] for name in model.used_tables}
+    structures = {
+        name: None if table.codec.name in CODECS else table.codec.structure(table.arrays)
+        for name, table in tables.items()
+    }
+    recommend = Writer(model, Graph(file, "serving_default"), structures, factor, integers)
+    score = Writer(model, Graph(file, "score"), structures, factor, integers)
     recommend.write_recommend(signature)
     score.write_score()
     data = file.build([recommend.graph, score.graph], "edgerec")
@@ -65,10 +81,17 @@ class Writer:
     """Adds a model's parts to the graph of a function."""
 
     def __init__(
-        self, model: DeviceModel, graph: Graph, factor: F32 | None, integers: bool = True
+        self,
+        model: DeviceModel,
+        graph: Graph,
+        structures: Mapping[str, Structure | None],
+        factor: F32 | None,
+        integers: bool = True,
     ) -> None:
         self.model, self.integers, self.graph, self.factor = model, integers, graph, factor
+        self.structures = structures
         self._widened: dict[str, Tensor] = {}
+        self._structured: dict[str, Codewords | Lines] = {}
 
     def write_recommend(self, signature: Signature) -> None:
         """Add the function that recommends: ids int32[R], scores float[R] and user float[d]."""
@@ -200,9 +223,12 @@ class Writer:
     def _rows(self, name: str, table: Table, rows: Tensor) -> Tensor:
         """Read rows of a table as float[rows, d]."""
         graph, shape = self.graph, (rows.shape[0], table.shape[1])
+        structured = self._structure(name, table)
+        if structured is not None:
+            return structured.read(rows)
         codec = table.codec.name
         if codec == "int4":
-            values = self._unpack(graph.gather(self._codes(table), rows), shape)
+            values = unpack4(graph, graph.gather(self._codes(table), rows), shape)
         elif codec == "int8":
             values = graph.op("DEQUANTIZE", [graph.gather(self._codes(table), rows)], shape)
         else:
@@ -216,6 +242,9 @@ class Writer:
     def _scan(self, name: str, table: Table, user: Tensor, layout: Shape) -> Tensor:
         """Score all rows, float[1, n], and lay them out."""
         graph = self.graph
+        structured = self._structure(name, table)
+        if structured is not None:
+            return graph.reshape(structured.scan(user), layout)
         if table.codec.name in ("fp32", "fp16"):
             scores = graph.fully_connected(user, self._floats(name, table))
             return graph.reshape(scores, layout)
@@ -232,6 +261,13 @@ class Writer:
             shift = graph.op("MUL", [offset, total], layout)
             logits = graph.op("ADD", [logits, shift], layout)
         return logits
+
+    def _structure(self, name: str, table: Table) -> Codewords | Lines | None:
+        """The layout of a codec that declares a structure; none for those with kernels."""
+        found = self.structures[name]
+        if found is not None and name not in self._structured:
+            self._structured[name] = layout_of(self.graph, found, table.shape[0])
+        return self._structured.get(name)
 
     def _codes(self, table: Table) -> Tensor:
         """The stored integers as GATHER reads them: int8, or bytes with two int4 each."""
@@ -252,18 +288,3 @@ class Writer:
         if key not in self._widened:
             self._widened[key] = self.graph.op("DEQUANTIZE", [stored], stored.shape)
         return self._widened[key]
-
-    def _unpack(self, packed: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """uint8[rows, d / 2] to float[rows, d]: low half first, two's complement."""
-        graph = self.graph
-        tall = (shape[0], shape[1] // 2, 1)
-        byte = graph.reshape(graph.op("CAST", [packed], packed.shape), tall)
-        sixteenth = graph.op("MUL", [byte, graph.small(1 / 16)], tall)
-        high = graph.op("FLOOR", [sixteenth], tall)
-        low = graph.op("SUB", [byte, graph.op("MUL", [high, graph.small(16.0)], tall)], tall)
-        both = graph.op("CONCATENATION", [low, high], (*tall[:2], 2), axis=2)
-        codes = graph.reshape(both, shape)
-        # 8..15 stand for -8..-1.
-        eighth = graph.op("FLOOR", [graph.op("MUL", [codes, graph.small(1 / 8)], shape)], shape)
-        wrap = graph.op("MUL", [eighth, graph.small(16.0)], shape)
-        return graph.op("SUB", [codes, wrap], shape)

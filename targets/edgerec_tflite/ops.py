@@ -6,7 +6,7 @@ from edgerec.plugin import MASKED, DeviceModel, Op, TargetError
 from edgerec_tflite.history import Past
 from edgerec_tflite.tflite_graph import Graph, Shape, Tensor
 
-__all__ = ["built_in_values", "lower_op", "normalize"]
+__all__ = ["built_in_values", "lower_op", "normalize", "unpack4"]
 
 #: Ops that need no attributes, by their names in TFLite.
 SAME = {
@@ -122,3 +122,18 @@ def _layer_normalization(graph: Graph, x: list[Tensor], epsilon: float) -> Tenso
     safe = graph.op("ADD", [variance, graph.small(epsilon)], tall)
     unit = graph.op("DIV", [rest, graph.op("SQRT", [safe], tall)], shape)
     return graph.op("ADD", [graph.op("MUL", [unit, x[1]], shape), x[2]], shape)
+
+
+def unpack4(graph: Graph, packed: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """uint8[rows, d / 2] to float[rows, d]: low half first, two's complement."""
+    tall = (shape[0], shape[1] // 2, 1)
+    byte = graph.reshape(graph.op("CAST", [packed], packed.shape), tall)
+    sixteenth = graph.op("MUL", [byte, graph.small(1 / 16)], tall)
+    high = graph.op("FLOOR", [sixteenth], tall)
+    low = graph.op("SUB", [byte, graph.op("MUL", [high, graph.small(16.0)], tall)], tall)
+    both = graph.op("CONCATENATION", [low, high], (*tall[:2], 2), axis=2)
+    codes = graph.reshape(both, shape)
+    # 8..15 stand for -8..-1.
+    eighth = graph.op("FLOOR", [graph.op("MUL", [codes, graph.small(1 / 8)], shape)], shape)
+    wrap = graph.op("MUL", [eighth, graph.small(16.0)], shape)
+    return graph.op("SUB", [codes, wrap], shape)

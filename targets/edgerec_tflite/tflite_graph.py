@@ -30,6 +30,7 @@ _OPS: dict[str, tuple[str | None, int]] = {
     "BATCH_MATMUL": ("BatchMatMulOptions", 1),
     "CAST": ("CastOptions", 1),
     "CONCATENATION": ("ConcatenationOptions", 1),
+    "CUMSUM": ("CumsumOptions", 1),
     "DEQUANTIZE": ("DequantizeOptions", 3),
     "DIV": ("DivOptions", 1),
     "EQUAL": ("EqualOptions", 1),
@@ -55,6 +56,7 @@ _OPS: dict[str, tuple[str | None, int]] = {
     "RELU": (None, 1),
     "RESHAPE": ("ReshapeOptions", 1),
     "REVERSE_V2": ("ReverseV2Options", 1),
+    "SCATTER_ND": ("ScatterNdOptions", 1),
     "SELECT_V2": (None, 1),
     "SLICE": ("SliceOptions", 1),
     "SOFTMAX": ("SoftmaxOptions", 1),
@@ -98,10 +100,14 @@ class File:
         self.buffers: list[NDArray[Any] | None] = [None]
         self._buffer_of: dict[Any, int] = {}
 
-    def buffer(self, array: NDArray[Any]) -> int:
-        """The buffer of an array, which is stored once however often it is used."""
+    def buffer(self, array: NDArray[Any], key: Any = None) -> int:
+        """The buffer of an array, which is stored once however often it is used.
+
+        Arrays that were made anew of the same one are known by a common ``key``.
+        """
         # The list keeps a large array alive, so its id stays unique.
-        key = id(array) if array.nbytes > _SMALL else (array.dtype.name, array.tobytes())
+        if key is None:
+            key = id(array) if array.nbytes > _SMALL else (array.dtype.name, array.tobytes())
         if key not in self._buffer_of:
             self._buffer_of[key] = len(self.buffers)
             self.buffers.append(array)
@@ -150,10 +156,14 @@ class Graph:
         self._outputs[name] = value
 
     def constant(
-        self, array: NDArray[Any], shape: Shape | None = None, dtype: str | None = None
+        self,
+        array: NDArray[Any],
+        shape: Shape | None = None,
+        dtype: str | None = None,
+        key: Any = None,
     ) -> Tensor:
         """Add a view of an array, which is stored once however many views it has."""
-        buffer = self._file.buffer(array)
+        buffer = self._file.buffer(array, key)
         return self._tensor(None, shape or array.shape, dtype or array.dtype.name, buffer)
 
     def small(self, values: Sequence[int] | float) -> Tensor:

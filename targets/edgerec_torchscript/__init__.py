@@ -11,7 +11,17 @@ import importlib.util
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from edgerec.plugin import Artefact, Bundle, DeviceModel, Payload, Signature, Target, hookimpl
+from edgerec.plugin import (
+    Artefact,
+    Bundle,
+    DeviceModel,
+    Lookup,
+    Payload,
+    RunLines,
+    Signature,
+    Target,
+    hookimpl,
+)
 
 #: The plugin API version that this plugin was written for.
 edgerec_api = 2
@@ -25,6 +35,7 @@ class TorchScriptTarget(Target):
     signature: ClassVar[int] = 2
     needs_trust: ClassVar[bool] = True
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
+    structures: ClassVar[tuple[type, ...]] = (Lookup, RunLines)
     integers: bool = field(
         default=True, metadata={"help": "scan int8 and int4 tables in integers, not in float"}
     )

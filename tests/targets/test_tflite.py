@@ -16,6 +16,7 @@ from edgerec.plugin import Signature, check_size, top_k
 from edgerec.testing import example_models
 from edgerec.testing.models import adverse_models
 from edgerec_pq.codec import PQ
+from edgerec_prune.sparse import Sparse
 from edgerec_tflite import MAX_TABLE_BYTES, RUNTIMES, TFLiteTarget
 from edgerec_tflite.lower import check
 from edgerec_tflite.tflite_graph import buffers
@@ -135,8 +136,12 @@ def test_a_missing_runtime_says_what_to_install(
 def test_refusals() -> None:
     assert TFLiteTarget().refuse(coded(Fp32(), 300)) == []
     assert TFLiteTarget().refuse(adverse_models()["situated"]) == []
-    (reason,) = TFLiteTarget().refuse(coded(PQ(), 300))
-    assert reason.startswith("table 'items': tflite reads fp32, fp16, int8, int4, not codec 'pq'")
+    assert TFLiteTarget().refuse(coded(PQ(), 300)) == []
+    (reason,) = TFLiteTarget().refuse(coded(Sparse(), 300))
+    assert reason == (
+        "table 'items': tflite reads fp32, fp16, int8, int4 and codecs that declare the structure "
+        "Lookup or RunLines, not codec 'sparse'"
+    )
 
 
 def test_a_model_beyond_two_gigabytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

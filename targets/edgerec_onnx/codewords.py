@@ -1,0 +1,191 @@
+"""A table whose rows are sums of codewords.
+
+The products of u with all codewords are computed first; the score of a row is the sum of W of them:
+
+    score_i = r_i Σ_w LUT[w, codes[w, i]]
+
+Codes are stored as uint8[W, n], a byte of each row after the other, so that GatherElements looks up
+a block of rows at a time. Two codes of 4 bits are one byte, and one look-up. Codewords are stored
+as their integers and scales, which onnxruntime widens once, on loading.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from edgerec.plugin import F32, Affine, Lookup
+from edgerec_onnx.lines import Lines
+from edgerec_onnx.onnx_graph import Graph
+
+__all__ = ["Codewords"]
+
+#: Numbers of the types of ONNX.
+FLOAT, INT32 = 1, 6
+
+#: Rows whose products are looked up at a time; 64 KiB per byte of a code, which stays in the cache.
+BLOCK = 4096
+
+
+class Codewords:
+    """Sums of codewords, with a factor per row."""
+
+    def __init__(self, graph: Graph, name: str, lookup: Lookup, factor: F32 | None) -> None:
+        self.graph, self.name, self.lookup = graph, name, lookup
+        self.stages, self.count, self.width = lookup.words.shape
+        self.groups = int(lookup.subspace.max()) + 1
+        self.rows, self.bytes = lookup.codes.shape
+        self.codes = graph.table(np.ascontiguousarray(lookup.codes.T), f"{name}.codes")
+        self.length = (
+            None
+            if lookup.factor is None
+            else Lines(graph, f"{name}.length", lookup.factor, self.rows)
+        )
+        self.factor = None if factor is None else graph.table(factor[None], "candidate_factor")
+
+    def read(self, rows: str) -> str:
+        """Rows int64[k] as float[k, d]."""
+        graph = self.graph
+        codes = graph.add("Cast", graph.add("Gather", self.codes, rows, axis=1), to=INT32)
+        codes = graph.add("Transpose", codes, perm=[1, 0])
+        if self.lookup.bits == 4:
+            codes = self._halves(codes)
+        shape = graph.constant([-1, self.stages, self.groups])
+        codes = graph.add("Reshape", codes, shape)
+        first = np.arange(self.stages, dtype=np.int32)[None, :, None] * np.int32(self.count)
+        places = graph.add("Add", codes, graph.constant(first, f"{self.name}.first"))
+        if self.groups > 1:
+            column = graph.constant(self.lookup.subspace, f"{self.name}.subspace")
+            places = graph.add("Gather", places, column, axis=2)
+            places = graph.add("Reshape", places, graph.constant([-1, self.width]))
+            words = graph.add("GatherElements", self._words(), places, axis=0)
+        else:
+            words = graph.add("Gather", self._words(), places, axis=0)
+        words = graph.add("Reshape", words, graph.constant([-1, self.stages, self.width]))
+        values = graph.add("ReduceSum", words, graph.constant([1]), keepdims=0)
+        if self.length is not None:
+            values = graph.add("Mul", values, self.length.read(rows))
+        return str(values)
+
+    def factor_of(self, rows: str) -> str:
+        """The factors of the scores of rows int64[k], float[k]; only if there is a ``factor``."""
+        assert self.factor is not None  # noqa: S101  # for mypy
+        factor = self.graph.add("Gather", self.factor, rows, axis=1)
+        return str(self.graph.add("Reshape", factor, self.graph.constant([-1])))
+
+    def scan(self, user: str) -> str:
+        """Score all rows: float[1, n]."""
+        graph = self.graph
+        scores = self._sums(self._products(user))
+        if self.length is not None:
+            scores = graph.add("Mul", scores, self.length.all())
+        scores = graph.add("Reshape", scores, graph.constant([1, self.rows]))
+        return str(scores if self.factor is None else graph.add("Mul", scores, self.factor))
+
+    def _products(self, user: str) -> str:
+        """The contribution of each byte to a score, float[W, 256] or, of single codes, [W, k]."""
+        graph, flat = self.graph, self.graph.constant([-1, 1])
+        column = graph.add("Reshape", user, flat)
+        if self.groups > 1:
+            inside = self.lookup.subspace[:, None] == np.arange(self.groups)
+            own = graph.constant(inside.astype(np.float32), f"{self.name}.columns")
+            column = graph.add("Mul", own, column)
+        found = graph.add("MatMul", self._words(), column)
+        shape = graph.constant([self.stages, self.count, self.groups])
+        found = graph.add("Transpose", graph.add("Reshape", found, shape), perm=[0, 2, 1])
+        codes = self.stages * self.groups
+        found = graph.add("Reshape", found, graph.constant([codes, self.count]))
+        if self.lookup.bits == 8:
+            return str(found)
+        if codes % 2:
+            nothing = graph.constant(np.zeros((1, self.count), np.float32), "nothing")
+            found = graph.add("Concat", found, nothing, axis=0)
+        # The low half of a byte varies fastest.
+        found = graph.add("Reshape", found, graph.constant([-1, 2, self.count]))
+        low, high = (graph.add("Gather", found, graph.constant([half]), axis=1) for half in (0, 1))
+        high = graph.add("Transpose", high, perm=[0, 2, 1])
+        both = graph.add("Add", high, low)
+        return str(graph.add("Reshape", both, graph.constant([self.bytes, 256])))
+
+    def _sums(self, products: str) -> str:
+        """The sums of all rows, float[n], block by block.
+
+        All blocks have the same height, so the last one starts early, and its overlap with the
+        previous block is cut off. A product with ones is the quickest sum over the bytes.
+        """
+        graph, n = self.graph, self.rows
+        height = min(BLOCK, n)
+        blocks = -(-n // height)
+        last = n - (blocks - 1) * height
+        flat, zero, one = (graph.constant([number]) for number in (-1, 0, 1))
+        step, limit = graph.constant([height]), graph.constant([n - height])
+        ones = graph.constant(np.ones((1, self.bytes), np.float32), f"{self.name}.ones")
+        body = Graph("block/")
+        start = body.add("Min", body.add("Mul", body.add("Reshape", "block/i", flat), step), limit)
+        part = body.add("Slice", self.codes, start, body.add("Add", start, step), one)
+        found = body.add("GatherElements", products, body.add("Cast", part, to=INT32), axis=1)
+        sums = body.add("Reshape", body.add("MatMul", ones, found), flat)
+        going = body.add("Identity", "block/going")
+        loop = body.body(
+            [
+                helper.make_tensor_value_info("block/i", TensorProto.INT64, []),
+                helper.make_tensor_value_info("block/going", TensorProto.BOOL, []),
+            ],
+            [
+                helper.make_tensor_value_info(going, TensorProto.BOOL, []),
+                helper.make_tensor_value_info(sums, TensorProto.FLOAT, [height]),
+            ],
+        )
+        count = graph.constant(np.array(blocks, np.int64), "blocks")
+        found = graph.add("Reshape", graph.add("Loop", count, "", body=loop), flat)
+        whole = graph.add("Slice", found, zero, graph.constant([(blocks - 1) * height]))
+        end = graph.constant([blocks * height])
+        rest = graph.add("Slice", found, graph.constant([blocks * height - last]), end)
+        return str(graph.add("Concat", whole, rest, axis=0))
+
+    def _words(self) -> str:
+        """All codewords, float[S k, d]."""
+        graph, parts = self.graph, self.lookup.stored
+        if not parts:
+            words = self.lookup.words.reshape(-1, self.width)
+            return graph.table(words, f"{self.name}.words")
+        found = [self._part(part, f"{self.name}.words{n}") for n, part in enumerate(parts)]
+        return str(graph.add("Concat", *found, axis=0)) if len(found) > 1 else found[0]
+
+    def _part(self, part: Affine, name: str) -> str:
+        """Codewords that are stored as integers with a scale each."""
+        graph = self.graph
+        codes = part.codes if part.bits == 8 else part.codes ^ np.uint8(0x88)
+        values = graph.add("Cast", graph.table(codes, name), to=FLOAT)
+        if part.bits == 4:
+            high = graph.add("Floor", graph.add("Mul", values, graph.constant(1 / 16)))
+            low = graph.add("Sub", values, graph.add("Mul", high, graph.constant(16.0)))
+            tall = graph.constant([-1, self.width // 2, 1])
+            halves = [graph.add("Reshape", half, tall) for half in (low, high)]
+            values = graph.add("Reshape", graph.add("Concat", *halves, axis=2), self._wide())
+            values = graph.add("Sub", values, graph.constant(8.0))
+        scale = graph.table(_column(part.scale), f"{name}.scale")
+        return str(graph.add("Mul", values, graph.add("Cast", scale, to=FLOAT)))
+
+    def _halves(self, codes: str) -> str:
+        """The codes of 4 bits in bytes int32[k, W], int32[k, S G]: low halves first."""
+        graph = self.graph
+        sixteen = graph.constant(np.array(16, np.int32), "sixteen")
+        high = graph.add("Div", codes, sixteen)
+        low = graph.add("Sub", codes, graph.add("Mul", high, sixteen))
+        tall = graph.constant([-1, self.bytes, 1])
+        halves = [graph.add("Reshape", half, tall) for half in (low, high)]
+        both = graph.add("Concat", *halves, axis=2)
+        both = graph.add("Reshape", both, graph.constant([-1, 2 * self.bytes]))
+        end = graph.constant([self.stages * self.groups])
+        return str(graph.add("Slice", both, graph.constant([0]), end, graph.constant([1])))
+
+    def _wide(self) -> str:
+        return self.graph.constant([-1, self.width])
+
+
+def _column(values: NDArray[Any]) -> NDArray[Any]:
+    return values.reshape(-1, 1)

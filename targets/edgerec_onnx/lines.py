@@ -1,0 +1,108 @@
+"""A number per row, read off lines over runs of rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgerec.plugin import F32, RunLines
+from edgerec_onnx.onnx_graph import Graph
+
+__all__ = ["Lines"]
+
+#: Numbers of the types of ONNX.
+FLOAT, INT64, INT32 = 1, 7, 6
+
+
+class Lines:
+    """The numbers r of all rows.
+
+    A run is stored as its first row and the numbers at both ends. Runs without rows are left out.
+    """
+
+    def __init__(
+        self, graph: Graph, name: str, lines: RunLines, rows: int, factor: F32 | None = None
+    ) -> None:
+        self.graph, self.rows = graph, rows
+        self.factor = None if factor is None else graph.table(factor[None], "candidate_factor")
+        held = np.flatnonzero(lines.ends > lines.starts)
+        self.runs = len(held)
+        self.starts = graph.table(lines.starts[held].astype(np.int32), f"{name}.starts")
+        self.levels = graph.table(lines.levels[held], f"{name}.levels")
+
+    def read(self, rows: str) -> str:
+        """The numbers of rows int64[k], float[k, 1]."""
+        return str(self.graph.add("Reshape", self.of(rows), self.graph.constant([-1, 1])))
+
+    def of(self, rows: str) -> str:
+        """The numbers of rows int64[k], float[k]."""
+        graph, flat = self.graph, self.graph.constant([-1])
+        places = graph.add("Cast", rows, to=INT32)
+        column = graph.add("Reshape", places, graph.constant([-1, 1]))
+        # A row is in the last run that starts at or before it.
+        before = graph.add("Not", graph.add("Less", column, self.starts))
+        count = graph.add("Cast", before, to=FLOAT)
+        count = graph.add("ReduceSum", count, graph.constant([1]), keepdims=0)
+        run = graph.add("Sub", graph.add("Cast", count, to=INT64), graph.constant([1]))
+        return self._along(graph.add("Reshape", run, flat), places)
+
+    def all(self) -> str:
+        """The numbers of all rows, float[n], computed once, on loading."""
+        graph, flat = self.graph, self.graph.constant([-1])
+        zeros = graph.add("Expand", graph.constant(np.zeros(1, np.int32), "none"), self._height())
+        ones = graph.add(
+            "Expand",
+            graph.constant(np.ones(1, np.int32), "some"),
+            graph.constant([self.runs]),
+        )
+        marks = graph.add("ScatterElements", zeros, self.starts, ones, axis=0)
+        axis = graph.constant(np.array(0, np.int32), "axis_0")
+        run = graph.add("Sub", graph.add("CumSum", marks, axis), self._one())
+        ends = [
+            graph.constant(np.array(end, np.int32), f"int32_{end}") for end in (0, self.rows, 1)
+        ]
+        return self._along(run, graph.add("Reshape", graph.add("Range", *ends), flat))
+
+    def scan(self, user: str) -> str:
+        """The products of all rows with u, float[1, n]."""
+        whole = self.graph.add("Reshape", self.all(), self.graph.constant([1, -1]))
+        scores = self.graph.add("Mul", whole, user)
+        return str(scores if self.factor is None else self.graph.add("Mul", scores, self.factor))
+
+    def factor_of(self, rows: str) -> str:
+        """The factors of the scores of rows int64[k], float[k]; only if there is a ``factor``."""
+        assert self.factor is not None  # noqa: S101  # for mypy
+        factor = self.graph.add("Gather", self.factor, rows, axis=1)
+        return str(self.graph.add("Reshape", factor, self.graph.constant([-1])))
+
+    def _along(self, run: str, rows: str) -> str:
+        """The numbers of rows int32[k] that are in the given runs, float[k]."""
+        graph, flat = self.graph, self.graph.constant([-1])
+        start = graph.add("Gather", self.starts, run, axis=0)
+        ends = graph.add("Gather", self._slopes(), run, axis=0)
+        zero, one, two = (graph.constant([place]) for place in (0, 1, 2))
+        first = graph.add("Reshape", graph.add("Slice", ends, zero, one, one), flat)
+        slope = graph.add("Reshape", graph.add("Slice", ends, one, two, one), flat)
+        along = graph.add("Cast", graph.add("Sub", rows, start), to=FLOAT)
+        return str(graph.add("Add", graph.add("Mul", along, slope), first))
+
+    def _slopes(self) -> str:
+        """The first number of each run, and its rise per row, float[runs, 2]."""
+        graph = self.graph
+        zero, one, two = (graph.constant([place]) for place in (0, 1, 2))
+        levels = graph.add("Cast", self.levels, to=FLOAT)
+        first = graph.add("Slice", levels, zero, one, one)
+        last = graph.add("Slice", levels, one, two, one)
+        ends = graph.constant(np.array([self.rows], np.int32), "height")
+        nexts = graph.add("Slice", self.starts, one, graph.constant([self.rows]), zero)
+        length = graph.add("Sub", graph.add("Concat", nexts, ends, axis=0), self.starts)
+        steps = graph.add("Cast", graph.add("Sub", length, self._one()), to=FLOAT)
+        steps = graph.add("Max", steps, graph.constant(1.0))
+        steps = graph.add("Reshape", steps, graph.constant([-1, 1]))
+        slope = graph.add("Div", graph.add("Sub", last, first), steps)
+        return str(graph.add("Concat", first, slope, axis=1))
+
+    def _one(self) -> str:
+        return self.graph.constant(np.ones(1, np.int32), "some")
+
+    def _height(self) -> str:
+        return self.graph.constant([self.rows])

@@ -1,0 +1,142 @@
+"""Codecs that declare a structure run on every target, whoever wrote them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from edgerec.contracts.host import Host
+from edgerec.errors import TargetError
+from edgerec.exporting.answers import Answers, measure_parity
+from edgerec.exporting.export import export
+from edgerec.model.codecs import F32, Arrays, Codec
+from edgerec.model.device_model import DeviceModel
+from edgerec.model.structure import Lookup
+from edgerec.model.table import Table
+from edgerec.testing import example_models
+from edgerec_pq.codec import PQ
+from edgerec_pq.runs import Runs
+
+TARGETS = ["onnx", "tflite", "torchscript"]
+
+#: One code and many, of 8 and of 4 bits, an odd number of halves, words of 4 bits, and lengths.
+CODECS = [
+    PQ(8),
+    PQ(1, 4, runs=6),
+    PQ(3, 1, 4),
+    PQ(4, 2, 4, runs=1, word_bits=4),
+    PQ(5, 3, 8, runs=9, word_bits=4),
+]
+
+
+def coded(model: DeviceModel, codec: Codec) -> DeviceModel:
+    """A model with wide tables in one codec, and runs for those of one column."""
+    wide = [name for name, table in model.tables.items() if table.shape[1] > 1]
+    narrow = [name for name in model.tables if name not in wide]
+    return model.with_codec(codec, wide).with_codec(Runs(7), narrow)
+
+
+def check(model: DeviceModel, target: str, path: Path) -> None:
+    """Export, and compare every runtime with the oracle on histories of all kinds."""
+    found = Host.installed().target(target)
+    bundle = export(model, target, path / "x.edgerec", top_k=20)
+    rng, n = np.random.default_rng(0), len(model.history_items)
+    histories = [rng.integers(0, n, size) for size in (1, 2, 17, model.history_length)]
+    histories.append(np.array([0, n - 1], np.int64))
+    for runtime in found.runtimes():
+        answers = Answers(model, histories, 20)
+        parity = measure_parity(found.load(bundle, runtime), answers)
+        assert parity.overlap >= 0.999, (runtime, parity)
+        assert parity.score_error <= 1e-4, (runtime, parity)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("codec", CODECS, ids=str)
+def test_codewords(target: str, codec: PQ, tmp_path: Path) -> None:
+    check(coded(example_models(700, 16)["sum"], codec), target, tmp_path)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", ["two-tables", "dense", "attention"])
+def test_heads_and_several_tables(target: str, name: str, tmp_path: Path) -> None:
+    """Cosine and sigmoid heads, and tables that only histories read."""
+    check(coded(example_models(300, 16)[name], PQ(4, 2, runs=5)), target, tmp_path)
+
+
+@pytest.mark.parametrize(("target", "rows"), [("onnx", 4097), ("tflite", 16385), ("onnx", 4096)])
+def test_blocks(target: str, rows: int, tmp_path: Path) -> None:
+    """The last block is short, or there is none besides the first."""
+    check(coded(example_models(rows, 16)["two-tables"], PQ(2, runs=20)), target, tmp_path)
+
+
+@dataclass(frozen=True)
+class Halves(Codec):
+    """Someone else's codec: two codewords per row, stored as floats."""
+
+    name: ClassVar[str] = "halves"
+
+    def encode(self, matrix: F32) -> dict[str, Any]:
+        """Take every row of the first 16 as a codeword."""
+        d = matrix.shape[1]
+        words = matrix[:16]
+        parts = [slice(0, d // 2), slice(d // 2, d)]
+        codes = [((matrix[:, None, part] - words[:, part]) ** 2).sum(2).argmin(1) for part in parts]
+        return {"words": words, "codes": np.stack(codes, 1).astype(np.uint8)}
+
+    def decode(self, arrays: Arrays, rows: Any) -> F32:
+        """Put both halves together."""
+        return self.structure(arrays).rows(rows)
+
+    def structure(self, arrays: Arrays) -> Lookup:
+        """Two subspaces and one stage."""
+        words = np.asarray(arrays["words"], np.float32)
+        subspace = (np.arange(words.shape[1]) >= words.shape[1] // 2).astype(np.int64)
+        return Lookup(arrays["codes"], 8, words[None], subspace)
+
+    def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Codewords and codes."""
+        return {"words": ("<f4", (16, d)), "codes": ("|u1", (n, 2))}
+
+
+@dataclass(frozen=True)
+class Opaque(Halves):
+    """The same, but nothing is declared."""
+
+    name: ClassVar[str] = "opaque"
+
+    def structure(self, arrays: Arrays) -> Any:
+        """Nothing."""
+        return None
+
+    def decode(self, arrays: Arrays, rows: Any) -> F32:
+        """Put both halves together."""
+        return Halves().decode(arrays, rows)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_codec_of_someone_else(target: str, tmp_path: Path) -> None:
+    model = example_models(300, 16)["two-tables"]
+    check(model.with_codec(Halves()), target, tmp_path)
+    message = (
+        rf"table 'items': {target} reads fp32, fp16, int8, int4 and codecs that declare the "
+        "structure Lookup or RunLines, not codec 'opaque'"
+    )
+    with pytest.raises(TargetError, match=message):
+        export(model.with_codec(Opaque()), target, tmp_path / "y.edgerec")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_runs_without_rows_are_left_out(target: str, tmp_path: Path) -> None:
+    """Of the numbers of past items, and of the lengths of candidates."""
+    model = coded(example_models(300, 16)["sum"], PQ(2, 2, runs=6))
+    ends = np.array([0, 40, 40, 41, 300, 300], np.uint32)
+    levels = np.linspace(3, 1, 12).reshape(6, 2).astype(np.float16)
+    tables = {}
+    for name, table in model.tables.items():
+        codec = table.codec if isinstance(table.codec, PQ) else Runs(6)
+        tables[name] = Table(codec, table.shape, {**table.arrays, "ends": ends, "levels": levels})
+    check(model.replace(tables=tables), target, tmp_path)
