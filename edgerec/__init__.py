@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from edgerec.model.device_model import DeviceModel
     from edgerec.model.model_file import save_model
     from edgerec.training.loop import train
+    from edgerec.training.trained import load_trained
 
 __all__ = [
     "Budget",
@@ -64,6 +65,7 @@ __all__ = [
     "load",
     "load_device",
     "load_model",
+    "load_trained",
     "plan",
     "save_model",
     "train",
@@ -95,6 +97,7 @@ _HOMES = {
     "load": "data.sources",
     "load_device": "contracts.device",
     "load_model": "contracts.opening",
+    "load_trained": "training.trained",
     "plan": "building.search.plan",
     "save_model": "model.model_file",
     "train": "training.loop",

@@ -1,7 +1,7 @@
 """The torch side of the door: what plugins that use torch import besides ``edgerec.plugin``.
 
-A compressor imports this inside ``compress`` and a target inside ``lower``, never at module
-level, so that listing plugins does not load torch.
+A compressor imports this inside ``compress``, a target inside ``lower`` and a family inside
+``make``, never at module level, so that listing plugins does not load torch.
 """
 
 from edgerec.compression.fine_tuning import fine_tune, fine_tune_result
@@ -10,19 +10,29 @@ from edgerec.data.quality import rank
 from edgerec.exporting.torch_artefact import TorchArtefact
 from edgerec.importing.embeddings import from_embeddings
 from edgerec.importing.fold_in import fold_in
+from edgerec.importing.ids import read_ids
 from edgerec.importing.pyg import from_pyg
+from edgerec.importing.state import read_state
 from edgerec.importing.torch_module import from_torch
 from edgerec.training.examples import Batch, batches
+from edgerec.training.gnn import GNN, Lowered, Tables, array, degree_of
+from edgerec.training.graph import Graph
 from edgerec.training.losses import ranking_loss, scale_of
 from edgerec.training.torch_model import EncodedTorchModel, TorchModel
 from edgerec.training.torch_rules import torch_rule
 
 __all__ = [
+    "GNN",
     "Batch",
     "EncodedTorchModel",
+    "Graph",
+    "Lowered",
+    "Tables",
     "TorchArtefact",
     "TorchModel",
+    "array",
     "batches",
+    "degree_of",
     "fine_tune",
     "fine_tune_result",
     "fold_in",
@@ -32,6 +42,8 @@ __all__ = [
     "load_model",
     "rank",
     "ranking_loss",
+    "read_ids",
+    "read_state",
     "scale_of",
     "torch_rule",
 ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.compressor import Compressor, Context
 from edgerec.contracts.device import Budget, Device, device_from
+from edgerec.contracts.family import Family
 from edgerec.contracts.hookspecs import API_VERSION, hookimpl
 from edgerec.contracts.importer import Importer
 from edgerec.contracts.runner import CANDIDATES, Artefact, Runner
@@ -26,7 +27,7 @@ from edgerec.errors import (
     RuntimeMissingError,
     TargetError,
 )
-from edgerec.exporting.lowering import candidate_factor, check_size, group_size
+from edgerec.exporting.lowering import as_core, candidate_factor, check_size, group_size
 from edgerec.model.codecs import Codec, Fp16, Fp32, Int4, Int8
 from edgerec.model.device_model import DeviceModel, Head
 from edgerec.model.history import list_unseen, read_history, without_padding
@@ -61,6 +62,7 @@ __all__ = [
     "Device",
     "DeviceModel",
     "EdgerecError",
+    "Family",
     "FineTuningCompressor",
     "Fp16",
     "Fp32",
@@ -83,6 +85,7 @@ __all__ = [
     "Table",
     "Target",
     "TargetError",
+    "as_core",
     "candidate_factor",
     "check_size",
     "device_from",

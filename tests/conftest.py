@@ -6,16 +6,13 @@ import functools
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edgerec.data.dataset import Dataset
-from edgerec.data.interactions import Interactions
 from edgerec.data.sources import load
 from edgerec.errors import DataError
 from edgerec.model.device_model import DeviceModel
-from edgerec.model.items import Items
-from edgerec.testing import example_models
+from edgerec.testing import example_dataset, example_models
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -41,17 +38,8 @@ def unreachable() -> str:
     return ""
 
 
-def make_dataset(users: int = 120, items: int = 80, seed: int = 0) -> Dataset:
-    """Users of four tastes who mostly pick items of their own taste."""
-    rng = np.random.default_rng(seed)
-    taste, kind = rng.integers(4, size=users), rng.integers(4, size=items)
-    chance = np.where(taste[:, None] == kind[None], 0.45, 0.04)
-    user, item = np.nonzero(rng.random((users, items)) < chance)
-    train = Interactions.of_pairs(user, item, users, timestamps=rng.permutation(len(user)))
-    catalogue = Items.of(
-        [f"i{n:03d}" for n in range(items)], [f"Title {n} of kind {kind[n]}" for n in range(items)]
-    )
-    return Dataset("tastes", [f"u{n:03d}" for n in range(users)], catalogue, train)
+#: Users of four tastes, under the name that tests use.
+make_dataset = example_dataset
 
 
 @pytest.fixture(scope="session")

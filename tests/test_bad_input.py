@@ -114,7 +114,9 @@ def test_a_refusal_comes_before_training(
 ) -> None:
     seen: list[str] = []
     recipe = Recipe((("prune", {"share": "0.5"}),), ("numpy", "onnx"))
-    with pytest.raises(TargetError, match=r"onnx reads fp32, .* Lookup or RunLines, not codec 'spar"):
+    with pytest.raises(
+        TargetError, match=r"onnx reads fp32, .* Lookup or RunLines, not codec 'spar"
+    ):
         build(trained, dataset, recipe, tmp_path, progress=lambda *now: seen.append(now[2]))
     assert not seen
 

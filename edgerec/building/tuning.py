@@ -19,6 +19,7 @@ import numpy as np
 
 from edgerec.building.search.sampler import open_study
 from edgerec.contracts.compressor import Progress, no_progress
+from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
 from edgerec.data.interval import Interval, of_mean, of_ratio
 from edgerec.data.quality import evaluate, evaluation_users
@@ -79,6 +80,7 @@ def tune(
     trials: int = 20,
     folder: str | Path | None = None,
     progress: Progress = no_progress,
+    host: Host | None = None,
 ) -> Tuned:
     """Choose epochs, learning rate, temperature, tilt, and whether to read the order of histories.
 
@@ -88,9 +90,11 @@ def tune(
         trials: the number of trainings.
         folder: a folder for the study. An interrupted tuning resumes from it.
         progress: called with (trials done, trials, what).
+        host: the plugins to choose the family from; the installed ones by default.
 
     Raises:
         DataError: there are no validation interactions.
+        UnknownNameError: no plugin provides the family.
         OptionError: an argument is wrong, or the study belongs to another tuning.
     """
     if importlib.util.find_spec("optuna") is None:
@@ -98,6 +102,7 @@ def tune(
     if trials < 1:
         raise OptionError(f"tune.trials: expected at least 1, got {trials}")
     given = options or TrainOptions()
+    given.family(host)  # before a folder is made
     part = dataset.on_valid()
     users = evaluation_users(part, _USERS, given.seed)
     url = "sqlite:///:memory:"
@@ -109,7 +114,7 @@ def tune(
         "options": dataclasses.asdict(given),
     }
     with open_study(url, "tune", setting, shared=False) as study:
-        _run(study, dataset, part, users, given, trials, progress)
+        _run(study, dataset, part, users, given, trials, progress, host)
         found = _results(study)
     return _choose(found, given)
 
@@ -122,6 +127,7 @@ def _run(
     given: TrainOptions,
     trials: int,
     progress: Progress,
+    host: Host | None,
 ) -> None:
     import optuna
 
@@ -143,7 +149,7 @@ def _run(
         # The first trial is what is there now, so that what is gained can be told.
         tried["patience"] = _PATIENCE if done else given.patience
         try:
-            best = _train(dataset, part, users, given, tried, done, trials, progress)
+            best = _train(dataset, part, users, given, tried, done, trials, progress, host)
         except BaseException:
             study.tell(trial, state=state.FAIL, skip_if_finished=True)
             raise
@@ -161,6 +167,7 @@ def _train(
     done: int,
     trials: int,
     progress: Progress,
+    host: Host | None,
 ) -> dict[str, Any]:
     """Train with some options, and try each tilt; return the best with each user's NDCG@20."""
     options = dataclasses.replace(given, tilt=0.0, **tried)
@@ -168,7 +175,7 @@ def _train(
     def judged(epoch: int, ndcg: float) -> None:
         progress(done, trials, f"epoch {epoch + 1} of {options.epochs}, NDCG@20 {ndcg:.4f}")
 
-    trained = train(dataset, options, judged=judged)
+    trained = train(dataset, options, judged=judged, host=host)
     results, as_given, applied = [], None, 0.0
     for tilt in sorted({*_TILTS, given.tilt}):
         trained.gnn.tilt(trained.graph, tilt - applied)  # tilts add up

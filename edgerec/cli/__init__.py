@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from edgerec import __version__
-from edgerec.cli import agree, bench, build, bundles, importing, learning, prepare, show
+from edgerec.cli import (
+    agree,
+    bench,
+    build,
+    bundles,
+    importing,
+    learning,
+    prepare,
+    show,
+    user_vector,
+)
 from edgerec.cli.foreign import advice
 from edgerec.cli.shared import err, out
 from edgerec.contracts.host import Host
@@ -79,3 +89,4 @@ for command in (
 ):
     app.command()(command)
 app.command("import")(importing.import_model)
+app.command("user-vector")(user_vector.user_vector)

@@ -67,6 +67,10 @@ def score(
     ] = None,
     trust: Trust = False,
     strict: Annotated[bool, typer.Option(help="treat an unknown item as an error")] = False,
+    user_vector: Annotated[
+        Path | None,
+        typer.Option(help="file with the user's own row, from `edgerec user-vector`"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Recommend from a bundle.
@@ -80,10 +84,15 @@ def score(
     except csv.Error as error:
         raise OptionError(f"--history: expected ids as a row of CSV; {error}") from None
     scorer = Scorer.open(bundle, runtime, trust=trust)
+    if user_vector is None and "user_vector" in scorer.signature.inputs:
+        raise OptionError(
+            f"--user-vector: {bundle} reads the user's own row; pass the file that `edgerec "
+            "user-vector` wrote"
+        )
     # An id may end in a space; any other space around a comma is there for readability.
     known = scorer.bundle.items
     items = [item if known.find(item) is not None else item.strip() for item in row if item.strip()]
-    found = scorer.recommend(items, k, strict=strict)
+    found = scorer.recommend(items, k, user_vector=user_vector, strict=strict)
     if found.unknown:
         err.print(
             f"{len(found.unknown)} unknown items were skipped: {', '.join(found.unknown[:10])}"

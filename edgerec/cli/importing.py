@@ -81,7 +81,14 @@ def import_model(
             "that reads user_vector is exact, and one taught by it may be closer (docs/import.md)",
             highlight=False,
         )
-    if dataset is not None and dataset.test is not None:
+    if own := [name for name in model.inputs if name != "weights"]:
+        hint = "; `edgerec user-vector` writes the row of a user for their device"
+        out.print(
+            f"it reads {' and '.join(own)}, which no data set has, so it is not evaluated"
+            f"{hint if 'user_vector' in own else ''}",
+            highlight=False,
+        )
+    elif dataset is not None and dataset.test is not None:
         try:
             found = evaluate(model, dataset).summary()
         except DataError as error:

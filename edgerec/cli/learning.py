@@ -29,6 +29,9 @@ def train(
         Path | None,
         typer.Option("--options", help=".toml of options, as `tune` writes it; flags override it"),
     ] = None,
+    save_gnn: Annotated[
+        Path | None, typer.Option(help="file for the GNN itself, for `edgerec.load_trained`")
+    ] = None,
     **options: Any,
 ) -> None:
     """Train a GNN. After an interruption, the same command resumes from the last whole epoch.
@@ -41,9 +44,15 @@ def train(
     from edgerec.model.model_file import save_model
     from edgerec.training.loop import train as run_training
 
-    check_output(output, source, *(teacher or []), options_file)
+    inputs = (source, *(teacher or []), options_file)
+    check_output(output, *inputs)
+    if save_gnn is not None:
+        check_output(save_gnn, *inputs, flag="--save-gnn")
+        if save_gnn.resolve() == output.resolve():
+            raise OptionError(f"--save-gnn: {save_gnn} is also --out; name another file")
     from_file = load_options(options_file) if options_file else {}
     chosen = TrainOptions(**(from_file | given(options)))
+    chosen.family()  # before data are read
     dataset = load(source)
     checkpoint = output.with_name(output.name + ".checkpoint")
     wide = [load_model(path) for path in teacher or []]
@@ -59,6 +68,8 @@ def train(
         found["test"] = run_evaluation(model, dataset)
     measured = {part: one.summary() for part, one in found.items()}
     model = model.replace(metadata={**model.metadata, "quality": measured})
+    if save_gnn is not None:
+        trained.save(save_gnn)
     size = save_model(model, output)
     checkpoint.unlink(missing_ok=True)
     out.print(f"{output}: {size:,} bytes, {model.table_bytes:,} of them tables", highlight=False)

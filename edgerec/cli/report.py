@@ -128,6 +128,8 @@ def plugin_rows(host: Host) -> list[dict[str, Any]]:
         "codec": host.codecs,
         "compressor": host.compressors,
         "target": host.targets,
+        "importer": host.importers,
+        "family": host.families,
     }
     rows = []
     for plugin in host.plugins:

@@ -74,7 +74,9 @@ Trust = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
-def check_output(path: Path, *inputs: str | Path | None, suffix: str = "") -> None:
+def check_output(
+    path: Path, *inputs: str | Path | None, suffix: str = "", flag: str = "--out"
+) -> None:
     """Check an output path before any work is done.
 
     Raises:
@@ -82,9 +84,9 @@ def check_output(path: Path, *inputs: str | Path | None, suffix: str = "") -> No
         OSError: its folder cannot be written to.
     """
     if path.is_dir():
-        raise OptionError(f"--out: {path} is a folder; name a file")
+        raise OptionError(f"{flag}: {path} is a folder; name a file")
     check_writable(path.parent)
     if path.exists() and any(path.samefile(i) for i in inputs if i and Path(i).exists()):
-        raise OptionError(f"--out: {path} is also an input; name another file")
+        raise OptionError(f"{flag}: {path} is also an input; name another file")
     if not path.name.endswith(suffix):
-        raise OptionError(f"--out: expected a file name that ends in {suffix}, got {path}")
+        raise OptionError(f"{flag}: expected a file name that ends in {suffix}, got {path}")

@@ -10,6 +10,7 @@ import pluggy
 
 from edgerec.contracts.compressor import Compressor
 from edgerec.contracts.device import Device
+from edgerec.contracts.family import Family
 from edgerec.contracts.importer import Importer
 from edgerec.contracts.target import Target
 from edgerec.model.codecs import Codec
@@ -20,6 +21,7 @@ __all__ = [
     "edgerec_codecs",
     "edgerec_compressors",
     "edgerec_devices",
+    "edgerec_families",
     "edgerec_importers",
     "edgerec_targets",
     "hookimpl",
@@ -63,3 +65,8 @@ def edgerec_devices() -> list[Device]:  # type: ignore[empty-body]  # as above
 @hookspec
 def edgerec_importers() -> list[type[Importer]]:  # type: ignore[empty-body]  # as above
     """Return importers, which read trained models of other libraries."""
+
+
+@hookspec
+def edgerec_families() -> list[type[Family]]:  # type: ignore[empty-body]  # as above
+    """Return families of graph neural networks, which ``train`` trains."""

@@ -21,6 +21,7 @@ from edgerec.contracts.checks import (
 )
 from edgerec.contracts.compressor import Compressor
 from edgerec.contracts.device import Device, load_device
+from edgerec.contracts.family import Family
 from edgerec.contracts.hookspecs import GROUP
 from edgerec.contracts.importer import Importer
 from edgerec.contracts.importing import import_plugin
@@ -136,9 +137,10 @@ class Host:
         self._importers: _Registry[type[Importer]] = _Registry(
             "importer", "edgerec_importers", Importer
         )
+        self._families: _Registry[type[Family]] = _Registry("family", "edgerec_families", Family)
         self._registries: tuple[_Registry[Any], ...] = (
             *(self._codecs, self._compressors, self._targets),
-            *(self._devices, self._importers),
+            *(self._devices, self._importers, self._families),
         )
         for name, codec in CODECS.items():
             self._codecs.add(name, codec, None)
@@ -248,6 +250,11 @@ class Host:
         """Available importers, by name."""
         return self._importers.entries
 
+    @property
+    def families(self) -> Mapping[str, type[Family]]:
+        """Available GNN families, by name."""
+        return self._families.entries
+
     def codec(self, name: str, /, **options: Any) -> Codec:
         """Make a codec. Raises UnknownNameError, OptionError."""
         return from_options(self._get(self._codecs, name), options, name)
@@ -263,6 +270,10 @@ class Host:
     def importer(self, name: str, /, **options: Any) -> Importer:
         """Make an importer. Raises UnknownNameError, OptionError."""
         return from_options(self._get(self._importers, name), options, name)
+
+    def family(self, name: str, /, **options: Any) -> Family:
+        """Make a GNN family. Raises UnknownNameError, OptionError."""
+        return from_options(self._get(self._families, name), options, name)
 
     def device(self, name: str) -> Device:
         """Find a device profile by name, or read one from a path ending in ``.toml``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,17 +10,21 @@ import numpy as np
 from edgerec.contracts.bundle import Bundle
 from edgerec.device.arguments import check_history, check_vector, check_weight, check_weights
 from edgerec.device.call import Past
+from edgerec.device.user_file import read_user_vector
 from edgerec.errors import OptionError
 from edgerec.model.history import merge_repeats
 
-__all__ = ["read_past"]
+__all__ = ["UserVector", "read_past"]
+
+#: The user's own vector, or the file that it is in.
+UserVector = Sequence[float] | str | os.PathLike[str]
 
 
 def read_past(
     bundle: Bundle,
     history: Sequence[object],
     weights: Sequence[float | str] | None,
-    user_vector: Sequence[float] | None,
+    user_vector: UserVector | None,
     context: Sequence[float] | None,
 ) -> tuple[Past, list[str]]:
     """The past of a user, and the ids that the catalogue does not have.
@@ -38,9 +43,12 @@ def read_past(
             "weights: this model does not read any; train it on ratings or kinds of events, or set "
             "weighted=True in the model before exporting it"
         )
+    own: object = user_vector
+    if isinstance(user_vector, str | os.PathLike) and "user_vector" in signature.inputs:
+        own = read_user_vector(user_vector, signature.inputs["user_vector"])
     inputs = {
         name: check_vector(value, name, signature.inputs.get(name, 0))
-        for name, value in (("user_vector", user_vector), ("context", context))
+        for name, value in (("user_vector", own), ("context", context))
         if value is not None or name in signature.inputs
     }
     # In signature 1, a weight also said whether there is an item.

@@ -14,7 +14,7 @@ from edgerec.contracts.opening import find_runner, open_bundle
 from edgerec.device.arguments import check_count, check_history
 from edgerec.device.call import Call
 from edgerec.device.listing import Lister
-from edgerec.device.past import read_past
+from edgerec.device.past import UserVector, read_past
 from edgerec.device.recommendations import Recommendations
 from edgerec.device.threads import check_threads
 from edgerec.errors import DataError, OptionError, TargetError, UnknownNameError
@@ -102,7 +102,7 @@ class Scorer:
         k: int = 10,
         *,
         weights: Sequence[float | str] | None = None,
-        user_vector: Sequence[float] | None = None,
+        user_vector: UserVector | None = None,
         context: Sequence[float] | None = None,
         exclude: Collection[object] = (),
         only: Collection[object] | None = None,
@@ -120,7 +120,8 @@ class Scorer:
                 1e-6 to 1e6, or the negative of one for what was disliked; 1 by default. It is read
                 as float32. A model that was trained on kinds of events also takes their names, such
                 as "buy". Those of unknown ids are ignored.
-            user_vector: for a model that reads it, the user's own vector.
+            user_vector: for a model that reads it, the user's own vector, or the path of the file
+                that `edgerec user-vector` wrote.
             context: for a model that reads it, the values that describe the situation.
             exclude: ids of items not to recommend.
             only: ids of the items to choose from, by default the whole catalogue.
@@ -187,7 +188,7 @@ class Scorer:
         items: Sequence[object],
         *,
         weights: Sequence[float | str] | None = None,
-        user_vector: Sequence[float] | None = None,
+        user_vector: UserVector | None = None,
         context: Sequence[float] | None = None,
     ) -> list[float]:
         """Score given items for a history, seen ones included.
@@ -218,7 +219,7 @@ class Scorer:
         history: Sequence[object],
         *,
         weights: Sequence[float | str] | None = None,
-        user_vector: Sequence[float] | None = None,
+        user_vector: UserVector | None = None,
         context: Sequence[float] | None = None,
     ) -> F32:
         """The user vector float32[d] of a history, such as for a search of one's own.

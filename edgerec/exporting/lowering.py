@@ -5,16 +5,47 @@ from __future__ import annotations
 import numpy as np
 
 from edgerec.errors import TargetError
-from edgerec.model.codecs import F32
+from edgerec.model.codecs import CODECS, F32, Arrays, Int4, Int8
 from edgerec.model.device_model import DeviceModel
+from edgerec.model.structure import Affine
+from edgerec.model.table import Table
 
-__all__ = ["candidate_factor", "check_size", "group_size"]
+__all__ = ["as_core", "candidate_factor", "check_size", "group_size"]
 
 #: Rows decoded at a time.
 _BLOCK = 65536
 
 #: The largest number of rows in a group.
 _GROUP = 64
+
+
+class _AsInt4(Int4):
+    """Int4 whose scales may be of any floats."""
+
+    def check(self, arrays: Arrays, n: int, d: int) -> None:
+        """Leave the check to the codec that wrote the arrays."""
+
+
+def as_core(model: DeviceModel) -> DeviceModel:
+    """Return the model with int8 and int4 in place of other codecs that are ``Affine``.
+
+    A target's own kernels then scan them. Codes stay as they are stored, and so do scales, except
+    that those of 8-bit codes become float32.
+    """
+    tables = dict(model.tables)
+    for name, table in model.tables.items():
+        structure = None if table.codec.name in CODECS else table.codec.structure(table.arrays)
+        if isinstance(structure, Affine):
+            plain, wide = structure.offset is None, structure.bits == 8
+            arrays = {"scale": structure.scale, "offset": structure.offset}
+            floats = {
+                key: array.astype(np.float32) if wide else array
+                for key, array in arrays.items()
+                if array is not None
+            }
+            codec = Int8(symmetric=plain) if wide else _AsInt4(symmetric=plain)
+            tables[name] = Table(codec, table.shape, {"codes": structure.codes, **floats})
+    return model.replace(tables=tables)
 
 
 def candidate_factor(model: DeviceModel) -> F32 | None:

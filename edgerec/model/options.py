@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from edgerec.errors import OptionError
 
-__all__ = ["check_option_types", "describe_options", "from_options", "parse_spec"]
+__all__ = ["check_option_types", "describe_options", "format_spec", "from_options", "parse_spec"]
 
 T = TypeVar("T")
 
@@ -64,6 +64,20 @@ def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
     if not name.strip():
         raise OptionError(f"{spec!r}: expected name:option=value,..., got no name")
     return name.strip(), options
+
+
+def format_spec(thing: Any) -> str:
+    """What ``parse_spec`` and ``from_options`` read back as an object with a name.
+
+    Options that have their default are left out.
+    """
+    given = {
+        f.name: value
+        for f in _fields(type(thing))
+        if (value := getattr(thing, f.name)) != f.default
+    }
+    options = ",".join(f"{name}={_text(value)}" for name, value in given.items())
+    return f"{thing.name}:{options}" if options else str(thing.name)
 
 
 def describe_options(cls: type[Any]) -> list[dict[str, Any]]:
@@ -146,6 +160,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if type(value) is not hint:
         raise OptionError(f"{where}: expected {_type_name(hint)}, got {value!r}")
     return value
+
+
+def _text(value: Any) -> str:
+    """An option as text, in the form that ``_convert`` reads."""
+    if isinstance(value, tuple):
+        return "+".join(map(_text, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _type_name(hint: Any) -> str:

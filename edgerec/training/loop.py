@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,80 +18,35 @@ import torch
 from torch import Tensor
 
 from edgerec.contracts.compressor import Progress, no_progress
+from edgerec.contracts.family import Family
+from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
-from edgerec.errors import DataError
-from edgerec.model.codecs import F32, Fp32
-from edgerec.model.device_model import DeviceModel, Head
-from edgerec.model.model_file import items_sections
-from edgerec.model.table import Table
+from edgerec.errors import DataError, ModelError, OptionError
+from edgerec.model.attribution import attribute_errors
+from edgerec.model.device_model import DeviceModel
+from edgerec.model.options import format_spec
 from edgerec.training.checkpoint import load_kept, load_state, save_state
-from edgerec.training.families import FAMILIES
-from edgerec.training.families.base import GNN
-from edgerec.training.families.lowered import check_lowered
+from edgerec.training.gnn_file import digest_of, family_options
 from edgerec.training.graph import Graph
 from edgerec.training.objective import Objective
-from edgerec.training.options import TrainOptions
+from edgerec.training.options import FAMILY_OPTIONS, TrainOptions
 from edgerec.training.spectral import spectral_start
 from edgerec.training.stopping import EarlyStopping
-from edgerec.training.text_features import add_titles
+from edgerec.training.trained import Trained, make_gnn
 
-__all__ = ["Trained", "train"]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained GNN, with the graph that it was trained on."""
-
-    gnn: GNN
-    graph: Graph
-    dataset: Dataset
-    options: TrainOptions
-
-    @property
-    def user_vectors(self) -> F32 | None:
-        """float32[U, d], the trained vectors of users; none for a model of histories alone."""
-        users = self.gnn.users
-        return None if users is None else users.detach().numpy()
-
-    def to_device_model(self) -> DeviceModel:
-        """Compile the graph away, into item tables and an encoder of histories.
-
-        Raises:
-            ModelError: what the family lowers computes something else than the family.
-        """
-        self.gnn.eval()
-        with torch.no_grad():
-            lowered = self.gnn.lower(self.graph)
-        model = DeviceModel(
-            items=self.dataset.items,
-            tables={name: Table.encode(a, Fp32()) for name, a in lowered.tables.items()},
-            encoder=lowered.encoder,
-            head=Head(lowered.candidates),
-            history_length=self.options.history_length,
-            constants=lowered.constants,
-            normalization=self.gnn.normalization,
-            recency=self.options.recency,
-            weighted=self.dataset.train.weights is not None,
-            popular=self.dataset.popular,
-            metadata={
-                "dataset": self.dataset.name,
-                "trained_on": self.dataset.train.digest,
-                "training": dataclasses.asdict(self.options),
-            }
-            | ({"event_weights": dict(weights)} if (weights := self.dataset.event_weights) else {}),
-        )
-        check_lowered(self.gnn, self.graph, self.dataset.train, model)
-        return model
+__all__ = ["train"]
 
 
 def train(
     dataset: Dataset,
     options: TrainOptions | None = None,
     *,
+    model: str | Family | None = None,
     teacher: DeviceModel | Sequence[DeviceModel] | None = None,
     checkpoint: str | Path | None = None,
     progress: Progress = no_progress,
     judged: Callable[[int, float], object] = lambda epoch, ndcg: None,
+    host: Host | None = None,
     **changes: Any,
 ) -> Trained:
     """Train a GNN on a dataset's training interactions.
@@ -101,26 +54,29 @@ def train(
     Args:
         dataset: the interactions to train on.
         options: training options, which ``changes`` override.
+        model: a GNN family, as an object or as text of the form ``name:option=value,...``; by
+            default that of ``options``.
         teacher: a wider model of the same items, or several, whose ranking is learned as well.
         checkpoint: a file for the state after each epoch. If it exists, training resumes from it.
             The caller removes it after saving the model.
         progress: called with (epochs done, epochs, text).
         judged: called with (epoch, NDCG@20 on validation interactions) if ``patience`` is set.
+        host: the plugins to choose the family from; the installed ones by default.
         changes: fields of TrainOptions.
 
     Raises:
+        UnknownNameError: no plugin provides the family.
+        ModelError: the family failed.
         OptionError: an option is wrong, the teacher has another catalogue, or the checkpoint
             belongs to another training.
         DataError: no user has two items, or there is nothing to stop by.
     """
-    options = dataclasses.replace(options or TrainOptions(), **changes)
+    family, options = _resolve(model, options or TrainOptions(), changes, host)
     torch.manual_seed(options.seed)
     graph = Graph(dataset.train, len(dataset.items))
-    family = FAMILIES[options.model]
-    gnn = family(graph.n_users, graph.n_items, **options.arguments(family))
-    gnn.start(spectral_start(graph, options.dim, options.seed), graph, options.popularity)
-    if options.features:
-        add_titles(gnn, dataset.items)
+    gnn = make_gnn(family, graph, options, dataset)
+    with attribute_errors(f"family {family.name}", ModelError):
+        gnn.start(spectral_start(graph, options.dim, options.seed), graph, options.popularity)
     if int(np.diff(dataset.train.indptr).max()) < 2:
         raise DataError(
             f"{dataset.name}: no user has two training items, which are needed to predict one from "
@@ -129,8 +85,8 @@ def train(
     objective = Objective(gnn, graph, dataset, options, teacher)
     optimizer = torch.optim.Adam(gnn.parameters(), options.learning_rate, fused=True)
     taught = None if objective.teachers is None else objective.teachers.digest
-    settings = dataclasses.asdict(options) | {"teacher": taught, "dataset": _digest(dataset)}
-    trained = Trained(gnn, graph, dataset, options)
+    settings = _settings(options, family) | {"teacher": taught, "dataset": digest_of(dataset)}
+    trained = Trained(gnn, graph, dataset, options, family)
     stopping = None
     if options.patience is not None:
         settings["valid"] = None if dataset.valid is None else dataset.valid.digest
@@ -142,7 +98,8 @@ def train(
     for epoch in range(done, options.epochs):
         if stopping is not None and stopping.is_over:
             break
-        loss = _epoch(objective, optimizer, epoch)
+        with attribute_errors(f"family {family.name}", ModelError):
+            loss = _epoch(objective, optimizer, epoch)
         said, kept = f"loss {loss:.3f}", None
         if stopping is not None:
             found = stopping.judge()
@@ -158,13 +115,30 @@ def train(
     return trained
 
 
-def _digest(dataset: Dataset) -> int:
-    """A digest of the catalogue, with its titles, and of the training interactions."""
-    train, digest = dataset.train, 0
-    weights = () if train.weights is None else (train.weights,)
-    for part in (*items_sections(dataset.items).values(), train.indptr, train.items, *weights):
-        digest = zlib.crc32(np.ascontiguousarray(part).tobytes(), digest)
-    return digest
+def _resolve(
+    model: str | Family | None, options: TrainOptions, changes: dict[str, Any], host: Host | None
+) -> tuple[Family, TrainOptions]:
+    """The family to train, and the options, which name it."""
+    if isinstance(model, str):
+        changes = changes | {"model": model}
+    elif model is not None:
+        changes = changes | {"model": format_spec(model)}
+    options = dataclasses.replace(options, **changes)
+    if not isinstance(model, Family):
+        return options.family(host), options
+    if late := [name for name in FAMILY_OPTIONS if getattr(options, name) is not None]:
+        raise OptionError(
+            f"{', '.join(late)}: has no effect on the family {options.model!r}, which is made "
+            "already; make it with this option"
+        )
+    return model, options
+
+
+def _settings(options: TrainOptions, family: Family) -> dict[str, Any]:
+    """What has to be the same for a training to resume, with every option of the family."""
+    own = {f"model.{name}": value for name, value in family_options(family).items()}
+    rest = {k: v for k, v in dataclasses.asdict(options).items() if k not in FAMILY_OPTIONS}
+    return rest | {"model": family.name} | own
 
 
 def _epoch(objective: Objective, optimizer: torch.optim.Optimizer, epoch: int) -> float:

@@ -30,7 +30,7 @@ from edgerec.data.dataset import Dataset
 from edgerec.errors import OptionError
 from edgerec.model.device_model import DeviceModel
 from edgerec.training.examples import Lists
-from edgerec.training.families.base import GNN
+from edgerec.training.gnn import GNN
 from edgerec.training.graph import Graph, bag
 from edgerec.training.losses import (
     NEVER,

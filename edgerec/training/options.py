@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgerec.contracts.family import Family
+from edgerec.contracts.host import Host
 from edgerec.errors import OptionError
 from edgerec.files.toml import read_toml
-from edgerec.model.options import from_options
+from edgerec.model.options import from_options, parse_spec
 
-__all__ = ["FAMILY_NAMES", "TrainOptions", "load_options"]
+__all__ = ["FAMILY_OPTIONS", "TrainOptions", "load_options"]
 
-#: The names of the GNN families. They are imported, with torch, only when one is trained.
-FAMILY_NAMES = ("historygcn", "lightgcn", "graphsage")
-_NAMES = ", ".join(FAMILY_NAMES)
+#: The options that are the family's own; ``model`` can have them as well, and any other.
+FAMILY_OPTIONS = ("layers", "tied", "user_embedding")
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,18 @@ class TrainOptions:
         OptionError: a value is out of range; the message names the option.
     """
 
-    model: str = field(default="historygcn", metadata={"help": f"GNN family: {_NAMES}"})
+    model: str = field(
+        default="historygcn",
+        metadata={"help": "GNN family, also with options of its own: lightgcn:layers=2"},
+    )
     dim: int = field(default=64, metadata={"help": "width of the item vectors"})
     layers: int | None = field(default=None, metadata={"help": "rounds of message passing"})
     tied: bool | None = field(
-        default=None, metadata={"help": "historygcn: share one table for past and candidate rows"}
+        default=None, metadata={"help": "share one table for past and candidate rows"}
     )
     user_embedding: bool | None = field(
         default=None,
-        metadata={"help": "lightgcn: train a vector per user, in addition to the history"},
+        metadata={"help": "train a vector per user, in addition to the history"},
     )
     features: str | None = field(
         default=None, metadata={"help": "titles: item vectors also learn from the words of titles"}
@@ -80,8 +84,12 @@ class TrainOptions:
     seed: int = field(default=0, metadata={"help": "the seed of every random choice"})
 
     def __post_init__(self) -> None:
-        if self.model not in FAMILY_NAMES:
-            raise OptionError(f"model: expected one of {_NAMES}; got {self.model!r}")
+        _, own = parse_spec(self.model)
+        twice = [name for name in FAMILY_OPTIONS if name in own and getattr(self, name) is not None]
+        if twice:
+            raise OptionError(
+                f"{', '.join(twice)}: is also given in the model {self.model!r}; give it once"
+            )
         if self.features not in (None, "titles"):
             raise OptionError(f"features: expected titles or none, got {self.features!r}")
         for name in ("dim", "epochs", "batch", "negatives", "history_length", "layers", "patience"):
@@ -98,18 +106,25 @@ class TrainOptions:
             if not 0 < getattr(self, name) < math.inf:
                 raise OptionError(f"{name}: expected a positive number, got {getattr(self, name)}")
 
-    def arguments(self, family: type) -> dict[str, Any]:
-        """The arguments of a family's constructor.
+    def family(self, host: Host | None = None) -> Family:
+        """Make the family that ``model`` names, with its options.
+
+        Args:
+            host: the plugins to choose from; the installed ones by default.
 
         Raises:
-            OptionError: the family does not have an option that is set.
+            UnknownNameError: no plugin provides it.
+            OptionError: it does not have an option that is set, or a value is wrong.
         """
-        given = {name: getattr(self, name) for name in ("layers", "tied", "user_embedding")}
+        host = host or Host.installed()
+        name, own = parse_spec(self.model)
+        given = {name: getattr(self, name) for name in FAMILY_OPTIONS}
         given = {name: value for name, value in given.items() if value is not None}
-        taken = inspect.signature(family).parameters
-        if unknown := sorted(set(given) - set(taken)):
-            raise OptionError(f"{', '.join(unknown)}: {self.model} has no such option")
-        return {"dim": self.dim} | given
+        if (cls := host.families.get(name)) is not None:
+            taken = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # the host takes dataclasses alone
+            if unknown := sorted(set(given) - taken):
+                raise OptionError(f"{', '.join(unknown)}: {name} has no such option")
+        return host.family(name, **own, **given)
 
 
 def load_options(path: str | Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from edgerec.errors import OptionError
 from edgerec.model.items import Items
-from edgerec.training.families.base import GNN
+from edgerec.training.gnn import GNN
 from edgerec.training.graph import bag
 
 __all__ = ["TextFeatures", "add_titles", "words"]
@@ -66,9 +66,11 @@ class TextFeatures(nn.Module):
         rarity = torch.tensor([len(rows) / texts_with[bucket] for bucket in flat]).log()
         owner = torch.repeat_interleave(counts)
         length = torch.zeros(len(rows)).index_add_(0, owner, rarity.square()).sqrt()
-        self.register_buffer("indices", torch.tensor(flat, dtype=torch.int64))
-        self.register_buffer("offsets", nn.functional.pad(counts.cumsum(0), (1, 0)))
-        self.register_buffer("weights", rarity / length.clamp(min=1e-12)[owner])
+        # They follow from the titles, so that files need not keep them.
+        self.register_buffer("indices", torch.tensor(flat, dtype=torch.int64), persistent=False)
+        offsets = nn.functional.pad(counts.cumsum(0), (1, 0))
+        self.register_buffer("offsets", offsets, persistent=False)
+        self.register_buffer("weights", rarity / length.clamp(min=1e-12)[owner], persistent=False)
         self.words = nn.Parameter(torch.zeros(buckets, width))
 
     def forward(self, own: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edgerec.plugin import (
+    Affine,
     Artefact,
     Bundle,
     DeviceModel,
@@ -30,7 +31,7 @@ class ExecuTorchTarget(Target):
     signature: ClassVar[int] = 2
     needs_trust: ClassVar[bool] = True
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
-    structures: ClassVar[tuple[type, ...]] = (Lookup, RunLines)
+    structures: ClassVar[tuple[type, ...]] = (Affine, Lookup, RunLines)
 
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:
         """Export a module that contains the codec's own arrays, and store each of them once."""

@@ -33,7 +33,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgerec.learn import TorchArtefact
-from edgerec.plugin import CANDIDATES, DeviceModel, Signature, Table, check_size, group_size
+from edgerec.plugin import (
+    CANDIDATES,
+    DeviceModel,
+    Signature,
+    Table,
+    as_core,
+    check_size,
+    group_size,
+)
 from edgerec_executorch.pte import share
 
 __all__ = ["lower"]
@@ -58,6 +66,7 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
     Raises:
         TargetError: the file is larger than its tables account for.
     """
+    model = as_core(model)
     functions = (kind(model, signature, INEXACT).eval() for kind in (Program, Score))
     data = share(_export(*functions))
     gc.collect()  # the exporter leaves reference cycles with copies of the tables

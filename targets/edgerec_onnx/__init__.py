@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from edgerec.plugin import (
+    Affine,
     Artefact,
     Bundle,
     DeviceModel,
@@ -33,12 +34,14 @@ class OnnxTarget(Target):
     name: ClassVar[str] = "onnx"
     signature: ClassVar[int] = 2
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
-    structures: ClassVar[tuple[type, ...]] = (Lookup, RunLines)
+    structures: ClassVar[tuple[type, ...]] = (Affine, Lookup, RunLines)
 
     def refuse(self, model: DeviceModel) -> list[str]:
         """Refuse codecs without a kernel, and widths that the 4-bit kernel does not support."""
         reasons = super().refuse(model)
-        if model.tables[model.head.table].codec.name == "int4" and model.width % 16:
+        head = model.tables[model.head.table]
+        structure = head.codec.structure(head.arrays)
+        if isinstance(structure, Affine) and structure.bits == 4 and model.width % 16:
             reasons.append(
                 f"int4: MatMulNBits needs a width that is a multiple of 16, got {model.width}"
             )

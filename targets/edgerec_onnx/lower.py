@@ -37,6 +37,7 @@ from edgerec.plugin import (
     RunLines,
     Signature,
     Table,
+    as_core,
     candidate_factor,
     check_size,
     group_size,
@@ -68,7 +69,7 @@ def lower(model: DeviceModel, signature: Signature) -> Payload:
     Raises:
         TargetError: the files are larger than their tables account for.
     """
-    files: dict[str, NDArray[Any]] = {}
+    model, files = as_core(model), dict[str, NDArray[Any]]()
     graphs = {"model.onnx": _recommend, "score.onnx": _score}
     payload = {name: write(Graph(files=files), model, signature) for name, write in graphs.items()}
     written = sum(map(len, payload.values())) + sum(array.nbytes for array in files.values())

@@ -31,6 +31,7 @@ from edgerec.plugin import (
     Signature,
     Structure,
     Table,
+    as_core,
     candidate_factor,
     check_size,
 )
@@ -61,6 +62,7 @@ def lower(model: DeviceModel, signature: Signature, integers: bool = True) -> by
     Raises:
         TargetError: the file does not hold the tables as their codecs wrote them.
     """
+    model = as_core(model)
     file, factor = File(), candidate_factor(model)
     tables = {name: model.tables[name] for name in model.used_tables}
     structures = {

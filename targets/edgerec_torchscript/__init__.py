@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from edgerec.plugin import (
+    Affine,
     Artefact,
     Bundle,
     DeviceModel,
@@ -35,7 +36,7 @@ class TorchScriptTarget(Target):
     signature: ClassVar[int] = 2
     needs_trust: ClassVar[bool] = True
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
-    structures: ClassVar[tuple[type, ...]] = (Lookup, RunLines)
+    structures: ClassVar[tuple[type, ...]] = (Affine, Lookup, RunLines)
     integers: bool = field(
         default=True, metadata={"help": "scan int8 and int4 tables in integers, not in float"}
     )

@@ -29,7 +29,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgerec.learn import TorchArtefact
-from edgerec.plugin import CANDIDATES, DeviceModel, Signature, Table, check_size, group_size
+from edgerec.plugin import (
+    CANDIDATES,
+    DeviceModel,
+    Signature,
+    Table,
+    as_core,
+    check_size,
+    group_size,
+)
 
 __all__ = ["lower"]
 
@@ -52,6 +60,7 @@ def lower(model: DeviceModel, signature: Signature, integers: bool = True) -> by
     Raises:
         TargetError: the file is larger than its tables account for.
     """
+    model = as_core(model)
     module = Lite(model, signature, INEXACT if integers else ("fp16",)).eval()
     example = module.examples()
     rows = torch.zeros(CANDIDATES, dtype=torch.int32)

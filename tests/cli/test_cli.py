@@ -188,7 +188,7 @@ BUILD = ("build", "m.model", "--data", "d.dataset", "-o", "x")
             ("data", "d.dataset", "--min-rating", "3", "-o", "y.dataset"),
         ),
         (
-            "model: expected one of historygcn, lightgcn, graphsage; got 'gat'",
+            "unknown family 'gat'; known: graphsage, historygcn, lightgcn",
             ("train", "d.dataset", "--model", "gat", "-o", "y.model"),
         ),
         (

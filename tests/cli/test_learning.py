@@ -13,13 +13,14 @@ from rich.console import Console
 
 from edgerec.cli.learning import train as train_command
 from edgerec.cli.progress import progress_bar
+from edgerec.compression.chain import same_content
 from edgerec.contracts.opening import load_model
 from edgerec.data.dataset import Dataset
 from edgerec.data.dataset_file import save_dataset
 from edgerec.data.quality import evaluate
 from edgerec.exporting.export import export
-from edgerec.training.families import FAMILIES
-from edgerec.training.options import FAMILY_NAMES, TrainOptions
+from edgerec.training.options import TrainOptions
+from edgerec.training.trained import load_trained
 from tests.cli.test_cli import edgerec, fails
 
 
@@ -35,10 +36,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path:
     assert len([line for line in lines if re.match(r"training: \d of 3, \d+ s: loss", line)]) == 3
     assert re.search(r"test: Recall@20 0\.\d+ ± 0\.\d+  NDCG@20", done.stdout)
     return folder
-
-
-def test_the_families_are_named_without_torch() -> None:
-    assert tuple(FAMILIES) == FAMILY_NAMES
 
 
 def test_every_option_of_training_has_a_flag() -> None:
@@ -69,6 +66,30 @@ def test_flags_reach_the_training(folder: Path) -> None:
         "has no validation interactions to choose by",
         *("train", "no-valid.dataset", "--patience", "1", "-o", "x.model"),
     )
+
+
+def test_a_family_with_its_options_and_its_network(folder: Path, dataset: Dataset) -> None:
+    train = ("train", "d.dataset", "--model", "lightgcn:layers=2", "--epochs", "1", "--dim", "6")
+    done = edgerec(*train, "--save-gnn", "x.gnn", "-o", "x.model", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    model = load_model(folder / "x.model")
+    assert model.metadata["training"]["model"] == "lightgcn:layers=2"
+    loaded = load_trained(folder / "x.gnn", dataset)
+    assert loaded.gnn.layers == 2
+    assert same_content(loaded.to_device_model(), model)
+    mistakes = {
+        "--save-gnn: y.model is also --out": ("--save-gnn", "y.model"),
+        "--save-gnn: d.dataset is also an input": ("--save-gnn", "d.dataset"),
+        "layers: is also given in the model": ("--layers", "3"),
+        "tied: lightgcn has no such option": ("--tied",),
+    }
+    for message, arguments in mistakes.items():
+        fails(folder, message, *train, *arguments, "-o", "y.model")
+    # Names are looked up before data are read, or a study is begun.
+    fails(folder, "unknown family 'gat'", "train", "none.csv", "--model", "gat", "-o", "y.model")
+    tune = ("tune", "--data", "d.dataset", "--model", "gat", "-o", "y.toml")
+    fails(folder, "unknown family 'gat'; known: graphsage", *tune)
+    assert not (folder / "y.toml.study").exists()
 
 
 def test_models_keep_their_quality(folder: Path, dataset: Dataset) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.mutants import device_faults, model_faults
+from tests.mutants import device_faults, model_faults, training_faults
 
 __all__ = ["CATALOGUE", "REASONS"]
 
 #: Each fault is introduced alone.
-CATALOGUE = (*model_faults.FAULTS, *device_faults.FAULTS)
+CATALOGUE = (*model_faults.FAULTS, *device_faults.FAULTS, *training_faults.FAULTS)
 
 #: Why a fault that survives is no fault, by the file and what is changed there.
 REASONS: dict[str, str] = {

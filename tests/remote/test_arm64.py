@@ -23,6 +23,7 @@ from edgerec.remote.bench import bench_on, connect
 from edgerec.remote.sysroot import default_folder, read_manifest
 from edgerec.testing import CORE_CODECS, example_models
 from edgerec.training.loop import train
+from edgerec_pq.codec import PQ
 from tests.rigs.answers import ask
 
 SYSROOT = default_folder()
@@ -37,6 +38,9 @@ pytestmark = [
 
 TARGETS = ["numpy", "tflite", "onnx", "torchscript"]
 FAMILIES = ["historygcn", "lightgcn", "graphsage"]
+
+#: The models of which tables are sums of codewords, too.
+SUMS = ("sum", "attention")
 
 #: Runtimes choose kernels by what a processor has: plain NEON (Pi Zero 2, Pi 4), int8 dot
 #: products (Pi 5, phones since 2018), int8 matrix products and SVE (phones since 2021).
@@ -66,7 +70,8 @@ def exported(
     folder = tmp_path_factory.mktemp(request.param)
     found = {}
     for family, model in families.items():
-        for number, codec in enumerate(CORE_CODECS):
+        sums = (PQ(4, 2, runs=9, word_bits=4),) if family in SUMS else ()
+        for number, codec in enumerate((*CORE_CODECS, *sums)):
             # Vectors of one number an item (LightGCN's degree weights) keep their codec.
             coded = model.with_codec(codec, [n for n, t in model.tables.items() if t.shape[1] > 1])
             path = folder / f"{family}-{codec.name}-{number}.edgerec"

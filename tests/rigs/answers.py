@@ -65,13 +65,13 @@ def ask(connection: Connection, bundles: Mapping[Path, Answers], timeout: float 
 
 def answer(folder: Path) -> dict[str, NDArray[Any]]:
     """Run each bundle in a folder, in each runtime that is installed, on its histories."""
-    from edgerec.contracts.bundle import Bundle
     from edgerec.contracts.host import Host
+    from edgerec.contracts.opening import open_bundle
 
     answers: dict[str, NDArray[Any]] = {}
     with np.load(folder / FILE, allow_pickle=False) as given:
         for name in sorted({key.rpartition("|")[0] for key in given}):
-            bundle = Bundle.open(folder / name)
+            bundle = open_bundle(folder / name)
             target = Host.installed().target(bundle.target)
             count = sum(key.startswith(f"{name}|") for key in given)
             *inputs, candidates = (given[f"{name}|{place}"] for place in range(count))

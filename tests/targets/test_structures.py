@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -15,7 +15,8 @@ from edgerec.exporting.answers import Answers, measure_parity
 from edgerec.exporting.export import export
 from edgerec.model.codecs import F32, Arrays, Codec
 from edgerec.model.device_model import DeviceModel
-from edgerec.model.structure import Lookup
+from edgerec.model.integers import pack4
+from edgerec.model.structure import Affine, Lookup
 from edgerec.model.table import Table
 from edgerec.testing import example_models
 from edgerec_pq.codec import PQ
@@ -123,10 +124,59 @@ def test_a_codec_of_someone_else(target: str, tmp_path: Path) -> None:
     check(model.with_codec(Halves()), target, tmp_path)
     message = (
         rf"table 'items': {target} reads fp32, fp16, int8, int4 and codecs that declare the "
-        "structure Lookup or RunLines, not codec 'opaque'"
+        "structure Affine, Lookup or RunLines, not codec 'opaque'"
     )
     with pytest.raises(TargetError, match=message):
         export(model.with_codec(Opaque()), target, tmp_path / "y.edgerec")
+
+
+@dataclass(frozen=True)
+class Tens(Codec):
+    """Someone else's integers: steps of a tenth of the largest number, in any kind of float."""
+
+    name: ClassVar[str] = "tens"
+    bits: Literal[4, 8] = 8
+    offset: bool = False
+    halves: bool = False
+
+    def encode(self, matrix: F32) -> dict[str, Any]:
+        """Round every row to 7 or 100 steps."""
+        steps = 7 if self.bits == 4 else 100
+        dtype = np.float16 if self.halves else np.float32
+        shift = matrix.mean(1).astype(dtype) if self.offset else np.zeros(len(matrix), dtype)
+        rest = matrix - shift[:, None].astype(np.float32)
+        scale = (np.abs(rest).max(1) / steps).astype(dtype)
+        codes = np.rint(rest / scale[:, None].astype(np.float32)).clip(-steps, steps)
+        packed = codes.astype(np.int8) if self.bits == 8 else pack4(codes.astype(np.int8))
+        return {"q": packed, "s": scale} | ({"z": shift} if self.offset else {})
+
+    def decode(self, arrays: Arrays, rows: Any) -> F32:
+        """Put both halves together."""
+        return self.structure(arrays).rows(rows)
+
+    def structure(self, arrays: Arrays) -> Affine:
+        """Codes, scales and offsets."""
+        return Affine(arrays["q"], self.bits, arrays["s"], arrays.get("z"))
+
+    def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """By their own names."""
+        kind = "<f2" if self.halves else "<f4"
+        codes = ("|i1", (n, d)) if self.bits == 8 else ("|u1", (n, d // 2))
+        return {"q": codes, "s": (kind, (n,))} | ({"z": (kind, (n,))} if self.offset else {})
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "codec", [Tens(), Tens(8, True, True), Tens(4, False, True), Tens(4, True)], ids=str
+)
+def test_integers_of_someone_else(target: str, codec: Codec, tmp_path: Path) -> None:
+    check(example_models(700, 16)["two-tables"].with_codec(codec), target, tmp_path)
+
+
+def test_someone_elses_packed_integers_need_the_kernels_widths() -> None:
+    model = example_models(300, 24)["two-tables"].with_codec(Tens(4))
+    (reason,) = Host.installed().target("onnx").refuse(model)
+    assert "a multiple of 16, got 24" in reason
 
 
 @pytest.mark.parametrize("target", TARGETS)

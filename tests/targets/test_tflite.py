@@ -140,7 +140,7 @@ def test_refusals() -> None:
     (reason,) = TFLiteTarget().refuse(coded(Sparse(), 300))
     assert reason == (
         "table 'items': tflite reads fp32, fp16, int8, int4 and codecs that declare the structure "
-        "Lookup or RunLines, not codec 'sparse'"
+        "Affine, Lookup or RunLines, not codec 'sparse'"
     )
 
 

@@ -22,6 +22,7 @@ from edgerec.exporting.export import export
 from edgerec.exporting.proof import MAX_SCORE_ERROR, MIN_OVERLAP, sample_histories
 from edgerec.model.codecs import Codec, Fp16, Fp32, Int4, Int8
 from edgerec.testing import example_models
+from edgerec_pq.codec import PQ
 
 ROOT = Path(__file__).parents[2]
 NODE = shutil.which("node")
@@ -35,7 +36,10 @@ pytestmark = [
     ),
 ]
 
-CODECS = [Fp32(), Fp16(), Int8(), Int8(symmetric=False), Int4(), Int4(symmetric=True)]
+CODECS = [
+    *(Fp32(), Fp16(), Int8(), Int8(symmetric=False), Int4(), Int4(symmetric=True)),
+    PQ(4, 2, 8, runs=20, word_bits=4),
+]
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=str)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
 from edgerec.data.quality import evaluate, evaluation_users
 from edgerec.errors import ModelError, OptionError
@@ -18,14 +19,17 @@ from edgerec.exporting.answers import tied_overlap
 from edgerec.model.history import pad_histories
 from edgerec.model.items import Items
 from edgerec.model.oracle import Oracle
-from edgerec.training.families import FAMILIES, LightGCN
-from edgerec.training.families.base import GNN
+from edgerec.training.gnn import GNN
 from edgerec.training.graph import Graph
-from edgerec.training.loop import Trained, train
+from edgerec.training.loop import train
 from edgerec.training.options import TrainOptions
 from edgerec.training.spectral import spectral_start
 from edgerec.training.text_features import TextFeatures, words
+from edgerec.training.trained import Trained
+from edgerec_families.lightgcn import LightGCN
 from tests.conftest import make_dataset
+
+FAMILIES = ["historygcn", "lightgcn", "graphsage"]
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("historygcn", {"tied": True}),
@@ -51,18 +55,17 @@ def test_lowered_equals_pyg_forward(
 ) -> None:
     torch.manual_seed(0)
     graph = Graph(dataset.train, len(dataset.items))
-    gnn: GNN = FAMILIES[family](graph.n_users, graph.n_items, dim=16, **options)
+    made = Host.installed().family(family, **options)
+    gnn: GNN = made.make(graph.n_users, graph.n_items, 16)
     gnn.popularity = popularity
     with torch.no_grad():
         users, items = (t.numpy() for t in gnn(graph.edge_index))
         fused_users, fused_items = (t.numpy() for t in gnn(graph))
     assert relative(fused_users, users) < 1e-5
     assert relative(fused_items, items) < 1e-5
-    model = Trained(gnn, graph, dataset, TrainOptions(model=family)).to_device_model()
+    model = Trained(gnn, graph, dataset, TrainOptions(model=family), made).to_device_model()
     history, weights = pad_histories(list(dataset.train.lists()), model)
-    own = (
-        gnn.users.detach().numpy() if isinstance(gnn, LightGCN) and gnn.users is not None else None
-    )
+    own = None if gnn.users is None else gnn.users.detach().numpy()
     oracle = Oracle(model)
     user = oracle.encode(history, weights, own)
     assert relative(user, users) < 1e-5
@@ -207,7 +210,11 @@ def test_spectral_start_spans_the_leading_singular_vectors(dataset: Dataset) -> 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "gat"}, "model: expected one of historygcn, lightgcn, graphsage; got 'gat'"),
+        ({"model": "lightgcn:2"}, "'lightgcn:2': expected name:option=value,..., got '2'"),
+        (
+            {"model": "lightgcn:layers=2", "layers": 2},
+            "layers: is also given in the model 'lightgcn:layers=2'; give it once",
+        ),
         ({"dim": 0}, "dim: expected a positive integer, got 0"),
         ({"temperature": 0.0}, "temperature: expected a positive number, got 0.0"),
     ],

@@ -23,9 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch_geometric.nn import LGConv
 
-from edgerec.model.ops import Op
-from edgerec.training.families.base import GNN, Lowered, Tables, array, degree_of
-from edgerec.training.graph import Graph
+from edgerec.learn import GNN, Graph, Lowered, Tables, array, degree_of
+from edgerec.plugin import Op
 
 __all__ = ["HistoryGCN"]
 
@@ -46,10 +45,9 @@ class HistoryGCN(GNN):
         tied: whether past and candidate rows share their vectors.
     """
 
-    family: ClassVar[str] = "historygcn"
     normalization: ClassVar[float] = 0.5
 
-    def __init__(self, n_users: int, n_items: int, dim: int = 64, tied: bool = True) -> None:
+    def __init__(self, n_users: int, n_items: int, dim: int, tied: bool) -> None:
         super().__init__()
         self.n_users, self.n_items, self.dim, self.tied = n_users, n_items, dim, tied
         self.items = nn.Parameter(torch.randn(n_items, dim) * 0.1)

@@ -20,10 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
 
-from edgerec.model.codecs import F32
-from edgerec.model.ops import Op
-from edgerec.training.families.base import GNN, Lowered, Tables, array, degree_of
-from edgerec.training.graph import Graph
+from edgerec.learn import GNN, Graph, Lowered, Tables, array, degree_of
+from edgerec.plugin import F32, Op
 
 __all__ = ["GraphSAGE"]
 
@@ -49,11 +47,10 @@ class GraphSAGE(GNN):
         layers: K, at least 1.
     """
 
-    family: ClassVar[str] = "graphsage"
     normalization: ClassVar[float] = 1.0
     linear: ClassVar[bool] = False
 
-    def __init__(self, n_users: int, n_items: int, dim: int = 64, layers: int = 2) -> None:
+    def __init__(self, n_users: int, n_items: int, dim: int, layers: int) -> None:
         super().__init__()
         self.n_users, self.n_items, self.dim, self.layers = n_users, n_items, dim, layers
         self.items = nn.Parameter(torch.randn(n_items, dim) * 0.1)

@@ -22,9 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import LGConv
 
-from edgerec.model.ops import Op
-from edgerec.training.families.base import GNN, Lowered, Tables, array, degree_of
-from edgerec.training.graph import Graph
+from edgerec.learn import GNN, Graph, Lowered, Tables, array, degree_of
+from edgerec.plugin import Op
 
 __all__ = ["LightGCN"]
 
@@ -51,16 +50,10 @@ class LightGCN(GNN):
         user_embedding: whether to train a vector per user (transductive) or not (history only).
     """
 
-    family: ClassVar[str] = "lightgcn"
     normalization: ClassVar[float] = 0.5
 
     def __init__(
-        self,
-        n_users: int,
-        n_items: int,
-        dim: int = 64,
-        layers: int = 1,
-        user_embedding: bool = False,
+        self, n_users: int, n_items: int, dim: int, layers: int, user_embedding: bool
     ) -> None:
         super().__init__()
         self.n_users, self.n_items, self.dim, self.layers = n_users, n_items, dim, layers

@@ -48,10 +48,11 @@ class Lowered:
 
 
 class GNN(nn.Module, abc.ABC):
-    """A family of graph neural networks over users and items."""
+    """A graph neural network over users and items.
 
-    #: The name of the family.
-    family: ClassVar[str]
+    Training changes its parameters alone. What ``start`` sets has to be in parameters, buffers or
+    ``popularity``, because these are what files keep.
+    """
 
     #: p; each of n past items weighs n^-p.
     normalization: ClassVar[float]

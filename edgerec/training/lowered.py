@@ -10,7 +10,7 @@ from edgerec.errors import ModelError
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_history
 from edgerec.model.oracle import run_encoder
-from edgerec.training.families.base import GNN
+from edgerec.training.gnn import GNN
 from edgerec.training.graph import Graph
 
 __all__ = ["check_lowered"]

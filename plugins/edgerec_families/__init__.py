@@ -1,0 +1,75 @@
+"""historygcn, lightgcn and graphsage: the GNN families that edgerec brings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from edgerec.plugin import Family, OptionError, hookimpl
+
+#: The plugin API version that this plugin was written for.
+edgerec_api = 2
+
+
+@dataclass(frozen=True)
+class HistoryGCN(Family):
+    """LightGCN adapted to histories, with learned weights in place of degrees."""
+
+    name: ClassVar[str] = "historygcn"
+    tied: bool = field(
+        default=True, metadata={"help": "share one table for past and candidate rows"}
+    )
+
+    def make(self, n_users: int, n_items: int, dim: int) -> Any:
+        """Make an untrained network."""
+        from edgerec_families import historygcn
+
+        return historygcn.HistoryGCN(n_users, n_items, dim, self.tied)
+
+
+@dataclass(frozen=True)
+class LightGCN(Family):
+    """Linear propagation and nothing else."""
+
+    name: ClassVar[str] = "lightgcn"
+    layers: int = field(default=1, metadata={"help": "rounds of message passing"})
+    user_embedding: bool = field(
+        default=False, metadata={"help": "train a vector per user, in addition to the history"}
+    )
+
+    def __post_init__(self) -> None:
+        _check_layers(self.name, self.layers)
+
+    def make(self, n_users: int, n_items: int, dim: int) -> Any:
+        """Make an untrained network."""
+        from edgerec_families import lightgcn
+
+        return lightgcn.LightGCN(n_users, n_items, dim, self.layers, self.user_embedding)
+
+
+@dataclass(frozen=True)
+class GraphSAGE(Family):
+    """The mean of the neighbors, then a dense layer."""
+
+    name: ClassVar[str] = "graphsage"
+    layers: int = field(default=2, metadata={"help": "rounds of message passing"})
+
+    def __post_init__(self) -> None:
+        _check_layers(self.name, self.layers)
+
+    def make(self, n_users: int, n_items: int, dim: int) -> Any:
+        """Make an untrained network."""
+        from edgerec_families import graphsage
+
+        return graphsage.GraphSAGE(n_users, n_items, dim, self.layers)
+
+
+def _check_layers(family: str, layers: int) -> None:
+    if layers < 1:
+        raise OptionError(f"{family}.layers: expected a positive integer, got {layers}")
+
+
+@hookimpl
+def edgerec_families() -> list[type[Family]]:
+    """Provide the families of edgerec."""
+    return [HistoryGCN, LightGCN, GraphSAGE]

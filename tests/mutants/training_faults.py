@@ -1,0 +1,86 @@
+"""Faults in training, GNN families, and files of trained networks."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["FAULTS"]
+
+FAMILIES, TRAINED = ("tests/plugins/test_families.py",), ("tests/training/test_trained.py",)
+LOOP, FILE, OPTIONS = (f"edgerec/training/{n}.py" for n in ("loop", "gnn_file", "options"))
+LOADING, SUITE = "edgerec/training/trained.py", "edgerec/testing/families.py"
+
+FAULTS = (
+    Mutant(
+        "a loaded network loses its tilt",
+        FILE,
+        "        gnn.popularity = self.popularity\n",
+        "",
+        TRAINED,
+    ),
+    Mutant(
+        "titles do not belong to a dataset's digest",
+        FILE,
+        "*items_sections(dataset.items).values(), train.indptr",
+        "train.indptr",
+        TRAINED,
+    ),
+    Mutant(
+        "weights do not belong to a dataset's digest",
+        FILE,
+        "train.items, *weights)",
+        "train.items)",
+        TRAINED,
+    ),
+    Mutant(
+        "a network of any dataset is loaded",
+        LOADING,
+        "if file.dataset != digest_of(dataset):",
+        "if False:",
+        TRAINED,
+    ),
+    Mutant(
+        "a network is loaded into one of other options",
+        LOADING,
+        "or family_options(family) != file.family_options",
+        "",
+        TRAINED,
+    ),
+    Mutant(
+        "loading a network changes what is drawn next",
+        LOADING,
+        "with torch.random.fork_rng(devices=[]):",
+        "if True:",
+        TRAINED,
+    ),
+    Mutant(
+        "a training resumes with another family",
+        LOOP,
+        'return rest | {"model": family.name} | own',
+        'return {k: v for k, v in rest.items() if k != "model"}',
+        TRAINED,
+    ),
+    Mutant(
+        "options that a family lacks are dropped",
+        OPTIONS,
+        "if unknown := sorted(set(given) - taken):",
+        "given = {k: v for k, v in given.items() if k in taken}\n"
+        "            if unknown := sorted(set(given) - taken):",
+        ("tests/training/test_families.py",),
+    ),
+    Mutant(
+        "the contract does not compare scores",
+        SUITE,
+        "_equal(logits, users @ items.T",
+        "_equal(logits, logits",
+        FAMILIES,
+    ),
+    Mutant(
+        "the contract does not compare the two forms of the graph",
+        SUITE,
+        "        _equal(theirs, ours,",
+        "        _equal(theirs, theirs,",
+        FAMILIES,
+    ),
+    Mutant("the contract exports nothing", SUITE, "not target.runtimes()", "True", FAMILIES),
+)
