@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from edgerec.errors import ModelError
@@ -87,6 +88,8 @@ def _each(
     found = [rule(builder, *part(list(arguments), n), **options) for n in range(count)]
     if isinstance(found[0], Value):
         return Heads(tuple(found), len(found[0].shape) + back)
+    if isinstance(found[0], Tensor):  # it depends on no user
+        return torch.cat(found, found[0].dim() + back)
     return [Heads(parts, len(parts[0].shape) + back) for parts in zip(*found, strict=True)]
 
 

@@ -133,6 +133,16 @@ def _not(builder: Builder, x: Value) -> Value:
     return builder.pointwise("Equal", x, 0.0)
 
 
+@rule("logical_and", "bitwise_and")
+def _and(builder: Builder, x: Operand, y: Operand) -> Value:
+    return builder.pointwise("Mul", x, y)
+
+
+@rule("logical_or", "bitwise_or")
+def _or(builder: Builder, x: Operand, y: Operand) -> Value:
+    return maximum(builder, x, y)
+
+
 @rule("index_put")
 def _index_put(builder: Builder, x: Value, indices: Any, number: Operand, *_: Any) -> Operand:
     if len(indices) != 1 or tuple(indices[0].shape) != tuple(x.shape):

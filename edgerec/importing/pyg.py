@@ -89,7 +89,10 @@ def from_pyg(
     (user_states, item_states), rounds = record(network)
     sent = [made for made in rounds if made.rows is not None]
     if not sent:
-        raise ModelError("model: no convolution sends anything from items to users")
+        raise ModelError(
+            "model: no MessagePassing module sends anything from items to users; of a model that "
+            "multiplies by a sparse matrix, import the rows with fold_in"
+        )
     catalogue = Items.of(ids, titles)
     height, width = len(catalogue), item_states.shape[1]
     tables = {"items": matrix(item_states, "the states of items", height)}

@@ -145,16 +145,15 @@ def _read(
     Raises:
         ModelError: it reads more, or sends against the direction of edges.
     """
-    given = inspect.signature(forward).bind(*args, **kwargs).arguments
-    x, edge_index, *rest = given.values()
+    given = dict(inspect.signature(forward).bind(*args, **kwargs).arguments)
+    x, *others = given
     named = type(conv).__name__
-    if extra := [
-        n for n, one in zip(list(given)[2:], rest, strict=True) if isinstance(one, Tensor)
-    ]:
+    if extra := [n for n in others if n != "edge_index" and isinstance(given[n], Tensor)]:
         raise ModelError(
             f"model: {named} reads {', '.join(extra)}; only convolutions of states and an "
             "edge_index can be imported"
         )
+    x, edge_index = given[x], given.get("edge_index")
     if not isinstance(edge_index, Tensor) or getattr(conv, "flow", "") == "target_to_source":
         raise ModelError(f"model: {named}: expected an edge_index from sources to targets")
     return x, edge_index

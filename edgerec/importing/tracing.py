@@ -80,6 +80,8 @@ def _call(node: Any, known: Mapping[Any, Any], builder: Builder) -> Any:
     if not _has_value(arguments) and not _has_value(list(options.values())):
         return node.target(*arguments, **options)
     name = node.target._schema.name.rpartition("::")[2] if hasattr(node.target, "_schema") else ""
+    if name == "_assert_tensor_metadata":
+        return None  # the check of a conversion
     first = next(heads.flat(arguments))
     rules: dict[str, Rule] = edges.ON_EDGES if isinstance(first, Edges) else RULES
     rule = rules.get(name)
@@ -105,12 +107,14 @@ def _has_value(arguments: Any) -> bool:
 
 
 def _line(node: Any) -> str:
-    """Where the module calls an op: its file, line and code."""
+    """Where the module calls an op: the module inside it, its file, line and code."""
+    inside = [*(node.meta.get("nn_module_stack") or {}).values()][1:]
+    where = f", in {inside[-1][0]} ({inside[-1][1].rpartition('.')[2]})" if inside else ""
     lines = [line.strip() for line in (node.stack_trace or "").splitlines() if line.strip()]
     places = [n for n, line in enumerate(lines) if line.startswith("File ")]
     # Its own line rather than one of torch's.
     places = [n for n in places if "/torch/" not in lines[n]] or places
-    return f", in {' '.join(lines[places[-1] :][:2])}" if places else ""
+    return f"{where}, in {' '.join(lines[places[-1] :][:2])}" if places else where
 
 
 def ending_in_user(ops: list[Op], user: Value, width: int) -> tuple[Op, ...]:

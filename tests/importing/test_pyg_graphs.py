@@ -125,6 +125,24 @@ class Weighted(nn.Module):
         return self.conv(x, edge_index, torch.ones(edge_index.shape[1]))
 
 
+class Again(Layers):
+    """A convolution that reads the first states again."""
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        """One layer."""
+        return self.convs[0](x, x, edge_index)
+
+
+class Sparse(nn.Module):
+    """Messages that no convolution passes."""
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        """One layer."""
+        ones = torch.ones(edge_index.shape[1])
+        size = [len(x)] * 2
+        return torch.sparse_coo_tensor(edge_index, ones, size, check_invariants=False) @ x
+
+
 class Pair(nn.Module):
     """Scores instead of states."""
 
@@ -141,6 +159,18 @@ REFUSED: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
         "on the user's own items alone, it computes other user vectors than on the whole graph",
     ),
     "edge weights": (Weighted, DATA, {"users": U}, "GraphConv reads edge_weight; only"),
+    "the first states": (
+        lambda: Again(pyg.GCN2Conv(D, 0.1)),
+        DATA,
+        {"users": U},
+        "GCN2Conv reads x_0; only",
+    ),
+    "a sparse product": (
+        Sparse,
+        DATA,
+        {"users": U},
+        "no MessagePassing module sends anything .* import the rows with fold_in",
+    ),
     "scores": (Pair, DATA, {"users": U}, r"expected the states of all nodes.*got the shape"),
     "two hops in one": (
         lambda: Layers(pyg.SGConv(D, D, K=2)),
