@@ -67,7 +67,7 @@ def test_the_columns_that_are_guessed_are_listed() -> None:
 
 
 def test_every_command_is_there() -> None:
-    named = set(re.findall(r"^edgerec (\w+)", "\n".join(blocks("sh", GUIDE)), re.MULTILINE))
+    named = set(re.findall(r"^edgerec ([\w-]+)", "\n".join(blocks("sh", GUIDE)), re.MULTILINE))
     commands = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
     assert named <= commands
     assert commands - named == {"demo"}
@@ -95,8 +95,11 @@ def test_links_lead_somewhere(page: str) -> None:
 def test_the_plugin_guide_works(tmp_path: Path) -> None:
     guide = (ROOT / "docs" / "plugins.md").read_text("utf-8")
     *modules, test = blocks("python", guide)
+    for module in modules:
+        if named := re.match(r"# (my_\w+\.py)\n", module):
+            (tmp_path / named[1]).write_text(module)
     calls = "test_halve()\ntest_signs()\ntest_interpreted(Path('targets'))\n"
-    calls += "test_csv(Path())\nprint('ok')"
+    calls += "test_fading()\ntest_csv(Path())\nprint('ok')"
     code = "\n".join([*modules, test, "from pathlib import Path", calls])
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
