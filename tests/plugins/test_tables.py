@@ -95,5 +95,5 @@ def test_what_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "x.npz", items="rows", ids=str(tmp_path / "nope.txt"))
     with pytest.raises(OptionError, match="pooling"):
         Host.installed().importer("tables", pooling="max")
-    with pytest.raises(UnknownNameError, match="importer 'keras'"):
-        Host.installed().importer("keras")
+    with pytest.raises(UnknownNameError, match="importer 'caffe'"):
+        Host.installed().importer("caffe")
