@@ -36,7 +36,7 @@ from edgerec.plugin import (
     normalize,
 )
 from edgerec_pq.codec import PQ
-from edgerec_pq.runs import Runs, runs_for
+from edgerec_pq.runs import Runs, even_ends, runs_for
 
 #: The plugin API version that this plugin was written for.
 edgerec_api = 2
@@ -128,7 +128,7 @@ class ProductQuantize(FineTuningCompressor):
             layout = codecs[name].layout(*table.shape)
             empty = {key: np.zeros(shape, dtype) for key, (dtype, shape) in layout.items()}
             if "ends" in empty:
-                empty["ends"][:] = len(model.items)
+                empty["ends"][:] = even_ends(len(model.items), len(empty["ends"]))
             tables[name] = Table(codecs[name], table.shape, empty)
         # Rows are put into another order, and so the file has the order of the ids.
         items = model.items
