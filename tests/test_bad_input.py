@@ -114,9 +114,7 @@ def test_a_refusal_comes_before_training(
 ) -> None:
     seen: list[str] = []
     recipe = Recipe((("prune", {"share": "0.5"}),), ("numpy", "onnx"))
-    with pytest.raises(
-        TargetError, match=r"onnx reads fp32, .* not codec 'sparse'"
-    ):
+    with pytest.raises(TargetError, match=r"onnx reads fp32, .* not codec 'sparse'"):
         build(trained, dataset, recipe, tmp_path, progress=lambda *now: seen.append(now[2]))
     assert not seen
 
