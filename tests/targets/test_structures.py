@@ -68,7 +68,10 @@ def test_heads_and_several_tables(target: str, name: str, tmp_path: Path) -> Non
     check(coded(example_models(300, 16)[name], PQ(4, 2, runs=5)), target, tmp_path)
 
 
-@pytest.mark.parametrize(("target", "rows"), [("onnx", 4097), ("tflite", 16385), ("onnx", 4096)])
+@pytest.mark.parametrize(
+    ("target", "rows"),
+    [("onnx", 4097), ("onnx", 4096), ("tflite", 16385), ("torchscript", 65537)],
+)
 def test_blocks(target: str, rows: int, tmp_path: Path) -> None:
     """The last block is short, or there is none besides the first."""
     check(coded(example_models(rows, 16)["two-tables"], PQ(2, runs=20)), target, tmp_path)
