@@ -47,7 +47,7 @@ SUMS = ("sum", "attention")
 CPUS = ["cortex-a53", "cortex-a76", "max"]
 
 #: For each model, codec, runtime and processor.
-HISTORIES = int(os.environ.get("EDGEREC_ARM64_HISTORIES", "100"))
+HISTORIES = int(os.environ.get("EDGEREC_ARM64_HISTORIES", "40"))
 
 #: A bundle's file to the model in it.
 Exported = dict[Path, DeviceModel]
