@@ -66,8 +66,8 @@ class Target(Runner):
         return reasons
 
     def _known_structures(self) -> str:
-        *others, last = (kind.__name__ for kind in self.structures or (object,))
-        names = f"{', '.join(others)} or {last}" if others else ""
+        others, _, last = ", ".join(kind.__name__ for kind in self.structures).rpartition(", ")
+        names = f"{others} or {last}" if others else last
         return f" and codecs that declare the structure {names}" if names else ""
 
     def exact(self) -> Target | None:

@@ -12,8 +12,10 @@ from edgerec.errors import ModelError
 __all__ = ["read_ids"]
 
 
-def read_ids(path: str | Path) -> list[str]:
+def read_ids(path: str | Path, called: str = "ids") -> list[str]:
     """The ids of a file, one per row: lines of text, a JSON list, or a .npy array.
+
+    ``called`` is what a library calls them, for messages.
 
     Raises:
         ModelError: it cannot be read, or an id occurs twice.
@@ -30,7 +32,7 @@ def read_ids(path: str | Path) -> list[str]:
         else:
             found = path.read_text("utf-8").splitlines()
     except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"{path}: expected ids, one per row: {error}") from None
+        raise ModelError(f"{path}: expected {called}, one per row: {error}") from None
     place_of: dict[str, int] = {}
     for place, one in enumerate(found, 1):
         if place_of.setdefault(one, place) != place:

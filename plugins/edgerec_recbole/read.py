@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch_geometric.data import Data
 
-from edgerec.learn import fold_in, from_pyg, from_torch
+from edgerec.learn import fold_in, from_pyg, from_torch, read_ids
 from edgerec.plugin import F32, Context, DeviceModel, ModelError, OptionError
 from edgerec_recbole.checkpoint import Checkpoint
 from edgerec_recbole.networks import NETWORKS
@@ -179,8 +178,8 @@ def _tokens(
         OptionError: they were not given, or their order cannot be known.
     """
     if options.items and bool(options.users) == needs_users and not options.inter:
-        users = _lines(Path(options.users)) if needs_users else []
-        return users, _lines(Path(options.items))
+        users = read_ids(options.users, "tokens") if needs_users else []
+        return users, read_ids(options.items, "tokens")
     if options.items or options.users or not options.inter:
         raise OptionError(
             "recbole: a checkpoint has no tokens; pass either inter=, the .inter file that RecBole "
@@ -219,23 +218,6 @@ def _numbered(path: Path, saved: Checkpoint) -> tuple[list[str], list[str]]:
             f"{path}: expected an atomic file of RecBole, with a header of name:type: {error}"
         ) from None
     return list(found[0]), list(found[1])
-
-
-def _lines(path: Path) -> list[str]:
-    """The tokens of a file: lines of text, a JSON list, or an array.
-
-    Raises:
-        ModelError: it cannot be read.
-    """
-    try:
-        if path.suffix == ".npy":
-            return [str(one) for one in np.load(path, allow_pickle=False).tolist()]
-        text = path.read_text("utf-8")
-        if path.suffix == ".json":
-            return [str(one) for one in json.loads(text)]
-        return text.splitlines()
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"{path}: expected tokens, one per row: {error}") from None
 
 
 def _edges(dataset: Any, users: Sequence[str], items: Sequence[str]) -> NDArray[np.int64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.learn import fold_in, from_embeddings
+from edgerec.learn import fold_in, from_embeddings, read_ids
 from edgerec.plugin import Context, DeviceModel, ModelError, OptionError
 
 __all__ = ["read"]
@@ -39,7 +38,7 @@ def read(options: Any, path: Path, context: Context) -> DeviceModel:
             context.dataset,
             _named(arrays, options.users, "users", path),
             items,
-            ids=_ids(Path(options.ids)) if options.ids else None,
+            ids=read_ids(options.ids) if options.ids else None,
             head=options.head,
             history_length=options.history_length,
         )
@@ -47,7 +46,7 @@ def read(options: Any, path: Path, context: Context) -> DeviceModel:
         share = {"overlap": round(found.overlap, 4), "users": found.users}
         return found.model.replace(metadata={"imported": path.name, "fold_in": share})
     if options.ids:
-        ids = _ids(Path(options.ids))
+        ids = read_ids(options.ids)
     elif context.dataset is not None:
         ids = list(context.dataset.items.ids)
     else:
@@ -92,20 +91,3 @@ def _named(arrays: Mapping[str, Any], name: str, option: str, path: Path) -> NDA
         )
     found: NDArray[Any] = arrays[name]
     return found
-
-
-def _ids(path: Path) -> list[str]:
-    """The ids of a file: lines of text, a JSON list, or an array.
-
-    Raises:
-        ModelError: it cannot be read.
-    """
-    try:
-        if path.suffix == ".npy":
-            return [str(one) for one in np.load(path, allow_pickle=False).tolist()]
-        text = path.read_text("utf-8")
-        if path.suffix == ".json":
-            return [str(one) for one in json.loads(text)]
-        return text.splitlines()
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"{path}: expected ids, one per row: {error}") from None

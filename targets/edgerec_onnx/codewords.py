@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
 from edgerec.plugin import F32, Affine, Lookup
+from edgerec_onnx.blocks import by_blocks
 from edgerec_onnx.lines import Lines
 from edgerec_onnx.onnx_graph import Graph
 
@@ -113,38 +113,17 @@ class Codewords:
     def _sums(self, products: str) -> str:
         """The sums of all rows, float[n], block by block.
 
-        All blocks have the same height, so the last one starts early, and its overlap with the
-        previous block is cut off. A product with ones is the quickest sum over the bytes.
+        A product with ones is the quickest sum over the bytes.
         """
-        graph, n = self.graph, self.rows
-        height = min(BLOCK, n)
-        blocks = -(-n // height)
-        last = n - (blocks - 1) * height
-        flat, zero, one = (graph.constant([number]) for number in (-1, 0, 1))
-        step, limit = graph.constant([height]), graph.constant([n - height])
-        ones = graph.constant(np.ones((1, self.bytes), np.float32), f"{self.name}.ones")
-        body = Graph("block/")
-        start = body.add("Min", body.add("Mul", body.add("Reshape", "block/i", flat), step), limit)
-        part = body.add("Slice", self.codes, start, body.add("Add", start, step), one)
-        found = body.add("GatherElements", products, body.add("Cast", part, to=INT32), axis=1)
-        sums = body.add("Reshape", body.add("MatMul", ones, found), flat)
-        going = body.add("Identity", "block/going")
-        loop = body.body(
-            [
-                helper.make_tensor_value_info("block/i", TensorProto.INT64, []),
-                helper.make_tensor_value_info("block/going", TensorProto.BOOL, []),
-            ],
-            [
-                helper.make_tensor_value_info(going, TensorProto.BOOL, []),
-                helper.make_tensor_value_info(sums, TensorProto.FLOAT, [height]),
-            ],
-        )
-        count = graph.constant(np.array(blocks, np.int64), "blocks")
-        found = graph.add("Reshape", graph.add("Loop", count, "", body=loop), flat)
-        whole = graph.add("Slice", found, zero, graph.constant([(blocks - 1) * height]))
-        end = graph.constant([blocks * height])
-        rest = graph.add("Slice", found, graph.constant([blocks * height - last]), end)
-        return str(graph.add("Concat", whole, rest, axis=0))
+        one = self.graph.constant([1])
+        ones = self.graph.constant(np.ones((1, self.bytes), np.float32), f"{self.name}.ones")
+
+        def score(body: Graph, start: str, end: str) -> str:
+            part = body.add("Cast", body.add("Slice", self.codes, start, end, one), to=INT32)
+            found = body.add("GatherElements", products, part, axis=1)
+            return str(body.add("MatMul", ones, found))
+
+        return by_blocks(self.graph, self.rows, BLOCK, score)
 
     def _words(self) -> str:
         """All codewords, float[S k, d]."""

@@ -6,10 +6,8 @@ folded into a float copy of it on loading.
 
 from __future__ import annotations
 
-import numpy as np
-from onnx import TensorProto, helper
-
 from edgerec.plugin import F32, Table
+from edgerec_onnx.blocks import by_blocks
 from edgerec_onnx.onnx_graph import Graph
 
 __all__ = ["Floats"]
@@ -50,37 +48,11 @@ class Floats:
         return str(scores if self.factor is None else graph.add("Mul", scores, self.factor))
 
     def _scan_blocks(self, column: str) -> str:
-        """Score half-precision rows block by block: float[n].
+        """Score half-precision rows block by block: float[n]."""
+        zero = self.graph.constant([0])
 
-        All blocks have the same height, so the last one starts early, and its overlap with the
-        previous block is cut off.
-        """
-        graph, n = self.graph, self.rows
-        height = min(BLOCK, n)
-        blocks = -(-n // height)
-        last = n - (blocks - 1) * height
-        step, limit = graph.constant([height]), graph.constant([n - height])
-        flat, zero = graph.constant([-1]), graph.constant([0])
-        body = Graph("block/")
-        start = body.add("Min", body.add("Mul", body.add("Reshape", "block/i", flat), step), limit)
-        part = body.add("Slice", self.stored, start, body.add("Add", start, step), zero)
-        scores = body.add("MatMul", body.add("Cast", part, to=1), column)
-        scores = body.add("Reshape", scores, flat)
-        going = body.add("Identity", "block/going")
-        loop = body.body(
-            [
-                helper.make_tensor_value_info("block/i", TensorProto.INT64, []),
-                helper.make_tensor_value_info("block/going", TensorProto.BOOL, []),
-            ],
-            [
-                helper.make_tensor_value_info(going, TensorProto.BOOL, []),
-                helper.make_tensor_value_info(scores, TensorProto.FLOAT, [height]),
-            ],
-        )
-        count = graph.constant(np.array(blocks, np.int64), "blocks")
-        scored = graph.add("Reshape", graph.add("Loop", count, "", body=loop), flat)
-        whole = graph.constant([(blocks - 1) * height])
-        end = graph.constant([blocks * height])
-        first = graph.add("Slice", scored, zero, whole)
-        rest = graph.add("Slice", scored, graph.constant([blocks * height - last]), end)
-        return str(graph.add("Concat", first, rest, axis=0))
+        def score(body: Graph, start: str, end: str) -> str:
+            part = body.add("Slice", self.stored, start, end, zero)
+            return str(body.add("MatMul", body.add("Cast", part, to=1), column))
+
+        return by_blocks(self.graph, self.rows, BLOCK, score)
