@@ -90,6 +90,20 @@ def test_rows_that_are_only_added_up_keep_their_bias() -> None:
     assert [op.kind for op in found.encoder] == ["Gather", "Mul", "ReduceSum", "Add"]
 
 
+def test_attention_survives_a_loud_item_in_padding() -> None:
+    """Padding reads the first item; if it outweighs all others, its exponent would overflow."""
+    torch.manual_seed(0)
+    states = STATES.clone()
+    states[U] = 1e4
+    model = Layers(pyg.GATConv(D, D, add_self_loops=False))
+    with torch.no_grad():
+        model.convs[0].att_src.copy_(model.convs[0].lin.weight.sum(1).reshape(1, 1, -1))
+    found = edgerec.from_pyg(
+        model, Data(x=states, edge_index=BOTH), ids=range(N), users=U, history_length=H
+    )
+    assert "Exp" in {op.kind for op in found.encoder}
+
+
 def test_repeated_edges_count_as_often_on_a_device(tmp_path: Path) -> None:
     torch.manual_seed(0)
     more = torch.cat([BOTH, BOTH[:, EDGES.shape[1] : EDGES.shape[1] + 50]], 1)
