@@ -6,7 +6,7 @@ A compressor imports this inside ``compress``, a target inside ``lower`` and a f
 
 from edgerec.compression.fine_tuning import fine_tune, fine_tune_result
 from edgerec.contracts.opening import load_model
-from edgerec.data.quality import rank
+from edgerec.data.ranking import rank
 from edgerec.exporting.torch_artefact import TorchArtefact
 from edgerec.importing.embeddings import from_embeddings
 from edgerec.importing.fold_in import fold_in

@@ -17,7 +17,7 @@ from edgerec.data.agreement import Agreement, Listed, agreement_of
 from edgerec.data.dataset import Dataset
 from edgerec.data.lists import LIST_SUFFIXES, is_list_file, read_list_file
 from edgerec.data.matching import rows_in
-from edgerec.data.quality import rank_rows
+from edgerec.data.ranking import rank_rows
 from edgerec.device.scorer import Scorer
 from edgerec.errors import DataError, OptionError
 from edgerec.files.container import Container

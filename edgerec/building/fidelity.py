@@ -17,7 +17,8 @@ from edgerec.contracts.device import Device
 from edgerec.data.dataset import Dataset
 from edgerec.data.interactions import Interactions
 from edgerec.data.interval import of_mean
-from edgerec.data.quality import Quality, rank
+from edgerec.data.quality import Quality
+from edgerec.data.ranking import rank
 from edgerec.device.figures import Figures
 from edgerec.errors import OptionError
 from edgerec.model.device_model import DeviceModel

@@ -6,13 +6,12 @@ ranking of the model before compression:
 
     L = L_rank + distill · L_soft                            (``training/losses.py``)
 
-by Adam, with a step size that decays to zero along a cosine.
+by Adam, with a learning rate that decays along a cosine.
 """
 
 from __future__ import annotations
 
 import abc
-import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -29,23 +28,26 @@ from edgerec.data.dataset import Dataset
 from edgerec.data.matching import check_one_vocabulary
 from edgerec.errors import CompressError
 from edgerec.model.device_model import DeviceModel
-from edgerec.training.checkpoint import load_state, save_state
+from edgerec.training.descent import Descent
 from edgerec.training.examples import batches, lists
 from edgerec.training.losses import (
-    NEVER,
     example_scores,
     list_loss,
-    list_scores,
+    needed_rows,
     scale_of,
+    scores_of,
+    seen_among,
     soft_loss,
+    user_vectors,
 )
+from edgerec.training.normalizer import NEVER
 from edgerec.training.teacher import Teachers
 from edgerec.training.torch_model import TorchModel
 
 __all__ = ["fine_tune", "fine_tune_result"]
 
-#: Users per step of a linear model: the most, the fewest, and the steps per epoch in between.
-_MOST_USERS, _FEWEST_USERS, _STEPS = 400, 32, 74
+#: Users per step of a linear model: the fewest, and the steps per epoch of more of them.
+_FEWEST_USERS, _STEPS = 32, 74
 
 #: Users per step of any other model, and items that users of a linear model are scored against.
 _EXAMPLES, _SAMPLE = 256, 16384
@@ -69,7 +71,7 @@ def fine_tune(
     sample: int = _SAMPLE,
     teacher: DeviceModel | Sequence[DeviceModel] | None = None,
     parameters: Iterable[Any] | None = None,
-    after_step: Callable[[float], None] | None = None,
+    after_step: Callable[[float], object] = lambda done: None,
     key: str = "",
 ) -> float:
     """Train a torch model in place. The same seed gives the same result.
@@ -117,34 +119,20 @@ def fine_tune(
     codecs = {name: repr(table.codec) for name, table in torch_model.model.tables.items()}
     setting = (who, epochs, rates, distill, temperature, sample, context.seed, codecs, key)
     path = _state_path(context, setting, torch_model, teachers)
-    start, mean = (0, 0.0) if path is None else load_state(path, torch_model, optimizer, {})
-    if start and after_step is not None:
-        after_step(start / epochs)
-    for epoch in range(start, epochs):
+    descent = Descent(torch_model, optimizer, epochs, checkpoint=path)
+    if descent.done:
+        after_step(descent.done / epochs)
+    while descent.done < epochs:
         # One seed per epoch, so that the order of users does not depend on earlier epochs.
-        seed = context.seed * 100_003 + epoch
-        found: list[float] = []
-        for loss, steps in losses(seed):
-            done = min(1.0, (epoch + len(found) / steps) / epochs)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done))
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            optimizer.step()
-            found.append(float(loss.detach()))
-            if after_step is not None:
-                after_step(min(1.0, (epoch + len(found) / steps) / epochs))
-        if not found:
+        if not descent.epoch(losses(context.seed * 100_003 + descent.done), after_step):
             raise CompressError(
                 f"{who}: cannot train, because no user has two items that the model knows"
             )
-        mean = float(np.mean(found))
-        if path is not None:
-            save_state(path, torch_model, optimizer, {}, epoch + 1, mean)
-        context.progress(epoch + 1, epochs, f"{who}, loss {mean:.4f}")
+        descent.save()
+        context.progress(descent.done, epochs, f"{who}, loss {descent.loss:.4f}")
     if path is not None:
         context.ended.append(path)
-    return mean
+    return descent.loss
 
 
 def _state_path(
@@ -215,14 +203,16 @@ class _ListLosses(_Losses):
     def __call__(self, seed: int) -> Iterator[tuple[Tensor, int]]:
         generator = torch.Generator().manual_seed(seed)
         n = len(self.torch_model.model.items)
-        size = min(_MOST_USERS, max(_FEWEST_USERS, self.dataset.train.n_users // _STEPS))
+        size = max(_FEWEST_USERS, self.dataset.train.n_users // _STEPS)
         parts = lists(self.torch_model.model, self.dataset, size=size, seed=seed)
         for users in parts:
             sample = torch.randperm(n, generator=generator)[: self.sample]
-            rows, local, user, scores = list_scores(self.torch_model, users, sample, self.scale)
-            loss = list_loss(rows, local, user, scores, _TEMPERATURE)
+            rows, local, among = needed_rows(self.torch_model, users, sample, self.scale)
+            user = user_vectors(rows, local)
+            loss = list_loss(rows, local, user, among, _TEMPERATURE)
             if self.distill:
-                target = self.teachers.scores(users, sample)
+                target, scores = self.teachers.scores(users, sample), scores_of(rows, user, among)
+                scores[seen_among(local, among)] = NEVER
                 loss = loss + self.distill * soft_loss(target, scores, self.temperature)
             yield loss, len(parts)
 

@@ -33,13 +33,8 @@ def recalls(lists: Lists, relevant: list[NDArray[Any]], k: int = 20) -> F64:
         relevant: the held-out rows of each user.
         k: the cut-off.
     """
-    return np.array(
-        [
-            float(np.isin(top[:k], rows).sum()) / len(rows)
-            for top, rows in zip(lists, relevant, strict=True)
-            if len(rows)
-        ]
-    )
+    hits, counts = _hits(lists, relevant, k)
+    return hits.sum(1) / counts
 
 
 def ndcgs(lists: Lists, relevant: list[NDArray[Any]], k: int = 20) -> F64:
@@ -49,15 +44,9 @@ def ndcgs(lists: Lists, relevant: list[NDArray[Any]], k: int = 20) -> F64:
     (Järvelin & Kekäläinen, TOIS 2002, in the form that LightGCN's authors use).
     """
     discounts = 1 / np.log2(np.arange(2, k + 2))
-    ideal = np.cumsum(discounts)
-    return np.array(
-        [
-            float((np.isin(top[:k], rows) * discounts[: len(top[:k])]).sum())
-            / float(ideal[min(k, len(rows)) - 1])
-            for top, rows in zip(lists, relevant, strict=True)
-            if len(rows)
-        ]
-    )
+    hits, counts = _hits(lists, relevant, k)
+    gains = (hits * discounts[: hits.shape[1]]).sum(1)
+    return gains / np.cumsum(discounts)[np.minimum(k, counts) - 1]
 
 
 def overlap(a: Lists, b: Lists, k: int = 20) -> float:
@@ -82,6 +71,26 @@ def long_tail_share(
     tail[np.argsort(-np.asarray(popularity), kind="stable")[: round(head * n)]] = False
     top = lists[:, :k]
     return float(tail[top[top >= 0]].mean())
+
+
+def _hits(
+    lists: Lists, relevant: list[NDArray[Any]], k: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which of the top k are relevant, bool[B', k], and how many rows are, int64[B'].
+
+    Users without relevant rows are left out.
+    """
+    counts = np.array([len(rows) for rows in relevant], np.int64)
+    some = counts > 0
+    top, counts = np.asarray(lists)[some, :k].astype(np.int64), counts[some]
+    if not len(counts):
+        return np.zeros(top.shape, bool), counts
+    rows = np.concatenate([rows for rows in relevant if len(rows)]).astype(np.int64)
+    # A user and a row in one number; rows are shifted because -1 stands for none.
+    width = 2 + max(int(rows.max()), int(top.max(initial=0)))
+    users = np.arange(len(counts))
+    relevant_keys = np.repeat(users, counts) * width + rows + 1
+    return np.isin(users[:, None] * width + top + 1, relevant_keys), counts
 
 
 def _mean(values: F64) -> float:

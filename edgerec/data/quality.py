@@ -12,18 +12,13 @@ from numpy.typing import NDArray
 from edgerec.data.dataset import Dataset
 from edgerec.data.interactions import Interactions
 from edgerec.data.interval import Interval, of_mean, of_ratio
-from edgerec.data.matching import known_history, match_past, match_rows, rows_in
 from edgerec.data.metrics import long_tail_share, ndcgs, overlap, recalls
+from edgerec.data.ranking import rank
 from edgerec.errors import DataError
 from edgerec.model.codecs import F32
 from edgerec.model.device_model import DeviceModel
-from edgerec.model.history import pad_histories
-from edgerec.model.oracle import Oracle
 
-__all__ = ["Quality", "evaluate", "evaluation_users", "quality_of", "rank", "rank_rows"]
-
-#: The number of scores held at a time; for a small catalogue, those of 512 users.
-_SCORES = 2**22
+__all__ = ["Quality", "evaluate", "evaluation_users", "quality_of"]
 
 
 @dataclass(frozen=True)
@@ -147,58 +142,3 @@ def _held_out(dataset: Dataset) -> Interactions:
     if dataset.test is None:
         raise DataError(f"{dataset.name}: nothing is held out; split it, or pass a test file")
     return dataset.test
-
-
-def rank(
-    model: DeviceModel,
-    dataset: Dataset,
-    users: NDArray[Any],
-    k: int = 20,
-    user_vectors: F32 | None = None,
-) -> NDArray[np.int32]:
-    """Each user's top k unseen rows *of the dataset*, int32[len(users), k], -1 for none."""
-    _, to_dataset = match_rows(model, dataset)
-    rows, _ = rank_rows(model, dataset, users, k, user_vectors)
-    return np.where(rows >= 0, to_dataset[rows], np.int32(-1))
-
-
-def rank_rows(
-    model: DeviceModel,
-    dataset: Dataset,
-    users: NDArray[Any],
-    k: int = 20,
-    user_vectors: F32 | None = None,
-) -> tuple[NDArray[np.int32], F32]:
-    """Each user's top k unseen rows *of the model*, and their scores.
-
-    Returns:
-        int32[len(users), k], -1 for none, and float32[len(users), k].
-    """
-    oracle = Oracle(model)
-    to_model = rows_in(model.items, dataset)
-    to_past = to_model if model.past is None else match_past(model, dataset)
-    lists = np.full((len(users), k), -1, np.int32)
-    scores = np.full((len(users), k), -np.inf, np.float32)
-    step = max(1, min(512, _SCORES // len(model.items)))
-    for start in range(0, len(users), step):
-        chunk = users[start : start + step]
-        known = [known_history(to_past, dataset.histories, int(user)) for user in chunk]
-        past = [rows for rows, _ in known]
-        seen = [to_model[dataset.histories.of(int(user))] for user in chunk]
-        history, weights = pad_histories(past, model, [given for _, given in known])
-        own = None if user_vectors is None else user_vectors[chunk]
-        logits = oracle.logits(oracle.encode(history, weights, own))
-        for row, rows in enumerate(seen):
-            if model.drop_seen:
-                logits[row, rows[rows >= 0]] = -np.inf
-        top = _top(logits, min(k, logits.shape[1]))
-        best = np.take_along_axis(logits, top, 1)
-        at = slice(start, start + len(chunk)), slice(top.shape[1])
-        lists[at], scores[at] = np.where(np.isfinite(best), top, -1), oracle.finish(best)
-    return lists, scores
-
-
-def _top(logits: F32, k: int) -> NDArray[np.int64]:
-    part = np.argpartition(-logits, k - 1, axis=1)[:, :k]
-    order = np.argsort(-np.take_along_axis(logits, part, 1), axis=1, kind="stable")
-    return np.take_along_axis(part, order, 1)

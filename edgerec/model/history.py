@@ -97,13 +97,27 @@ def pad_histories(
     longest = max(1, min(model.history_length, max((len(h) for h in histories), default=1)))
     if not model.takes_any_length:
         longest = model.history_length
-    norm, recency = model.normalization, model.recency
-    given = [None] * len(histories) if weights is None else weights
-    padded = [
-        pad_history(rows, longest, norm, own, recency=recency)
-        for rows, own in zip(histories, given, strict=True)
-    ]
-    return np.stack([h for h, _ in padded]), np.stack([w for _, w in padded])
+    counts = np.array([min(len(rows), longest) for rows in histories])[:, None]
+    age = counts - np.arange(longest)
+    history = np.full(age.shape, -1, np.int32)
+    padded = np.zeros(age.shape, np.float32)
+    present = age > 0
+    history[present] = np.concatenate([rows[-longest:] for rows in histories])
+    padded[present] = history_weights(
+        age[present].astype(np.float32),
+        np.broadcast_to(counts, age.shape)[present],
+        model.normalization,
+        model.recency,
+    )
+    if (given := concatenate_weights(weights or (), longest)) is not None:
+        padded[present] *= given
+    return history, padded
+
+
+def concatenate_weights(weights: Sequence[F32 | None], longest: int) -> F32 | None:
+    """Weights of the last ``longest`` past items of several users; none if all count alike."""
+    given = [own[-longest:] for own in weights if own is not None]
+    return np.concatenate(given) if given else None
 
 
 def pad_left(values: NDArray[Any], length: int, padding: float) -> NDArray[Any]:

@@ -26,6 +26,7 @@ __all__ = [
     "built_in_values",
     "normalize",
     "numpy_rule",
+    "reach_of_top",
     "run_encoder",
     "sigmoid",
     "top_k",
@@ -138,15 +139,27 @@ def run_encoder(
 def top_k(scores: F32, k: int) -> tuple[NDArray[np.int32], F32]:
     """Return the k highest of float32[n], highest first; of equal scores, the lower row first."""
     k = min(k, len(scores))
-    # The k-th highest of the maxima of disjoint groups is at most the k-th highest score, so
-    # every row of the answer, and few others, reach it.
-    groups = max(len(scores) // 64, min(4 * k, len(scores)))
-    whole = len(scores) // groups * groups
-    highest = scores[:whole].reshape(-1, groups).max(axis=0)
-    bound = np.partition(highest, len(highest) - k)[len(highest) - k]
+    _, bound = reach_of_top(scores, k)
     rows = np.flatnonzero(scores >= bound)
     rows = rows[np.lexsort((rows, -scores[rows]))][:k].astype(np.int32)
     return rows, scores[rows]
+
+
+def reach_of_top(scores: F32, k: int) -> tuple[F32, F32]:
+    """The maxima of groups of scores, and a score that the k highest of float32[..., n] reach.
+
+    The k-th highest of the maxima of disjoint groups is at most the k-th highest score, so every
+    row of the answer, and few others, reach it.
+
+    Returns:
+        float32[..., groups], where row r is in group ``r % groups`` (those after the last whole
+        round of groups are in none), and float32[...].
+    """
+    n = scores.shape[-1]
+    groups = max(n // 64, min(4 * k, n))
+    rounds = scores[..., : n // groups * groups].reshape(*scores.shape[:-1], -1, groups)
+    highest = rounds.max(axis=-2)
+    return highest, np.partition(highest, groups - k, axis=-1)[..., groups - k]
 
 
 def built_in_values(history: NDArray[np.int32], weights: F32) -> dict[str, F32]:

@@ -7,6 +7,7 @@ extra cost.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,17 @@ class Lists:
     def owner(self) -> Tensor:
         """int64[edges], the position in the batch of each item's user."""
         return torch.repeat_interleave(self.counts)
+
+    def within(self, sample: Tensor) -> tuple[Tensor, Lists, Tensor]:
+        """What a step reads: the cost of it does not depend on the size of the catalogue.
+
+        Returns:
+            The different items of the histories and of a sample, int64[m], and both as positions
+            in these.
+        """
+        needed, place = torch.unique(torch.cat([self.items, sample]), return_inverse=True)
+        own, among = place.tensor_split([len(self.items)])
+        return needed, dataclasses.replace(self, items=own), among
 
     @functools.cached_property
     def age(self) -> Tensor:

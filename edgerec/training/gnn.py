@@ -101,6 +101,17 @@ class GNN(nn.Module, abc.ABC):
     def tables(self, graph: Graph) -> Tables:
         """Run message passing on the full graph and return what users need."""
 
+    def rows(self, graph: Graph, items: Tensor) -> Tables:
+        """The rows of some items, int64[m], with candidates after the readout, to train on.
+
+        A family may override it to compute less of what is not needed.
+        """
+        tables = self.tables(graph)
+        return Tables(
+            [F.embedding(items, past) for past in tables.past],
+            self.readout(F.embedding(items, tables.candidates), graph.item_degree[items]),
+        )
+
     @abc.abstractmethod
     def user(self, pooled: list[Tensor], own: Tensor | None = None) -> Tensor:
         """User vectors float[B, d] of pooled histories, float[B, e] per layer.

@@ -29,22 +29,22 @@ class Graph:
     Args:
         interactions: the edges.
         n_items: n, the size of the catalogue.
+        device: where the tensors are, such as ``cpu`` or ``cuda``.
     """
 
-    def __init__(self, interactions: Interactions, n_items: int) -> None:
-        self.n_users, self.n_items = interactions.n_users, n_items
-        user = torch.from_numpy(interactions.users.astype(np.int64))
-        item = torch.from_numpy(interactions.items.astype(np.int64)) + self.n_users
-        self.edge_index = torch.stack([torch.cat([item, user]), torch.cat([user, item])])
-        source, target = self.edge_index
-        order = torch.argsort(target, stable=True)
-        self.degree = torch.bincount(target, minlength=self.n_nodes).float()
-        self.indices = source[order]
-        self.offsets = F.pad(self.degree.long().cumsum(0), (1, 0))
+    def __init__(self, interactions: Interactions, n_items: int, device: str = "cpu") -> None:
+        self.n_users, self.n_items, self.device = interactions.n_users, n_items, device
+        items = torch.from_numpy(interactions.items.copy()).to(device)
+        lengths = torch.from_numpy(np.diff(interactions.indptr)).to(device)
+        counts = torch.bincount(items, minlength=n_items)
+        self.degree = torch.cat([lengths, counts]).float()
+        # Half the bytes of int64, which is what limits message passing.
+        users = torch.repeat_interleave(lengths).int()
+        self._of_users = _Neighbors(items, _ends(lengths))
+        self._of_items = _Neighbors(users[torch.argsort(items, stable=True)], _ends(counts))
         # Histories and targets are weighed; message passing between items counts all edges alike.
         weights = interactions.weights
-        self.weights = None if weights is None else torch.from_numpy(weights.copy())
-        self._target = target[order]
+        self.weights = None if weights is None else torch.from_numpy(weights.copy()).to(device)
 
     @property
     def n_nodes(self) -> int:
@@ -56,49 +56,66 @@ class Graph:
         """float[n], the number of users of each item, at least 1."""
         return self.degree[self.n_users :].clamp(min=1)
 
+    @property
+    def edge_index(self) -> Tensor:
+        """int64[2, 2 E], the edges as PyG has them: items to users, then users to items."""
+        item = self._of_users.indices.long() + self.n_users
+        user = torch.repeat_interleave(self._of_users.lengths)
+        return torch.stack([torch.cat([item, user]), torch.cat([user, item])])
+
     def symmetric(self, x: Tensor) -> Tensor:
         """D^-½ A D^-½ x: LightGCN's propagation (and GCN's, without self-loops)."""
-        scale = self.degree.clamp(min=1) ** -0.5
-        weights = scale[self.indices] * scale[self._target]
-        adjacency = _CSR(self.indices, self.offsets, weights)
+        adjacency = self._weighed("symmetric")
         return _product(x, adjacency, adjacency)
 
     def mean(self, x: Tensor) -> Tensor:
         """D^-1 A x: the mean over neighbors, or zero for a node without any."""
-        inverse = 1 / self.degree.clamp(min=1)
-        forward = _CSR(self.indices, self.offsets, inverse[self._target])
-        return _product(x, forward, _CSR(self.indices, self.offsets, inverse[self.indices]))
+        return _product(x, self._weighed("mean"), self._weighed("transposed mean"))
 
     def pool(self, x: Tensor, normalization: float) -> Tensor:
         """Pool item rows float[n, e] over each user's history: float[U, e].
 
         Each of a user's n items weighs ``n ** -normalization``.
         """
-        to_users, to_items = self._bipartite(normalization)
+        to_users, to_items = self._bipartite(normalization, 0.0)
         return _product(x, to_users, to_items)
 
-    def back_and_forth(self, x: Tensor, normalization: float) -> Tensor:
+    def back_and_forth(
+        self, x: Tensor, normalization: float, item_normalization: float = 0.0
+    ) -> Tensor:
         """Pool item rows over users and spread the result over their items: float[n, e].
 
-        R^T D^-2p R x, with p the normalization and D the users' degrees.
+        D_i^-q R^T D_u^-2p R D_i^-q x, with p the normalization of users and q that of items, and D
+        their degrees. The matrix is symmetric.
         """
-        to_users, to_items = self._bipartite(normalization)
+        to_users, to_items = self._bipartite(normalization, item_normalization)
         return _product(_product(x, to_users, to_items), to_items, to_users)
 
     @functools.lru_cache(maxsize=4)  # noqa: B019  # a graph lives as long as its training
-    def _bipartite(self, normalization: float) -> tuple[_CSR, _CSR]:
-        """The user side of the adjacency, with equal weights per user, and its transpose."""
-        edges, users = len(self.indices) // 2, self.n_users
-        scale = self.degree.clamp(min=1) ** -normalization
-        to_users = _CSR(
-            self.indices[:edges] - users,
-            self.offsets[: users + 1],
-            scale[self._target[:edges]],
+    def _bipartite(self, normalization: float, item_normalization: float) -> tuple[_CSR, _CSR]:
+        """The user side of the adjacency, weighed by degrees, and its transpose."""
+        by_user = self.degree[: self.n_users].clamp(min=1) ** -normalization
+        by_item = self.item_degree**-item_normalization
+        users, items = self._of_users, self._of_items
+        return (
+            _CSR(users, users.spread(by_user) * by_item[users.indices]),
+            _CSR(items, items.spread(by_item) * by_user[items.indices]),
         )
-        to_items = _CSR(
-            self.indices[edges:], self.offsets[users:] - edges, scale[self.indices[edges:]]
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019  # as above
+    def _weighed(self, kind: str) -> _CSR:
+        """The adjacency of all nodes, with the weights of one way of passing messages."""
+        users, items = self._of_users, self._of_items
+        nodes = _Neighbors(
+            torch.cat([users.indices + self.n_users, items.indices]),
+            torch.cat([users.offsets, items.offsets[1:] + users.offsets[-1]]),
         )
-        return to_users, to_items
+        degree = self.degree.clamp(min=1)
+        if kind == "symmetric":
+            scale = degree**-0.5
+            return _CSR(nodes, nodes.spread(scale) * scale[nodes.indices])
+        scale = 1 / degree
+        return _CSR(nodes, nodes.spread(scale) if kind == "mean" else scale[nodes.indices])
 
     def histories(self, users: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Return the edges of some users.
@@ -107,22 +124,46 @@ class Graph:
             Item rows, the position of each one's user, where each user's begin, and the weight of
             each edge; none if all count alike.
         """
-        starts, lengths = self.offsets[users], self.degree[users].long()
+        starts, lengths = self._of_users.offsets[users].long(), self.degree[users].long()
         offsets = F.pad(lengths.cumsum(0), (1, 0))
-        place = torch.repeat_interleave(torch.arange(len(users)), lengths)
-        within = torch.arange(len(place)) - offsets[place]
+        place = torch.repeat_interleave(lengths)
+        within = torch.arange(len(place), device=place.device) - offsets[place]
         edges = starts[place] + within
         weights = None if self.weights is None else self.weights[edges]
-        return self.indices[edges] - self.n_users, place, offsets, weights
+        return self._of_users.indices[edges].long(), place, offsets, weights
+
+
+@dataclass(frozen=True)
+class _Neighbors:
+    """Neighbors of each node: those of node b are ``indices[offsets[b]:offsets[b + 1]]``, int32."""
+
+    indices: Tensor
+    offsets: Tensor
+
+    @property
+    def lengths(self) -> Tensor:
+        """int64[nodes], the number of neighbors of each."""
+        return self.offsets.diff().long()
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Repeat a value per node for each of its neighbors."""
+        return torch.repeat_interleave(values, self.lengths)
 
 
 @dataclass(frozen=True)
 class _CSR:
     """A sparse matrix: row b has ``weights[j]`` at column ``indices[j]``, j in its bag."""
 
-    indices: Tensor
-    offsets: Tensor
+    neighbors: _Neighbors
     weights: Tensor
+
+    def times(self, x: Tensor) -> Tensor:
+        """Multiply by dense float[columns, e]."""
+        return bag(x, self.neighbors.indices, self.neighbors.offsets, self.weights)
+
+
+def _ends(lengths: Tensor) -> Tensor:
+    return F.pad(lengths.cumsum(0), (1, 0)).int()
 
 
 class _Product(torch.autograd.Function):
@@ -131,12 +172,11 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrix: _CSR, transposed: _CSR) -> Tensor:
         ctx.transposed = transposed
-        return bag(x, matrix.indices, matrix.offsets, matrix.weights)
+        return matrix.times(x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        t: _CSR = ctx.transposed
-        return bag(gradients[0], t.indices, t.offsets, t.weights), None, None
+        return ctx.transposed.times(gradients[0]), None, None
 
 
 def _product(x: Tensor, matrix: _CSR, transposed: _CSR) -> Tensor:
@@ -150,8 +190,8 @@ def bag(x: Tensor, indices: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
 
     Args:
         x: float[n, d].
-        indices: int64[edges].
-        offsets: int64[bags + 1].
+        indices: int32 or int64[edges].
+        offsets: [bags + 1], of the type of ``indices``.
         weights: float[edges].
     """
     return F.embedding_bag(

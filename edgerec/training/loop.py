@@ -8,8 +8,7 @@ data, can be learned as well.
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from edgerec.errors import DataError, ModelError, OptionError
 from edgerec.model.attribution import attribute_errors
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.options import format_spec
-from edgerec.training.checkpoint import load_kept, load_state, save_state
+from edgerec.training.checkpoint import load_kept
+from edgerec.training.descent import Descent
 from edgerec.training.gnn_file import digest_of, family_options
 from edgerec.training.graph import Graph
 from edgerec.training.objective import Objective
@@ -35,6 +35,13 @@ from edgerec.training.stopping import EarlyStopping
 from edgerec.training.trained import Trained, make_gnn
 
 __all__ = ["train"]
+
+#: Steps per epoch. The whole graph is propagated in each, so their number must not grow with the
+#: users: batches grow, and the cost of an epoch is proportional to the interactions.
+_STEPS = 75
+
+#: The share of training in which the learning rate rises.
+_WARM_UP = 0.05
 
 
 def train(
@@ -92,23 +99,22 @@ def train(
         settings["valid"] = None if dataset.valid is None else dataset.valid.digest
         lower, patience = trained.to_device_model, options.patience
         stopping = EarlyStopping(gnn, lower, dataset, patience, options.seed)
-    done, _ = load_state(checkpoint, gnn, optimizer, settings) if checkpoint else (0, 0.0)
-    if stopping is not None and checkpoint and done:
+    descent = Descent(
+        gnn, optimizer, options.epochs, warm_up=_WARM_UP, checkpoint=checkpoint, settings=settings
+    )
+    if stopping is not None and checkpoint and descent.done:
         stopping.load(load_kept(checkpoint))
-    for epoch in range(done, options.epochs):
-        if stopping is not None and stopping.is_over:
-            break
+    while descent.done < options.epochs and not (stopping is not None and stopping.is_over):
         with attribute_errors(f"family {family.name}", ModelError):
-            loss = _epoch(objective, optimizer, epoch)
-        said, kept = f"loss {loss:.3f}", None
+            descent.epoch(_losses(objective, descent.done))
+        said, kept = f"loss {descent.loss:.3f}", None
         if stopping is not None:
             found = stopping.judge()
             said, kept = f"{said}, NDCG@20 {found:.4f} on validation", stopping.state()
-        if checkpoint:
-            save_state(checkpoint, gnn, optimizer, settings, epoch + 1, loss, kept)
-        progress(epoch + 1, options.epochs, said)
+        descent.save(kept)
+        progress(descent.done, options.epochs, said)
         if stopping is not None:
-            judged(epoch, stopping.judged[-1])
+            judged(descent.done - 1, stopping.judged[-1])
     if stopping is not None:
         stopping.restore()
     gnn.tilt(graph, options.tilt)
@@ -141,32 +147,18 @@ def _settings(options: TrainOptions, family: Family) -> dict[str, Any]:
     return rest | {"model": family.name} | own
 
 
-def _epoch(objective: Objective, optimizer: torch.optim.Optimizer, epoch: int) -> float:
-    """Train for one pass over the users in random order; return the mean loss."""
+def _losses(objective: Objective, epoch: int) -> Iterator[tuple[Tensor, int]]:
+    """The loss of each step of a pass over the users in random order, with how many there are."""
     graph, options = objective.graph, objective.options
     # One generator per epoch, so that a resumed training draws the same numbers.
     generator = torch.Generator().manual_seed(options.seed * 100_003 + epoch)
     active = torch.nonzero(graph.degree[: graph.n_users] > 1)[:, 0]
     batches = _split(active[torch.randperm(len(active), generator=generator)], options.batch)
-    losses = []
-    for number, users in enumerate(batches):
-        done = (epoch * len(batches) + number) / (options.epochs * len(batches))
-        for group in optimizer.param_groups:
-            group["lr"] = options.learning_rate * _learning_curve(done)
-        loss = objective(users, generator)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        optimizer.step()
-        losses.append(loss.detach())
-    return float(torch.stack(losses).mean()) if losses else 0.0
-
-
-def _learning_curve(done: float, warm_up: float = 0.05) -> float:
-    """The share of the learning rate at a point of training: a linear rise, then a cosine decay."""
-    return (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))) * min(1.0, done / warm_up + 0.02)
+    for users in batches:
+        yield objective(users, generator), len(batches)
 
 
 def _split(users: Tensor, batch: int | None) -> tuple[Tensor, ...]:
     """Split users into batches of near-equal size, because a small last step would be noise."""
-    size = batch or min(400, max(32, len(users) // 75))
+    size = batch or max(32, len(users) // _STEPS)
     return torch.tensor_split(users, -(-len(users) // size))

@@ -19,7 +19,6 @@ over sampled items j that the user does not have (a sampled softmax: Wu et al., 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -31,16 +30,15 @@ from torch.nn import functional as F
 from edgerec.model.device_model import DeviceModel
 from edgerec.training.examples import Batch, Lists
 from edgerec.training.graph import bag
+from edgerec.training.normalizer import log_normalizer
 from edgerec.training.torch_model import TorchModel
 
 __all__ = [
-    "NEVER",
     "Rows",
     "example_scores",
     "list_loss",
-    "list_scores",
+    "needed_rows",
     "ranking_loss",
-    "raw_scores",
     "rows_of",
     "sampled_softmax",
     "scale_of",
@@ -48,14 +46,12 @@ __all__ = [
     "seen_among",
     "shares_of",
     "soft_loss",
+    "user_vectors",
 ]
 
 #: Which share of ρ applies to items to recommend: popularity drifts more slowly than the interest
 #: of a single user. Chosen on a validation split in order of time.
 _TARGETS = 1 / 3
-
-#: Stands for minus infinity where a softmax must stay differentiable.
-NEVER = -1e4
 
 
 @dataclass(frozen=True)
@@ -95,59 +91,56 @@ def rows_of(model: TorchModel, scale: float, items: Tensor | None = None) -> Row
     return Rows(model(items[:, None], torch.ones(len(items), 1)), candidates, n)
 
 
-def list_scores(
+def needed_rows(
     model: TorchModel, users: Lists, sample: Tensor, scale: float
-) -> tuple[Rows, Lists, Tensor, Tensor]:
-    """The rows that a step needs, its histories as rows of these, and what ``scores_of`` returns.
-
-    The cost does not depend on the size of the catalogue.
-    """
-    needed, place = torch.unique(torch.cat([users.items, sample]), return_inverse=True)
-    rows = rows_of(model, scale, needed)
-    own, among = place.tensor_split([len(users.items)])
-    users = dataclasses.replace(users, items=own)
-    return rows, users, *scores_of(rows, users, among)
+) -> tuple[Rows, Lists, Tensor]:
+    """The rows that a step needs, and its histories and its sample as rows of these."""
+    needed, local, among = users.within(sample)
+    return rows_of(model, scale, needed), local, among
 
 
-def scores_of(rows: Rows, users: Lists, sample: Tensor) -> tuple[Tensor, Tensor]:
-    """User vectors float[B, d], and scores float[B, |S|] of sampled items; seen ones NEVER."""
-    user, scores = raw_scores(rows, users, sample)
-    return user, scores.masked_fill_(seen_among(users, sample), NEVER)
-
-
-def raw_scores(rows: Rows, users: Lists, sample: Tensor) -> tuple[Tensor, Tensor]:
-    """Like ``scores_of``, with the scores of seen items unchanged."""
+def user_vectors(rows: Rows, users: Lists) -> Tensor:
+    """Sums of past rows, float[B, d]."""
     user = bag(rows.past, users.items, F.pad(users.counts.cumsum(0), (1, 0)), users.weights)
-    user = user if users.own is None else user + users.own
-    return user, F.normalize(user, dim=1) @ F.embedding(sample, rows.candidates).T
+    return user if users.own is None else user + users.own
 
 
-def seen_among(users: Lists, sample: Tensor) -> Tensor:
-    """bool[B, |S|], whether each user has each of the different sampled items."""
+def scores_of(rows: Rows, user: Tensor, sample: Tensor) -> Tensor:
+    """Scores float[B, |S|] of sampled items for user vectors float[B, d] of any length."""
+    return F.normalize(user, dim=1) @ F.embedding(sample, rows.candidates).T
+
+
+def seen_among(users: Lists, sample: Tensor) -> tuple[Tensor, Tensor]:
+    """The sampled items that users have, which are different ones.
+
+    Returns:
+        Pairs of a user's position in the batch, ascending, and an item's in the sample.
+    """
     ordered, order = torch.sort(sample)
     nearest = torch.searchsorted(ordered, users.items).clamp(max=len(sample) - 1)
     found = ordered[nearest] == users.items
-    seen = torch.zeros(len(users.counts), len(sample), dtype=torch.bool)
-    seen[users.owner[found], order[nearest[found]]] = True
-    return seen
+    return users.owner[found], order[nearest[found]]
 
 
 def list_loss(
     rows: Rows,
     users: Lists,
     user: Tensor,
-    scores: Tensor,
+    sample: Tensor,
     temperature: float = 0.15,
     user_weight: float = 0.2,
     gce: float = 0.0,
 ) -> Tensor:
-    """L_rank, leaving each item of each user out in turn; ``scores`` are those of ``scores_of``."""
+    """L_rank of what ``user_vectors`` returned, leaving each item of each user out in turn."""
     owner, weights = users.owner, users.weights
     # F.embedding, not indexing: on CPU its backward is many times faster.
     left = F.embedding(owner, user) - weights[:, None] * F.embedding(users.items, rows.past)
     positive = (F.normalize(left, dim=1) * F.embedding(users.items, rows.candidates)).sum(1)
-    shares = shares_of(users, user_weight)
-    return sampled_softmax(scores, positive, owner, shares, rows.n_items, temperature, gce)
+    among = F.embedding(sample, rows.candidates)
+    unit = F.normalize(user, dim=1)
+    rest = log_normalizer(unit, among, seen_among(users, sample), temperature)
+    shares, ratio = shares_of(users, user_weight), rows.n_items / len(sample)
+    return sampled_softmax(rest, positive, owner, shares, ratio, temperature, gce)
 
 
 def shares_of(users: Lists, user_weight: float) -> Tensor:
@@ -162,28 +155,27 @@ def shares_of(users: Lists, user_weight: float) -> Tensor:
 
 
 def sampled_softmax(
-    scores: Tensor,
+    rest: Tensor,
     positive: Tensor,
     owner: Tensor,
     shares: Tensor,
-    n_items: int,
+    ratio: float,
     temperature: float,
     gce: float = 0.0,
 ) -> Tensor:
-    """Weighted mean of the losses l = softplus(log(n / |S| Σ_j exp(s_j / τ)) - s / τ) of positives.
+    """Weighted mean of the losses l = softplus(Z + log(n / |S|) - s / τ) of positives.
 
     Args:
-        scores: float[B, |S|], s_j of sampled items, NEVER for those that a user has.
+        rest: float[B], the ``log_normalizer`` Z of each user.
         positive: float[P], s of the positives.
         owner: int64[P], the user of each positive.
         shares: float[P], the weight of each positive.
-        n_items: n, the size of the catalogue.
+        ratio: n / |S|, the size of the catalogue over that of the sample.
         temperature: τ.
         gce: q of the generalized cross entropy (1 - exp(-q l)) / q (Zhang & Sabuncu, NeurIPS
             2018), which gives less weight to items that are out of reach; 0 is l itself.
     """
-    rest = torch.logsumexp(scores / temperature, 1) + math.log(n_items / scores.shape[1])
-    loss = F.softplus(rest[owner] - positive / temperature)
+    loss = F.softplus((rest + math.log(ratio))[owner] - positive / temperature)
     if gce:
         loss = -torch.expm1(-gce * loss) / gce
     return (loss * (shares / shares.sum())).sum()

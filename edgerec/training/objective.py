@@ -19,6 +19,7 @@ that a user has not seen is worth recommending (Hinton et al., 2015; Tang & Wang
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -30,10 +31,9 @@ from edgerec.data.dataset import Dataset
 from edgerec.errors import OptionError
 from edgerec.model.device_model import DeviceModel
 from edgerec.training.examples import Lists
-from edgerec.training.gnn import GNN
+from edgerec.training.gnn import GNN, Tables
 from edgerec.training.graph import Graph, bag
 from edgerec.training.losses import (
-    NEVER,
     Rows,
     list_loss,
     sampled_softmax,
@@ -41,7 +41,9 @@ from edgerec.training.losses import (
     seen_among,
     shares_of,
     soft_loss,
+    user_vectors,
 )
+from edgerec.training.normalizer import NEVER, log_normalizer
 from edgerec.training.teacher import Teachers
 
 if TYPE_CHECKING:
@@ -88,66 +90,74 @@ class Objective:
 
     def __call__(self, users: Tensor, generator: torch.Generator) -> Tensor:
         """The loss over all items of some users, int64[B]."""
-        tables = self.gnn.tables(self.graph)
-        candidates = self.gnn.readout(tables.candidates, self.graph.item_degree)
+        item, _, offsets, given = self.graph.histories(users)
+        whole = Lists(item, offsets.diff(), self.options.recency, given=given)
+        sample = self._sample(generator)
+        needed, local, among = whole.within(sample)
+        tables = self.gnn.rows(self.graph, needed)
+        rows = Rows(tables.candidates, tables.candidates, self.graph.n_items)
         if self.gnn.linear:
-            loss, scores, sample, given = self._left_out(users, tables.past, candidates, generator)
+            kept, (loss, user) = local, self._left_out(users, local, among, tables)
         else:
-            loss, scores, sample, given = self._held_out(users, tables.past, candidates, generator)
+            kept, target = _held_out(local, generator)
+            loss, user = self._from_rest(local, kept, target, among, tables)
         if self.teachers is None:
             return loss
-        taught = self.teachers.scores(given, sample).masked_fill(scores <= NEVER, NEVER)
-        length = candidates.detach().norm(dim=1).median()
+        taught = self.teachers.scores(dataclasses.replace(kept, items=needed[kept.items]), sample)
+        length = F.embedding(among, tables.candidates.detach()).norm(dim=1).median()
+        found = scores_of(rows, user, among) / length
+        seen = seen_among(local, among)
+        taught[seen] = found[seen] = NEVER
         weight = _DISTILL if self.options.distill is None else self.options.distill
-        scaled = (scores / length).masked_fill(scores <= NEVER, NEVER)
-        return loss + weight * soft_loss(taught, scaled, _TEACHER_TEMPERATURE)
+        return loss + weight * soft_loss(taught, found, _TEACHER_TEMPERATURE)
 
     def _left_out(
-        self, users: Tensor, past: list[Tensor], candidates: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor, Lists]:
-        """The loss of an encoder that adds up rows: leaving each item out in turn costs nothing."""
-        item, _, offsets, given = self.graph.histories(users)
-        counts, own = offsets.diff(), None
+        self, users: Tensor, lists: Lists, sample: Tensor, tables: Tables
+    ) -> tuple[Tensor, Tensor]:
+        """The loss of an encoder that adds up rows: leaving each item out in turn costs nothing.
+
+        Returns:
+            The loss, and the user vectors.
+        """
         if self.gnn.users is not None:
             own = F.embedding(users, self.gnn.users)
             # Pooled rows are summed here, not divided by n ** normalization, so the user's own
             # vector is scaled up instead; the direction is the same.
             own = self.gnn.user([torch.zeros_like(own)], own)
-            own = own * counts[:, None] ** self.gnn.normalization
-        lists = Lists(item, counts, self.options.recency, own, given)
-        rows = Rows(self.gnn.user(past), candidates, self.graph.n_items)
-        sample = self._sample(generator)
-        user, scores = scores_of(rows, lists, sample)
-        o = self.options
-        loss = list_loss(rows, lists, user, scores, o.temperature, o.user_weight, o.gce)
-        return loss, scores, sample, lists
+            own = own * lists.counts[:, None] ** self.gnn.normalization
+            lists = dataclasses.replace(lists, own=own)
+        rows = Rows(self.gnn.user(tables.past), tables.candidates, self.graph.n_items)
+        user, o = user_vectors(rows, lists), self.options
+        return list_loss(rows, lists, user, sample, o.temperature, o.user_weight, o.gce), user
 
-    def _held_out(
-        self, users: Tensor, past: list[Tensor], candidates: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor, Lists]:
+    def _from_rest(
+        self, whole: Lists, kept: Lists, target: Tensor, sample: Tensor, tables: Tables
+    ) -> tuple[Tensor, Tensor]:
         """The loss of a dense encoder, where leaving out each item would be a new encoding.
 
-        So a random part of each history is taken out at once as targets; the rest is the history.
+        So the items ``target`` of the whole histories are predicted from those that are kept.
         """
-        item, place, offsets, given = self.graph.histories(users)
-        whole = Lists(item, offsets.diff(), self.options.recency, given=given)
-        target = torch.rand(len(item), generator=generator) < _HELD_OUT
-        counts = torch.bincount(place[~target], minlength=len(users))
-        rest = None if given is None else given[~target]
-        kept = Lists(item[~target], counts, self.options.recency, given=rest)
-        weight = kept.weights * counts.float()[kept.owner] ** -self.gnn.normalization
-        ends = F.pad(counts.cumsum(0), (1, 0))
-        user = F.normalize(self.gnn.user([bag(x, kept.items, ends, weight) for x in past]), dim=1)
-        sample = self._sample(generator)
-        seen = seen_among(whole, sample)
-        scores = (user @ F.embedding(sample, candidates).T).masked_fill(seen, NEVER)
-        owner, o = place[target], self.options
-        positive = (F.embedding(owner, user) * F.embedding(item[target], candidates)).sum(1)
+        weight = kept.weights * kept.counts.float()[kept.owner] ** -self.gnn.normalization
+        ends = F.pad(kept.counts.cumsum(0), (1, 0))
+        pooled = [bag(past, kept.items, ends, weight) for past in tables.past]
+        user, o = F.normalize(self.gnn.user(pooled), dim=1), self.options
+        others = log_normalizer(
+            user, F.embedding(sample, tables.candidates), seen_among(whole, sample), o.temperature
+        )
+        owner, item = whole.owner[target], whole.items[target]
+        positive = (F.embedding(owner, user) * F.embedding(item, tables.candidates)).sum(1)
         shares = shares_of(whole, o.user_weight)[target]
-        n = self.graph.n_items
-        loss = sampled_softmax(scores, positive, owner, shares, n, o.temperature, o.gce)
-        return loss, scores, sample, kept
+        ratio = self.graph.n_items / len(sample)
+        return sampled_softmax(others, positive, owner, shares, ratio, o.temperature, o.gce), user
 
     def _sample(self, generator: torch.Generator) -> Tensor:
         order = torch.randperm(self.graph.n_items, generator=generator)
         return order[: self.options.negatives]
+
+
+def _held_out(whole: Lists, generator: torch.Generator) -> tuple[Lists, Tensor]:
+    """Histories without a random part of their items, and bool[edges], which are in that part."""
+    target = torch.rand(len(whole.items), generator=generator) < _HELD_OUT
+    counts = torch.bincount(whole.owner[~target], minlength=len(whole.counts))
+    given = None if whole.given is None else whole.given[~target]
+    return Lists(whole.items[~target], counts, whole.recency, given=given), target

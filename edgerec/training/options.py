@@ -55,7 +55,7 @@ class TrainOptions:
     learning_rate: float = field(default=0.01, metadata={"help": "the largest step size of Adam"})
     batch: int | None = field(
         default=None,
-        metadata={"help": "users per step; by default a 75th of them, between 32 and 400"},
+        metadata={"help": "users per step; by default a 75th of them, but at least 32"},
     )
     negatives: int = field(default=16384, metadata={"help": "items sampled per step, at most all"})
     temperature: float = field(default=0.15, metadata={"help": "τ of the softmax"})

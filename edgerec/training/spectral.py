@@ -20,11 +20,10 @@ def spectral_start(graph: Graph, dim: int, seed: int, rounds: int = 8) -> Tensor
     """
     generator = torch.Generator().manual_seed(seed)
     width = min(dim + 16, graph.n_items)
-    by_item = graph.item_degree[:, None] ** -0.4
     basis = torch.randn(graph.n_items, width, generator=generator)
     for _ in range(rounds):
         basis, _ = torch.linalg.qr(basis)
-        basis = graph.back_and_forth(basis * by_item, 0.5) * by_item
+        basis = graph.back_and_forth(basis, 0.5, 0.4)
     left, squares, _ = torch.linalg.svd(basis, full_matrices=False)
     vectors = torch.zeros(graph.n_items, dim)
     kept = min(dim, width)

@@ -22,7 +22,15 @@ from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import history_weights, pad_histories
 from edgerec.model.items import Items
 from edgerec.training.examples import Batch, Lists
-from edgerec.training.losses import NEVER, example_scores, raw_scores, rows_of, scale_of, seen_among
+from edgerec.training.losses import (
+    example_scores,
+    rows_of,
+    scale_of,
+    scores_of,
+    seen_among,
+    user_vectors,
+)
+from edgerec.training.normalizer import NEVER
 from edgerec.training.torch_model import TorchModel
 
 __all__ = ["Teachers"]
@@ -71,9 +79,9 @@ class Teachers:
     def scores(self, users: Lists, sample: Tensor) -> Tensor:
         """Scores float[B, |S|] of sampled items for whole histories; NEVER for seen items."""
         with torch.no_grad():
-            total = sum(asked.scores(users, sample) for asked in self._asked)
-            seen = seen_among(users, sample)
-            return (total / len(self._asked)).masked_fill(seen, NEVER)  # type: ignore[union-attr]  # one model at least
+            mean = torch.stack([asked.scores(users, sample) for asked in self._asked]).mean(0)
+            mean[seen_among(users, sample)] = NEVER
+            return mean
 
     def example_scores(self, batch: Batch) -> Tensor:
         """Scores float[B, n] of all items; NEVER for items in the history."""
@@ -122,4 +130,4 @@ class _Linear(_Dense):
 
     def scores(self, users: Lists, sample: Tensor) -> Tensor:
         own = Lists(users.items, users.counts, self.torch_model.model.recency, given=users.given)
-        return raw_scores(self.rows, own, sample)[1]
+        return scores_of(self.rows, user_vectors(self.rows, own), sample)

@@ -16,7 +16,7 @@ UltraGCN (Mao et al., CIKM 2021).
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -91,6 +91,17 @@ class HistoryGCN(GNN):
         past, candidates = self._weighted(graph)
         return Tables([past], candidates)
 
+    def rows(self, graph: Graph, items: Tensor) -> Tables:
+        """Weighted rows of some items; only these are weighted."""
+        vectors = F.embedding(items, self._smooth(self.vectors(), graph))
+        past = vectors
+        if self.past_items is not None:
+            past = F.embedding(items, self._smooth(self.past_items, graph))
+        return Tables(
+            [past * self.past_weight[items].exp()[:, None]],
+            vectors * self.candidate_weight[items].exp()[:, None],
+        )
+
     def readout(self, candidates: Tensor, degree: Tensor) -> Tensor:
         """Return the rows unchanged, because their lengths were learned."""
         return candidates
@@ -128,15 +139,39 @@ class HistoryGCN(GNN):
 
     def _smooth(self, items: Tensor, edge_index: Tensor | Graph) -> Tensor:
         """Propagate items to users and back, add their own vectors, and normalize."""
-        by_item = degree_of(edge_index, self.n_users, self.n_items)[:, None] ** -_ITEM_EXPONENT
         if isinstance(edge_index, Graph):
-            back = edge_index.back_and_forth(items * by_item, _USER_EXPONENT) * by_item
-        else:
-            degree = torch.bincount(edge_index[1], minlength=self.n_users + self.n_items)
-            scale = degree.clamp(min=1).float() ** -_USER_EXPONENT
-            state = torch.cat([items.new_zeros(self.n_users, self.dim), items * by_item])
-            source, target = edge_index
-            users = self.conv(state, edge_index, scale[target])
-            users = torch.cat([users[: self.n_users], items.new_zeros(self.n_items, self.dim)])
-            back = self.conv(users, edge_index, scale[source])[self.n_users :] * by_item
+            smoothed: Tensor = _Smoothing.apply(items, edge_index)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
+            return smoothed
+        by_item = degree_of(edge_index, self.n_users, self.n_items)[:, None] ** -_ITEM_EXPONENT
+        degree = torch.bincount(edge_index[1], minlength=self.n_users + self.n_items)
+        scale = degree.clamp(min=1).float() ** -_USER_EXPONENT
+        state = torch.cat([items.new_zeros(self.n_users, self.dim), items * by_item])
+        source, target = edge_index
+        users = self.conv(state, edge_index, scale[target])
+        users = torch.cat([users[: self.n_users], items.new_zeros(self.n_items, self.dim)])
+        back = self.conv(users, edge_index, scale[source])[self.n_users :] * by_item
         return F.normalize(_OWN * items + back, dim=1)
+
+
+class _Smoothing(torch.autograd.Function):
+    """x = normalize(c e + M e), with M symmetric, in place, to need little memory.
+
+    With g the gradient at x, that at e is c g' + M g', where g' = (g - (x · g) x) / |c e + M e|.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, items: Tensor, graph: Graph) -> Tensor:
+        found = graph.back_and_forth(items, _USER_EXPONENT, _ITEM_EXPONENT)
+        length = found.add_(items, alpha=_OWN).norm(dim=1, keepdim=True).clamp_(min=1e-12)
+        found.div_(length)
+        ctx.graph = graph
+        ctx.save_for_backward(found, length)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        found, length = ctx.saved_tensors
+        along = (found * gradients[0]).sum(1, keepdim=True)
+        inner = torch.addcmul(gradients[0], found, along, value=-1).div_(length)
+        back = ctx.graph.back_and_forth(inner, _USER_EXPONENT, _ITEM_EXPONENT)
+        return back.add_(inner, alpha=_OWN), None

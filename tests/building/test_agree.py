@@ -14,7 +14,7 @@ import edgerec
 from edgerec.building.agree import agree
 from edgerec.data.dataset import Dataset
 from edgerec.data.dataset_file import save_dataset
-from edgerec.data.quality import rank, rank_rows
+from edgerec.data.ranking import rank, rank_rows
 from edgerec.errors import BundleError, DataError, OptionError
 from edgerec.model.codecs import Int4
 from edgerec.model.device_model import DeviceModel

@@ -28,7 +28,8 @@ from edgerec.building.search.plan import plan
 from edgerec.building.search.sampler import search_spaces
 from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
-from edgerec.data.quality import evaluate, evaluation_users, rank
+from edgerec.data.quality import evaluate, evaluation_users
+from edgerec.data.ranking import rank
 from edgerec.errors import BudgetError, CompressError, OptionError
 from edgerec.model.codecs import Int4
 from edgerec.model.device_model import DeviceModel

@@ -18,15 +18,16 @@ from edgerec.model.device_model import DeviceModel
 from edgerec.training.examples import Lists, lists
 from edgerec.training.loop import train
 from edgerec.training.losses import (
-    NEVER,
     list_loss,
-    list_scores,
+    needed_rows,
     rows_of,
     scale_of,
     scores_of,
     seen_among,
     soft_loss,
+    user_vectors,
 )
+from edgerec.training.normalizer import NEVER
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +52,19 @@ def test_a_step_gives_the_same_loss_from_the_rows_that_it_needs(
     given = torch.tensor([1.0, 20.0, 1.0, 1.0, 3.0, 1.0])
     users = Lists(torch.tensor([3, 1, 4, 1, 5, 9]), torch.tensor([3, 3]), recency=0.7, given=given)
     sample = torch.tensor([1, 599, 300, 9, 2])
-    seen = torch.tensor([[True, False, False, False, False], [True, False, False, True, False]])
-    assert torch.equal(seen_among(users, sample), seen)
+    seen = {(0, 0), (1, 0), (1, 3)}
+    assert {*zip(*(part.tolist() for part in seen_among(users, sample)), strict=True)} == seen
     every = rows_of(torch_model, scale)
-    user, scores = scores_of(every, users, sample)
-    rows, local, of_part, part = list_scores(torch_model, users, sample, scale)
+    user = user_vectors(every, users)
+    rows, local, among = needed_rows(torch_model, users, sample, scale)
     assert len(rows.past) == len(rows.candidates) == 8
+    of_part = user_vectors(rows, local)
     assert torch.allclose(of_part, user, atol=1e-6)
-    assert torch.allclose(part, scores, atol=1e-6)
-    found = list_loss(rows, local, of_part, part, 0.2).detach()
-    whole = list_loss(every, users, user, scores, 0.2).detach()
+    scores = scores_of(every, user, sample)
+    assert torch.allclose(scores_of(rows, of_part, among), scores, atol=1e-6)
+    assert {*zip(*(part.tolist() for part in seen_among(local, among)), strict=True)} == seen
+    found = list_loss(rows, local, of_part, among, 0.2).detach()
+    whole = list_loss(every, users, user, sample, 0.2).detach()
     assert float(found) == pytest.approx(float(whole))
 
 
@@ -77,8 +81,7 @@ def test_list_loss_leaves_each_item_out(
     own = torch.ones(5) if given is None else given
     sample = torch.arange(0, 600, 2)
     rows = rows_of(torch_model, scale)
-    user, scores = scores_of(rows, users, sample)
-    found = list_loss(rows, users, user, scores, 0.2, user_weight=0.5)
+    found = list_loss(rows, users, user_vectors(rows, users), sample, 0.2, user_weight=0.5)
     total, weights = torch.zeros(()), 0.0
     for history, each in (([3, 1], own[:2]), ([4, 5, 9], own[2:])):
         everyone = F.normalize(torch_model(torch.tensor([history]), each[None]), dim=1)

@@ -14,7 +14,8 @@ from edgerec.building.measured import histories_of
 from edgerec.data.dataset import Dataset
 from edgerec.data.dataset_file import load_dataset, save_dataset
 from edgerec.data.interactions import Interactions
-from edgerec.data.quality import evaluation_users, rank
+from edgerec.data.quality import evaluation_users
+from edgerec.data.ranking import rank
 from edgerec.data.readers import read_dataset
 from edgerec.data.sources import load
 from edgerec.errors import DataError

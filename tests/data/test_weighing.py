@@ -15,7 +15,8 @@ from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
 from edgerec.data.dataset_file import load_dataset, save_dataset
 from edgerec.data.matching import known_histories
-from edgerec.data.quality import evaluate, evaluation_users, rank
+from edgerec.data.quality import evaluate, evaluation_users
+from edgerec.data.ranking import rank
 from edgerec.data.readers import read_dataset
 from edgerec.data.weighing import parse_event_weights
 from edgerec.device.bench import measure

@@ -16,7 +16,8 @@ from edgerec.contracts.bundle_writer import write_bundle
 from edgerec.contracts.opening import load_model
 from edgerec.contracts.signature import Signature
 from edgerec.data.dataset import Dataset
-from edgerec.data.quality import evaluation_users, rank
+from edgerec.data.quality import evaluation_users
+from edgerec.data.ranking import rank
 from edgerec.device.scorer import Scorer
 from edgerec.errors import BundleError, ModelError
 from edgerec.exporting.export import export

@@ -13,7 +13,7 @@ from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.opening import load_model
 from edgerec.data.dataset import Dataset
 from edgerec.data.interactions import Interactions
-from edgerec.data.quality import rank
+from edgerec.data.ranking import rank
 from edgerec.device.scorer import Scorer
 from edgerec.device.vectors import replay
 from edgerec.errors import BundleError, CompressError, ModelError
