@@ -15,10 +15,11 @@ Text may be compressed with gzip, or be the one file in a zip archive.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from edgerec.data.columns import USUAL, find_column, ids, numbers, times
@@ -85,15 +86,19 @@ def read_dataset(
     kept = _read(Path(path), layout, columns, min_rating, weighing)
     held = None if test is None else _read(Path(test), layout, columns, min_rating, weighing)
     notes = dict(kept.notes)
-    frames = [kept.frame]
+    frames, names = [kept.frame], kept.names
     if held is not None:
-        frame, repeated = _unseen(Path(test or ""), held.frame, kept.frame)
-        frames.append(frame)
+        names = {role: _distinct(kept.names[role], held.names[role]) for role in names}
+        frames = [kept.coded_by(names), held.coded_by(names)]
+        frames[1], repeated = _unseen(Path(test or ""), frames[1], frames[0])
         for what, count in {**held.notes, "held-out pairs dropped as seen": repeated}.items():
             notes[what] = notes.get(what, 0) + count
-    both = pl.concat([frame.select("user", "item") for frame in frames])
-    users = both["user"].unique().sort().to_list()
-    known = both["item"].unique().sort().to_list()
+    # Some names are left in dropped interactions alone.
+    left = {
+        role: np.unique(np.concatenate([frame[role].unique().to_numpy() for frame in frames]))
+        for role in names
+    }
+    users, known = (names[role].gather(left[role]).to_list() for role in names)
     items = Items.of(known)
     if titles is not None:
         named = read_titles(titles, columns.get("item"))
@@ -101,7 +106,6 @@ def read_dataset(
             raise DataError(f"{titles}: none of its items occurs in {path}")
         notes["items without a title"] = len(known) - found
         items = Items.of(known, [named.get(item, item) for item in known])
-    user_row = {user: row for row, user in enumerate(users)}
     with_events = [frame["event"] for frame in frames if "event" in frame.columns]
     kinds = pl.concat(with_events).unique().sort().to_list() if with_events else []
     kind_row = {kind: row for row, kind in enumerate(kinds)}
@@ -116,8 +120,8 @@ def read_dataset(
             kind = part["event"].replace_strict(kind_row, return_dtype=pl.UInt8)
             details["events"] = kind.to_numpy()
         return Interactions.of_pairs(
-            part["user"].replace_strict(user_row, return_dtype=pl.Int32).to_numpy(),
-            part["item"].replace_strict(items.rows, return_dtype=pl.Int32).to_numpy(),
+            np.searchsorted(left["user"], part["user"].to_numpy()),
+            np.searchsorted(left["item"], part["item"].to_numpy()),
             len(users),
             **details,
         )
@@ -136,10 +140,22 @@ def read_dataset(
 
 @dataclass(frozen=True)
 class _Part:
-    """The interactions of one file, in order of time, each pair once."""
+    """The interactions of one file, in order of time, each pair once.
+
+    Users and items are numbers of their ``names``, the distinct ids in ascending order: text would
+    take most of the memory.
+    """
 
     frame: pl.DataFrame
+    names: Mapping[str, pl.Series]
     notes: Mapping[str, int]
+
+    def coded_by(self, names: Mapping[str, pl.Series]) -> pl.DataFrame:
+        """The frame with numbers of other names, which have all of its own."""
+        return self.frame.with_columns(
+            _codes(self.names[role], names[role]).gather(self.frame[role]).alias(role)
+            for role in names
+        )
 
 
 def _read(
@@ -149,12 +165,13 @@ def _read(
     min_rating: float | None,
     weighing: Weighing,
 ) -> _Part:
-    """Read one file into text columns user, item and event, and number columns for the rest."""
+    """Read one file into a text column event, and number columns for the rest."""
     sheet = open_sheet(path, layout)
     if sheet is None:
         if columns or min_rating is not None or weighing != Weighing():
             raise DataError(f"{path}: train.txt has neither named columns, ratings nor events")
-        frame, dropped = read_lists(path), 0
+        lists, dropped = read_lists(path), 0
+        frame, names = _coded(lambda role: lists[role])
     else:
         weighed = bool(weighing.events)
         roles = {
@@ -168,13 +185,9 @@ def _read(
         raw = sheet.read(list(found.values()))
         if raw.is_empty():
             raise DataError(f"{path}: the file has no interactions")
-        frame = pl.DataFrame(
-            {
-                role: ids(sheet, raw, found[role], role)
-                for role in ("user", "item", "event")
-                if role in found
-            }
-        )
+        frame, names = _coded(lambda role: ids(sheet, raw, found[role], role))
+        if "event" in found:
+            frame = frame.with_columns(ids(sheet, raw, found["event"], "event").alias("event"))
         if "rating" in found:
             frame = frame.with_columns(numbers(sheet, raw, found["rating"]).alias("rating"))
         if "timestamp" in found:
@@ -185,7 +198,9 @@ def _read(
     if "timestamp" in frame.columns:
         # Sorted here, where times are exact; as float64, ties then keep their order.
         frame = frame.sort("timestamp", maintain_order=True)
-    merged = frame.unique(["user", "item"], keep="last", maintain_order=True)
+    # In one number, because ``unique`` of two columns needs several times the memory.
+    pair = frame["user"].cast(pl.UInt64) * len(names["item"]) + frame["item"]
+    merged = frame.filter(pair.is_last_distinct())
     if "event" in frame.columns and "weight" in frame.columns:
         # The latest position, with the kind of event that counts most.
         most = frame.sort("weight", maintain_order=True)
@@ -198,13 +213,35 @@ def _read(
         "repeated pairs merged": frame.height - merged.height,
     }
     if min_rating is None:
-        return _Part(merged, notes)
+        return _Part(merged, names, notes)
     if "rating" not in merged.columns:
         raise DataError(f"{path}: min_rating is set, but there is no rating column")
     liked = merged.filter(pl.col("rating") >= min_rating)
     if liked.is_empty():
         raise DataError(f"{path}: no interaction is rated {min_rating:g} or more")
-    return _Part(liked, notes | {"pairs dropped for their rating": merged.height - liked.height})
+    return _Part(
+        liked, names, notes | {"pairs dropped for their rating": merged.height - liked.height}
+    )
+
+
+def _coded(read: Callable[[str], pl.Series]) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
+    """Columns user and item, read one by one, as numbers of their distinct ids, and these."""
+    columns, names = {}, {}
+    for role in ("user", "item"):
+        text = read(role)
+        names[role] = _distinct(text)
+        columns[role] = _codes(text, names[role])
+    return pl.DataFrame(columns), names
+
+
+def _distinct(*ids: pl.Series) -> pl.Series:
+    return pl.concat([part.unique() for part in ids]).unique().sort()
+
+
+def _codes(ids: pl.Series, names: pl.Series) -> pl.Series:
+    """The place of each id among names that have all of them, uint32."""
+    places = pl.int_range(len(names), dtype=pl.UInt32, eager=True)
+    return ids.replace_strict(names, places, return_dtype=pl.UInt32)
 
 
 def _unseen(path: Path, held: pl.DataFrame, seen: pl.DataFrame) -> tuple[pl.DataFrame, int]:

@@ -26,6 +26,9 @@ __all__ = ["Shape", "assign", "cluster", "columns", "learn", "lookup", "rotation
 #: Rounds of k-means and of rotation, and rounds of refining stages together.
 ROUNDS, REFINE = 15, 3
 
+#: Words are learned from at most so many random rows per word, as faiss does: more change little.
+SAMPLE = 256
+
 #: Rows compared with all words at a time.
 BLOCK = 8192
 
@@ -82,8 +85,9 @@ def cluster(
     """Weighted k-means from random rows: centroids float32[size, d], and the nearest, int64[n]."""
     order = np.random.default_rng(seed).permutation(len(matrix))
     words = matrix[np.resize(order, size)].astype(np.float32)
+    part, own = _sample(matrix, weight, order, size)
     for _ in range(rounds):
-        words = _means(matrix, _nearest(matrix, words), words, weight)
+        words = _means(part, _nearest(part, words), words, own)
     return words, _nearest(matrix, words)
 
 
@@ -105,15 +109,15 @@ def assign(matrix: F32, codes: NDArray[np.int64], words: F32) -> NDArray[np.int6
 
 def rotation(matrix: F32, subspaces: int, size: int, weight: F32) -> F32:
     """The orthogonal float32[d, d] that best suits rows to a product of codebooks."""
+    order = np.random.default_rng(0).permutation(len(matrix))
+    start = matrix[np.resize(order, size)]
+    matrix, weight = _sample(matrix, weight, order, size)
     weighted = matrix * weight[:, None]
     turn = _balanced_axes(matrix * np.sqrt(weight)[:, None], subspaces)
     place = columns(matrix.shape[1], subspaces)
-    words: F32 | None = None
+    words = start @ turn
     for _ in range(ROUNDS):
         rotated = matrix @ turn
-        if words is None:
-            order = np.random.default_rng(0).permutation(len(matrix))
-            words = rotated[np.resize(order, size)]
         found = np.empty_like(rotated)
         for g in range(subspaces):
             part = np.ascontiguousarray(rotated[:, place == g])
@@ -122,6 +126,14 @@ def rotation(matrix: F32, subspaces: int, size: int, weight: F32) -> F32:
         left, _, right = np.linalg.svd(weighted.T @ found)
         turn = left @ right
     return turn.astype(np.float32)
+
+
+def _sample(matrix: F32, weight: F32, order: NDArray[np.int64], size: int) -> tuple[F32, F32]:
+    """The rows that ``size`` words are learned from, and their weights."""
+    if len(matrix) <= SAMPLE * size:
+        return matrix, weight
+    chosen = np.sort(order[: SAMPLE * size])
+    return matrix[chosen], weight[chosen]
 
 
 def _nearest(matrix: F32, words: F32) -> NDArray[np.int64]:
