@@ -1,19 +1,21 @@
 """One measurement of ``benchmarks.scale``, in this process; it prints one line of JSON.
 
-python -m benchmarks.scale_stages train MILLIONS
-python -m benchmarks.scale_stages rank USERS ITEMS
-python -m benchmarks.scale_stages compress ITEMS CODEC TARGET FILE
+Run it as ``python -m benchmarks.scale_stages`` followed by ``train MILLIONS``, ``rank USERS
+ITEMS``, ``compress ITEMS CODEC TARGET FILE`` or ``read MILLIONS``.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 import edgerec
 from benchmarks.scale_graphs import clustered_graph
@@ -21,6 +23,7 @@ from benchmarks.scoring import codec_named, make_model
 from edgerec.data.dataset import Dataset
 from edgerec.data.interactions import Interactions
 from edgerec.data.ranking import rank_rows
+from edgerec.data.readers import read_dataset
 from edgerec.device.bench import peak_rss_bytes
 from edgerec.exporting.export import export
 from edgerec.training.stopping import EarlyStopping
@@ -115,7 +118,29 @@ def compress(items: str, codec: str, target: str, path: str) -> dict[str, Any]:
     return {"items": int(items), "codec": codec, "target": target, "bytes": size, "stages": stages}
 
 
+def read(millions: str, path: str | None = None) -> dict[str, Any]:
+    """Write random interactions as Parquet; read, filter and split them in a process of its own."""
+    if path is not None:
+        start = time.perf_counter()
+        data = read_dataset(path).k_core(5).split_recent(0.2)
+        known = len(data.train) + (0 if data.test is None else len(data.test))
+        seconds = time.perf_counter() - start
+        return {"interactions": known, "seconds": seconds, "peak_bytes": peak_rss_bytes()}
+    count, rng = int(float(millions) * 1e6), np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "interactions.parquet")
+        columns = {
+            "user_id": rng.integers(0, max(2, count // 30), count).astype(np.int32),
+            "item_id": (count // 100 * rng.random(count) ** 2).astype(np.int32),
+            "timestamp": rng.integers(0, 10**9, count),
+        }
+        pl.DataFrame(columns).write_parquet(path)
+        command = [sys.executable, "-m", "benchmarks.scale_stages", "read", millions, path]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
 if __name__ == "__main__":
-    print(
-        json.dumps({"train": train, "rank": rank, "compress": compress}[sys.argv[1]](*sys.argv[2:]))
-    )
+    stages = {"train": train, "rank": rank, "compress": compress, "read": read}
+    print(json.dumps(stages[sys.argv[1]](*sys.argv[2:])))
