@@ -64,6 +64,67 @@ class GraphSAGE(Family):
         return graphsage.GraphSAGE(n_users, n_items, dim, self.layers)
 
 
+@dataclass(frozen=True)
+class NGCF(Family):
+    """Neighbors that agree with a node weigh more."""
+
+    name: ClassVar[str] = "ngcf"
+    layers: int = field(default=2, metadata={"help": "rounds of message passing"})
+
+    def __post_init__(self) -> None:
+        _check_layers(self.name, self.layers)
+
+    def make(self, n_users: int, n_items: int, dim: int) -> Any:
+        """Make an untrained network."""
+        from edgerec_families import ngcf
+
+        return ngcf.NGCF(n_users, n_items, dim, self.layers)
+
+
+@dataclass(frozen=True)
+class GAT(Family):
+    """Each neighbor has a weight of its own."""
+
+    name: ClassVar[str] = "gat"
+    layers: int = field(default=1, metadata={"help": "rounds from items to users and back"})
+    heads: int = field(default=4, metadata={"help": "attention heads, a divisor of the width"})
+
+    def __post_init__(self) -> None:
+        _check_layers(self.name, self.layers)
+        if self.heads < 1:
+            raise OptionError(f"gat.heads: expected a positive integer, got {self.heads}")
+
+    def make(self, n_users: int, n_items: int, dim: int) -> Any:
+        """Make an untrained network."""
+        from edgerec_families import gat
+
+        if dim % self.heads:
+            raise OptionError(f"gat.heads: expected a divisor of dim = {dim}, got {self.heads}")
+        return gat.GAT(n_users, n_items, dim, self.layers, self.heads)
+
+
+@dataclass(frozen=True)
+class PinSage(Family):
+    """Items that random walks visit most are neighbors, and count by their visits."""
+
+    name: ClassVar[str] = "pinsage"
+    layers: int = field(default=1, metadata={"help": "rounds of importance pooling"})
+    neighbors: int = field(default=10, metadata={"help": "neighbors per item"})
+
+    def __post_init__(self) -> None:
+        _check_layers(self.name, self.layers)
+        if self.neighbors < 1:
+            raise OptionError(
+                f"pinsage.neighbors: expected a positive integer, got {self.neighbors}"
+            )
+
+    def make(self, n_users: int, n_items: int, dim: int) -> Any:
+        """Make an untrained network."""
+        from edgerec_families import pinsage
+
+        return pinsage.PinSage(n_users, n_items, dim, self.layers, self.neighbors)
+
+
 def _check_layers(family: str, layers: int) -> None:
     if layers < 1:
         raise OptionError(f"{family}.layers: expected a positive integer, got {layers}")
@@ -72,4 +133,4 @@ def _check_layers(family: str, layers: int) -> None:
 @hookimpl
 def edgerec_families() -> list[type[Family]]:
     """Provide the families of edgerec."""
-    return [HistoryGCN, LightGCN, GraphSAGE]
+    return [HistoryGCN, LightGCN, GraphSAGE, NGCF, GAT, PinSage]

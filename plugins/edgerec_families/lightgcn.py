@@ -25,10 +25,10 @@ from torch_geometric.nn import LGConv
 from edgerec.learn import GNN, Graph, Lowered, Tables, array, degree_of
 from edgerec.plugin import Op
 
-__all__ = ["LightGCN"]
+__all__ = ["FusedLGConv", "LightGCN"]
 
 
-class _FusedLGConv(LGConv):  # type: ignore[misc]  # torch-geometric has no types
+class FusedLGConv(LGConv):  # type: ignore[misc]  # torch-geometric has no types
     """PyG's LGConv, which uses the fast sparse product on a Graph."""
 
     def forward(self, x: Tensor, edge_index: Tensor | Graph) -> Tensor:
@@ -60,7 +60,7 @@ class LightGCN(GNN):
         self.user_embedding = user_embedding
         self.items = nn.Parameter(torch.randn(n_items, dim) * 0.1)
         self.users = nn.Parameter(torch.randn(n_users, dim) * 0.1) if user_embedding else None
-        self.conv = _FusedLGConv()
+        self.conv = FusedLGConv()
         self.alpha = 1 / (layers + 1)
 
     def start(self, vectors: Tensor, graph: Graph, popularity: float) -> None:
