@@ -18,7 +18,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,9 +31,19 @@ from edgerec.contracts.family import Family
 from edgerec.data.dataset import Dataset
 from edgerec.data.interactions import Interactions
 from edgerec.data.quality import Quality, evaluate
+from edgerec.data.side_edges import read_friends, read_triples
 from edgerec.files.atomic import write_text
 from edgerec.model.items import Items
-from edgerec_families import GAT, NGCF, GraphSAGE, HistoryGCN, LightGCN, PinSage
+from edgerec_families import (
+    GAT,
+    NGCF,
+    GraphSAGE,
+    HistoryGCN,
+    Knowledge,
+    LightGCN,
+    PinSage,
+    Social,
+)
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -68,6 +78,8 @@ FAMILIES: dict[str, tuple[Callable[..., Family], dict[str, list[Any]]]] = {
     "graphsage": (GraphSAGE, {"layers": [1, 2, 3]}),
     "ngcf": (NGCF, {"layers": [1, 2, 3]}),
     "gat": (GAT, {"layers": [1, 2], "heads": [1, 4]}),
+    "knowledge": (Knowledge, {"layers": [1, 2], "heads": [1, 4]}),
+    "social": (Social, {"layers": [1, 2, 3], "weight": [0.1, 0.2, 0.3, 0.5]}),
     "pinsage": (PinSage, {"layers": [1, 2], "neighbors": [5, 10, 20]}),
 }
 
@@ -82,7 +94,9 @@ def lastfm(folder: Path, seed: int) -> Dataset:
     train, test = (np.loadtxt(folder / f"{n}1.txt")[:, :2].astype(int) for n in ("data", "test"))
     n_users, n_items = np.concatenate([train, test]).max(0) + 1
     parts = (Interactions.of_pairs(*pairs.T, n_users) for pairs in (train, test))
-    return _dataset("lastfm", n_users, n_items, *parts)
+    data = _dataset("lastfm", n_users, n_items, *parts)
+    rows = {user: row for row, user in enumerate(data.users)}
+    return replace(data, friends=read_friends(folder / "trustnetwork.txt", rows)[0])
 
 
 def mooccube(folder: Path, seed: int) -> Dataset:
@@ -91,7 +105,8 @@ def mooccube(folder: Path, seed: int) -> Dataset:
     n_users, n_items, _ = rated.max(0) + 1
     pairs = np.unique(rated[rated[:, 2] == 1, :2], axis=0)
     interactions = Interactions.of_pairs(*pairs.T, n_users)
-    return _dataset("mooccube", n_users, n_items, interactions).split_random(0.2, seed)
+    data = _dataset("mooccube", n_users, n_items, interactions).split_random(0.2, seed)
+    return replace(data, triples=read_triples(folder / "kg_final.txt", data.items.rows)[0])
 
 
 def _dataset(name: str, n_users: int, n_items: int, *parts: Interactions) -> Dataset:
@@ -125,8 +140,7 @@ def measure(
 def tune(data: Dataset, family: str, trials: int) -> dict[str, Any]:
     """Choose options on a fifth of the training interactions."""
     _, space = FAMILIES[family]
-    part = data.__class__(data.name, data.users, data.items, data.train)
-    part = part.split_random(0.2, part="valid").on_valid()
+    part = replace(data, test=None).split_random(0.2, part="valid").on_valid()
     best: tuple[float, dict[str, Any]] = (-1.0, {})
     for options in draws(SPACE | space, trials):
         found, seconds = measure(part, family, options, 0)

@@ -65,7 +65,7 @@ class GNN(nn.Module, abc.ABC):
     items: nn.Parameter
 
     #: float[U, d], the users' own vectors; none in a model of histories alone.
-    users: nn.Parameter | None
+    users: Tensor | None
 
     #: γ; candidate rows have the length degree^γ. None keeps their own length.
     popularity: float | None = None

@@ -66,7 +66,7 @@ class LightGCN(GNN):
     def start(self, vectors: Tensor, graph: Graph, popularity: float) -> None:
         """Start from given item vectors; users start at zero, to learn what histories lack."""
         super().start(vectors, graph, popularity)
-        if self.users is not None:
+        if self.user_embedding and self.users is not None:
             with torch.no_grad():
                 self.users.zero_()
 
@@ -123,7 +123,9 @@ class LightGCN(GNN):
         return self.layers if self.layers > 1 or self.user_embedding else 0
 
     def _states(self, edge_index: Tensor | Graph, rounds: int) -> list[Tensor]:
-        users = self.items.new_zeros(self.n_users, self.dim) if self.users is None else self.users
+        users = self.users if self.user_embedding else None
+        if users is None:
+            users = self.items.new_zeros(self.n_users, self.dim)
         states = [torch.cat([users, self.vectors()])]
         for _ in range(rounds):
             states.append(self.conv(states[-1], edge_index))
