@@ -191,7 +191,11 @@ def write(new: list[dict[str, Any]]) -> None:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: means over seeds, ± half the range."""
-    lines = ["Made by `python -m benchmarks.families`. Means over seeds ± half the range.", ""]
+    lines = [
+        "Made by `python -m benchmarks.families`, with `--trials` as in the table. Means over "
+        "seeds ± half the range; CPU seconds of training.",
+        "",
+    ]
     for data in dict.fromkeys(r["dataset"] for r in rows):
         lines += [
             f"### {data}",
