@@ -16,8 +16,9 @@ from edgerec.importing.state import read_state
 from edgerec.importing.torch_module import from_torch
 from edgerec.training.examples import Batch, batches
 from edgerec.training.gnn import GNN, Lowered, Tables, array, degree_of
-from edgerec.training.graph import Graph
+from edgerec.training.graph import Graph, bag
 from edgerec.training.losses import ranking_loss, scale_of
+from edgerec.training.text_features import weigh_by_rarity
 from edgerec.training.torch_model import EncodedTorchModel, TorchModel
 from edgerec.training.torch_rules import torch_rule
 
@@ -31,6 +32,7 @@ __all__ = [
     "TorchArtefact",
     "TorchModel",
     "array",
+    "bag",
     "batches",
     "degree_of",
     "fine_tune",
@@ -46,4 +48,5 @@ __all__ = [
     "read_state",
     "scale_of",
     "torch_rule",
+    "weigh_by_rarity",
 ]

@@ -18,6 +18,7 @@ from edgerec.contracts.importer import Importer
 from edgerec.contracts.runner import CANDIDATES, Artefact, Runner
 from edgerec.contracts.signature import Signature
 from edgerec.contracts.target import Payload, Target
+from edgerec.data.dataset import Dataset
 from edgerec.errors import (
     CodecError,
     CompressError,
@@ -59,6 +60,7 @@ __all__ = [
     "CompressError",
     "Compressor",
     "Context",
+    "Dataset",
     "Device",
     "DeviceModel",
     "EdgerecError",

@@ -80,6 +80,7 @@ def test_every_command_is_there() -> None:
         "CONTRIBUTING.md",
         "docs/plugins.md",
         "docs/data.md",
+        "docs/families.md",
         "docs/devices.md",
         "docs/targets.md",
         "docs/import.md",

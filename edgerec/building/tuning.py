@@ -180,7 +180,8 @@ def _train(
     for tilt in sorted({*_TILTS, given.tilt}):
         trained.gnn.tilt(trained.graph, tilt - applied)  # tilts add up
         applied = tilt
-        quality = evaluate(trained.to_device_model(), part, users=users)
+        model, own = trained.to_device_model(), trained.user_vectors
+        quality = evaluate(model, part, users=users, user_vectors=own)
         results.append((quality.ndcg, -abs(tilt), tilt, quality.ndcgs))
         if tilt == given.tilt:
             as_given = quality.ndcgs.round(5).tolist()

@@ -32,24 +32,36 @@ def train(
     save_gnn: Annotated[
         Path | None, typer.Option(help="file for the GNN itself, for `edgerec.load_trained`")
     ] = None,
+    save_user_vectors: Annotated[
+        Path | None,
+        typer.Option(help=".npy file for the users' own rows, for `edgerec user-vector`"),
+    ] = None,
     **options: Any,
 ) -> None:
     """Train a GNN. After an interruption, the same command resumes from the last whole epoch.
 
     Example: `edgerec train shop.dataset --epochs 20 --patience 3 -o shop.model`
     """
+    import numpy as np
+
     from edgerec.contracts.opening import load_model
     from edgerec.data.quality import evaluate as run_evaluation
     from edgerec.data.sources import load
+    from edgerec.files.atomic import atomic_write
     from edgerec.model.model_file import save_model
     from edgerec.training.loop import train as run_training
 
     inputs = (source, *(teacher or []), options_file)
     check_output(output, *inputs)
-    if save_gnn is not None:
-        check_output(save_gnn, *inputs, flag="--save-gnn")
-        if save_gnn.resolve() == output.resolve():
-            raise OptionError(f"--save-gnn: {save_gnn} is also --out; name another file")
+    others = {"--save-gnn": save_gnn, "--save-user-vectors": save_user_vectors}
+    taken = {output.resolve(): "--out"}
+    for flag, path in others.items():
+        if path is None:
+            continue
+        check_output(path, *inputs, flag=flag)
+        if path.resolve() in taken:
+            raise OptionError(f"{flag}: {path} is also {taken[path.resolve()]}; name another file")
+        taken[path.resolve()] = flag
     from_file = load_options(options_file) if options_file else {}
     chosen = TrainOptions(**(from_file | given(options)))
     chosen.family()  # before data are read
@@ -60,12 +72,20 @@ def train(
         trained = run_training(
             dataset, chosen, teacher=wide or None, checkpoint=checkpoint, progress=progress
         )
-    model = trained.to_device_model()
+    model, users = trained.to_device_model(), trained.user_vectors
+    if save_user_vectors is not None:
+        if users is None:
+            raise OptionError(
+                f"--save-user-vectors: {trained.options.model} recommends from histories alone, "
+                "and has no rows of users; leave it out"
+            )
+        with atomic_write(save_user_vectors) as stream:
+            np.save(stream, users)
     found = {}
     if dataset.valid is not None:
-        found["valid"] = run_evaluation(model, dataset.on_valid())
+        found["valid"] = run_evaluation(model, dataset.on_valid(), user_vectors=users)
     if dataset.test is not None:
-        found["test"] = run_evaluation(model, dataset)
+        found["test"] = run_evaluation(model, dataset, user_vectors=users)
     measured = {part: one.summary() for part, one in found.items()}
     model = model.replace(metadata={**model.metadata, "quality": measured})
     if save_gnn is not None:

@@ -73,6 +73,12 @@ def data(
     titles: Annotated[
         Path | None, typer.Option(help="file of item titles: csv, tsv or .item")
     ] = None,
+    triples: Annotated[
+        Path | None, typer.Option(help="file of facts: item, relation and entity per line")
+    ] = None,
+    friends: Annotated[
+        Path | None, typer.Option(help="file of friendships: two users per line")
+    ] = None,
     format: Annotated[
         str | None, typer.Option(help="format: csv, tsv, parquet, inter or train.txt")
     ] = None,
@@ -100,7 +106,7 @@ def data(
     from edgerec.data.sources import load
     from edgerec.data.weighing import parse_event_weights
 
-    check_output(output, source, test, titles, suffix=".dataset")
+    check_output(output, source, test, titles, triples, friends, suffix=".dataset")
     valid = valid if valid is not None else split
     if split not in ("random", "recent") and share != _SHARE:
         raise OptionError("--share: applies to --split random or recent only")
@@ -124,6 +130,8 @@ def data(
         "event_weights": None if event_weights is None else parse_event_weights(event_weights),
         "weigh_ratings": weigh_ratings or None,
         "titles": titles,
+        "triples": triples,
+        "friends": friends,
     }
     named = {role: name for role, name in columns.items() if name is not None}
     options: dict[str, Any] = {k: v for k, v in given.items() if v is not None}

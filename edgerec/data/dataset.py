@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edgerec.data.interactions import Interactions
 from edgerec.data.memory import InMemory
 from edgerec.errors import DataError
+from edgerec.model.frozen import frozen_array
 from edgerec.model.items import Items
 
 __all__ = ["Dataset", "Part"]
@@ -36,10 +37,12 @@ class Dataset(InMemory):
         notes: what reading and filtering merged or dropped, with how many.
         events: the kinds of events, such as view and buy, if they were read.
         event_weights: how much each kind counts, if that differs.
+        triples: int32[m, 3], facts about items as item row, relation and entity; or none.
+        friends: int32[m, 2], rows of users who are friends, in both directions; or none.
 
     Raises:
         DataError: there are fewer than two users or two items, nothing to train on, or
-            interactions of other users or items.
+            interactions, facts or friendships of other users or items.
     """
 
     name: str
@@ -51,6 +54,8 @@ class Dataset(InMemory):
     notes: Mapping[str, int] = field(default_factory=dict)
     events: Sequence[str] = ()
     event_weights: Mapping[str, float] = field(default_factory=dict)
+    triples: NDArray[np.int32] | None = None
+    friends: NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
         for what, count in (("user", len(self.users)), ("item", len(self.items))):
@@ -78,6 +83,19 @@ class Dataset(InMemory):
                 raise DataError(f"{self.name}: {name}: either all parts have weights, or none has")
             if part.events is not None and part.events.max(initial=0) >= max(1, len(self.events)):
                 raise DataError(f"{self.name}: {name}: an event is none of {list(self.events)}")
+        users, items, any_row = len(self.users), len(self.items), 2**31
+        for name, limits in (("triples", (items, any_row, any_row)), ("friends", (users, users))):
+            edges: NDArray[np.int32] | None = getattr(self, name)
+            if edges is None:
+                continue
+            if edges.ndim != 2 or edges.shape[1] != len(limits) or not len(edges):
+                raise DataError(
+                    f"{self.name}: {name}: expected int32[m, {len(limits)}], got shape "
+                    f"{list(edges.shape)}"
+                )
+            if np.any(edges < 0) or np.any(edges >= limits):
+                raise DataError(f"{self.name}: {name}: a row is outside the data set")
+            object.__setattr__(self, name, frozen_array(np.asarray(edges, np.int32)))
 
     def __repr__(self) -> str:
         parts = {"to choose by": self.valid, "to test on": self.test}
@@ -179,6 +197,8 @@ class Dataset(InMemory):
             items=self.items.take(kept_items),
             train=train,
             notes={**self.notes, **dropped},
+            triples=_kept(self.triples, kept_items, 1),
+            friends=_kept(self.friends, kept_users, 2),
         )
 
     def _split(self, share: float, keys: NDArray[Any], part: Part) -> Dataset:
@@ -207,3 +227,15 @@ class Dataset(InMemory):
         if part == "valid":
             return dataclasses.replace(self, train=train, valid=rest)
         return dataclasses.replace(self, train=train, test=rest)
+
+
+def _kept(
+    edges: NDArray[np.int32] | None, rows: NDArray[Any], columns: int
+) -> NDArray[np.int32] | None:
+    """The side edges whose first columns are among ascending rows, as places in these."""
+    if edges is None:
+        return None
+    ends = edges[:, :columns]
+    kept = np.isin(ends, rows).all(axis=1)
+    new = np.column_stack([np.searchsorted(rows, ends[kept]), edges[kept, columns:]])
+    return new.astype(np.int32) if len(new) else None

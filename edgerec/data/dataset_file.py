@@ -33,6 +33,9 @@ def save_dataset(dataset: Dataset, path: str | Path) -> int:
             continue
         sections |= {f"{name}/indptr": part.indptr, f"{name}/items": part.items}
         sections |= {f"{name}/{detail}": values for detail, values in part.details().items()}
+    for name in ("triples", "friends"):
+        if (edges := getattr(dataset, name)) is not None:
+            sections[name] = edges
     meta: dict[str, Any] = {"format": _FORMAT, "name": dataset.name, "notes": dict(dataset.notes)}
     if dataset.events:
         meta["events"] = list(dataset.events)
@@ -81,4 +84,5 @@ def _read(container: Container) -> Dataset:
         {what: notes.integer(what, 0, 2**63) for what in notes},
         meta.texts("events") if "events" in meta else (),
         read_event_weights(meta),
+        *(container.array(n) if n in container else None for n in ("triples", "friends")),
     )

@@ -18,6 +18,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -26,6 +27,7 @@ from edgerec.data.columns import USUAL, find_column, ids, numbers, times
 from edgerec.data.dataset import Dataset
 from edgerec.data.formats import FORMATS, Layout, open_sheet, read_lists
 from edgerec.data.interactions import Interactions
+from edgerec.data.side_edges import read_friends, read_triples
 from edgerec.data.titles import read_titles
 from edgerec.data.weighing import Weighing
 from edgerec.errors import DataError
@@ -46,6 +48,8 @@ def read_dataset(
     event_weights: Mapping[str, float] | None = None,
     weigh_ratings: bool = False,
     titles: str | Path | None = None,
+    triples: str | Path | None = None,
+    friends: str | Path | None = None,
 ) -> Dataset:
     """Read interactions.
 
@@ -69,6 +73,10 @@ def read_dataset(
             ``{"view": 1, "buy": 10}``, in training and on the device; 0 drops a kind.
         weigh_ratings: whether an interaction counts as much as its rating.
         titles: a csv, tsv or RecBole ``.item`` file with item ids and titles.
+        triples: a file with facts about items, for families that read a knowledge graph
+            (``side_edges.read_triples``).
+        friends: a file with pairs of users, for families that read a social network
+            (``side_edges.read_friends``).
 
     Raises:
         DataError: a file is missing, empty or not of its format, or a column is missing or has a
@@ -106,6 +114,15 @@ def read_dataset(
             raise DataError(f"{titles}: none of its items occurs in {path}")
         notes["items without a title"] = len(known) - found
         items = Items.of(known, [named.get(item, item) for item in known])
+    side: dict[str, Any] = {}
+    if triples is not None:
+        side["triples"], dropped = read_triples(triples, items.rows)
+        notes |= dropped
+    if friends is not None:
+        side["friends"], dropped = read_friends(
+            friends, {user: row for row, user in enumerate(users)}
+        )
+        notes |= dropped
     with_events = [frame["event"] for frame in frames if "event" in frame.columns]
     kinds = pl.concat(with_events).unique().sort().to_list() if with_events else []
     kind_row = {kind: row for row, kind in enumerate(kinds)}
@@ -134,6 +151,7 @@ def read_dataset(
         notes={what: count for what, count in notes.items() if count},
         events=kinds,
         event_weights={kind: weight for kind, weight in weighing.events.items() if weight},
+        **side,
     )
     return dataset if held is None else dataclasses.replace(dataset, test=interactions(frames[1]))
 

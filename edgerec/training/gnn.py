@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgerec.data.dataset import Dataset
 from edgerec.model.codecs import F32
 from edgerec.model.ops import Op
 from edgerec.training.graph import Graph
@@ -64,7 +65,7 @@ class GNN(nn.Module, abc.ABC):
     items: nn.Parameter
 
     #: float[U, d], the users' own vectors; none in a model of histories alone.
-    users: nn.Parameter | None
+    users: Tensor | None
 
     #: γ; candidate rows have the length degree^γ. None keeps their own length.
     popularity: float | None = None
@@ -77,6 +78,16 @@ class GNN(nn.Module, abc.ABC):
         text = self._modules.get("text")
         vectors: Tensor = self.items if text is None else text(self.items)
         return vectors
+
+    def attach(self, dataset: Dataset) -> None:
+        """Take from the dataset what the sizes and the graph do not tell, such as side edges.
+
+        It is called once, after ``make`` and before anything else, in training as in loading. What
+        follows from the dataset alone may be in buffers that files do not keep.
+
+        Raises:
+            OptionError: the dataset lacks what the network needs.
+        """
 
     def start(self, vectors: Tensor, graph: Graph, popularity: float) -> None:
         """Start from given item vectors, float[n, d]; ``popularity`` is γ."""

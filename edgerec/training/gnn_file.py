@@ -127,11 +127,14 @@ def family_options(family: Family) -> dict[str, Any]:
 
 
 def digest_of(dataset: Dataset) -> str:
-    """A digest of the catalogue, with its titles, and of the training interactions."""
+    """A digest of the catalogue, with its titles, of training interactions and side edges."""
     train, digest = dataset.train, hashlib.sha256()
     weights = () if train.weights is None else (train.weights,)
     for part in (*items_sections(dataset.items).values(), train.indptr, train.items, *weights):
         digest.update(np.ascontiguousarray(part).tobytes())
+    for name in ("triples", "friends"):
+        if (edges := getattr(dataset, name)) is not None:
+            digest.update(name.encode() + edges.tobytes())
     return digest.hexdigest()
 
 

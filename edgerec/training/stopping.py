@@ -52,7 +52,9 @@ class EarlyStopping:
         """Evaluate the model as it is now; return its NDCG@20."""
         model = self.lower()
         self.module.train()
-        found = evaluate(model, self.part, users=self.users).ndcg
+        own = getattr(self.module, "users", None)
+        vectors = None if own is None else own.detach().numpy()
+        found = evaluate(model, self.part, users=self.users, user_vectors=vectors).ndcg
         if not self.judged or found > max(self.judged):
             self._best = {n: p.detach().numpy().copy() for n, p in self.module.named_parameters()}
         self.judged.append(found)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections import Counter
 from collections.abc import Iterable
 
 import torch
@@ -23,7 +22,7 @@ from edgerec.model.items import Items
 from edgerec.training.gnn import GNN
 from edgerec.training.graph import bag
 
-__all__ = ["TextFeatures", "add_titles", "words"]
+__all__ = ["TextFeatures", "add_titles", "weigh_by_rarity", "words"]
 
 #: The number of rows of W, a few times the words in a large catalogue, so that few collide.
 _BUCKETS = 1 << 15
@@ -60,22 +59,29 @@ class TextFeatures(nn.Module):
     def __init__(self, texts: Iterable[str], width: int, buckets: int = _BUCKETS) -> None:
         super().__init__()
         rows = [sorted({zlib.crc32(w.encode()) % buckets for w in words(t)}) for t in texts]
-        texts_with = Counter(bucket for row in rows for bucket in row)
         counts = torch.tensor([len(row) for row in rows])
-        flat = [bucket for row in rows for bucket in row]
-        rarity = torch.tensor([len(rows) / texts_with[bucket] for bucket in flat]).log()
-        owner = torch.repeat_interleave(counts)
-        length = torch.zeros(len(rows)).index_add_(0, owner, rarity.square()).sqrt()
+        flat = torch.tensor([bucket for row in rows for bucket in row], dtype=torch.int64)
+        weights = weigh_by_rarity(torch.repeat_interleave(counts), flat, len(rows))
         # They follow from the titles, so that files need not keep them.
-        self.register_buffer("indices", torch.tensor(flat, dtype=torch.int64), persistent=False)
+        self.register_buffer("indices", flat, persistent=False)
         offsets = nn.functional.pad(counts.cumsum(0), (1, 0))
         self.register_buffer("offsets", offsets, persistent=False)
-        self.register_buffer("weights", rarity / length.clamp(min=1e-12)[owner], persistent=False)
+        self.register_buffer("weights", weights, persistent=False)
         self.words = nn.Parameter(torch.zeros(buckets, width))
 
     def forward(self, own: Tensor) -> Tensor:
         """Add the vectors of their words to item vectors."""
         return own + bag(self.words, self.indices, self.offsets, self.weights)
+
+
+def weigh_by_rarity(owner: Tensor, feature: Tensor, n: int) -> Tensor:
+    """Weights of n owners' features, int64[m] each: float[m], proportional to log(n / n_t).
+
+    n_t is how often a feature occurs; the squares of an owner's weights add up to 1.
+    """
+    rarity = (n / torch.bincount(feature)[feature]).log()
+    length = torch.zeros(n).index_add_(0, owner, rarity.square()).sqrt()
+    return rarity / length.clamp(min=1e-12)[owner]
 
 
 def words(text: str) -> list[str]:

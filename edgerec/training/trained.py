@@ -159,6 +159,8 @@ def make_gnn(family: Family, graph: Graph, options: TrainOptions, dataset: Datas
             f"{who}: make: expected items of shape [{graph.n_items}, {options.dim}], got "
             f"{list(gnn.items.shape)}"
         )
+    with attribute_errors(who, ModelError):
+        gnn.attach(dataset)
     if options.features:
         add_titles(gnn, dataset.items)
     return gnn

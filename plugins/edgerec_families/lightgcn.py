@@ -25,10 +25,10 @@ from torch_geometric.nn import LGConv
 from edgerec.learn import GNN, Graph, Lowered, Tables, array, degree_of
 from edgerec.plugin import Op
 
-__all__ = ["LightGCN"]
+__all__ = ["FusedLGConv", "LightGCN"]
 
 
-class _FusedLGConv(LGConv):  # type: ignore[misc]  # torch-geometric has no types
+class FusedLGConv(LGConv):  # type: ignore[misc]  # torch-geometric has no types
     """PyG's LGConv, which uses the fast sparse product on a Graph."""
 
     def forward(self, x: Tensor, edge_index: Tensor | Graph) -> Tensor:
@@ -60,13 +60,13 @@ class LightGCN(GNN):
         self.user_embedding = user_embedding
         self.items = nn.Parameter(torch.randn(n_items, dim) * 0.1)
         self.users = nn.Parameter(torch.randn(n_users, dim) * 0.1) if user_embedding else None
-        self.conv = _FusedLGConv()
+        self.conv = FusedLGConv()
         self.alpha = 1 / (layers + 1)
 
     def start(self, vectors: Tensor, graph: Graph, popularity: float) -> None:
         """Start from given item vectors; users start at zero, to learn what histories lack."""
         super().start(vectors, graph, popularity)
-        if self.users is not None:
+        if self.user_embedding and self.users is not None:
             with torch.no_grad():
                 self.users.zero_()
 
@@ -123,7 +123,9 @@ class LightGCN(GNN):
         return self.layers if self.layers > 1 or self.user_embedding else 0
 
     def _states(self, edge_index: Tensor | Graph, rounds: int) -> list[Tensor]:
-        users = self.items.new_zeros(self.n_users, self.dim) if self.users is None else self.users
+        users = self.users if self.user_embedding else None
+        if users is None:
+            users = self.items.new_zeros(self.n_users, self.dim)
         states = [torch.cat([users, self.vectors()])]
         for _ in range(rounds):
             states.append(self.conv(states[-1], edge_index))

@@ -8,6 +8,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -16,7 +17,7 @@ from edgerec.cli.progress import progress_bar
 from edgerec.compression.chain import same_content
 from edgerec.contracts.opening import load_model
 from edgerec.data.dataset import Dataset
-from edgerec.data.dataset_file import save_dataset
+from edgerec.data.dataset_file import load_dataset, save_dataset
 from edgerec.data.quality import evaluate
 from edgerec.exporting.export import export
 from edgerec.training.options import TrainOptions
@@ -86,10 +87,46 @@ def test_a_family_with_its_options_and_its_network(folder: Path, dataset: Datase
     for message, arguments in mistakes.items():
         fails(folder, message, *train, *arguments, "-o", "y.model")
     # Names are looked up before data are read, or a study is begun.
-    fails(folder, "unknown family 'gat'", "train", "none.csv", "--model", "gat", "-o", "y.model")
-    tune = ("tune", "--data", "d.dataset", "--model", "gat", "-o", "y.toml")
-    fails(folder, "unknown family 'gat'; known: graphsage", *tune)
+    fails(folder, "unknown family 'gate'", "train", "none.csv", "--model", "gate", "-o", "y.model")
+    tune = ("tune", "--data", "d.dataset", "--model", "gate", "-o", "y.toml")
+    fails(folder, "unknown family 'gate'; known: gat, graphsage", *tune)
     assert not (folder / "y.toml.study").exists()
+
+
+def test_a_family_that_reads_side_edges(tmp_path: Path, dataset: Dataset) -> None:
+    pairs = zip(dataset.histories.users.tolist(), dataset.histories.items.tolist(), strict=True)
+    lines = [f"{dataset.users[user]}\t{dataset.items.ids[item]}" for user, item in pairs]
+    (tmp_path / "x.tsv").write_text("user\titem\n" + "\n".join(lines) + "\n")
+    (tmp_path / "facts.tsv").write_text("i001\tof\tx\ni002\tof\tx\nnone\tof\ty\n")
+    (tmp_path / "friends.tsv").write_text("u001\tu002\n")
+    side = ("--triples", "facts.tsv", "--friends", "friends.tsv")
+    done = edgerec("data", "x.tsv", *side, "--split", "random", "-o", "d.dataset", cwd=tmp_path)
+    assert "1 facts about other items dropped" in done.stdout, done.stderr
+    train = ("train", "d.dataset", "--epochs", "2", "--dim", "8", "--patience", "1")
+    for model in ("knowledge:layers=1,heads=2", "social:weight=0.5", "pinsage:neighbors=3"):
+        own = ("--save-user-vectors", "rows.npy") if model.startswith("social") else ()
+        saved = ("--save-gnn", "x.gnn", "-o", "x.model")
+        done = edgerec(*train, "--model", model, *own, *saved, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "test: Recall@20" in done.stdout
+        loaded = load_trained(tmp_path / "x.gnn", load_dataset(tmp_path / "d.dataset"))
+        assert same_content(loaded.to_device_model(), load_model(tmp_path / "x.model"))
+    row = ("user-vector", "rows.npy", "u001", "--data", "d.dataset", "-o", "u001.user")
+    assert edgerec(*row, cwd=tmp_path).returncode == 0
+    assert np.load(tmp_path / "rows.npy")[1].any()
+    mistakes = {
+        "--save-user-vectors: lightgcn recommends from histories alone": ("--save-user-vectors",),
+        "--save-user-vectors: y.npy is also --save-gnn": (
+            "--save-gnn",
+            "y.npy",
+            "--save-user-vectors",
+        ),
+    }
+    for message, arguments in mistakes.items():
+        fails(
+            tmp_path, message, *train, "--model", "lightgcn", *arguments, "y.npy", "-o", "y.model"
+        )
+    assert not (tmp_path / "y.npy").exists()
 
 
 def test_models_keep_their_quality(folder: Path, dataset: Dataset) -> None:

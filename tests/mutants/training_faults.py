@@ -7,6 +7,7 @@ from tests.mutants.mutant import Mutant
 __all__ = ["FAULTS"]
 
 FAMILIES, TRAINED = ("tests/plugins/test_families.py",), ("tests/training/test_trained.py",)
+LAYERS = ("tests/training/test_message_passing.py",)
 LOOP, FILE, OPTIONS = (f"edgerec/training/{n}.py" for n in ("loop", "gnn_file", "options"))
 LOADING, SUITE = "edgerec/training/trained.py", "edgerec/testing/families.py"
 
@@ -81,6 +82,55 @@ FAULTS = (
         "        _equal(theirs, ours,",
         "        _equal(theirs, theirs,",
         FAMILIES,
+    ),
+    Mutant(
+        "side edges do not belong to a dataset's digest",
+        FILE,
+        "digest.update(name.encode() + edges.tobytes())",
+        "pass",
+        ("tests/data/test_side_edges.py",),
+    ),
+    Mutant(
+        "a core keeps side edges in their old rows",
+        "edgerec/data/dataset.py",
+        "np.searchsorted(rows, ends[kept])",
+        "ends[kept]",
+        ("tests/data/test_side_edges.py",),
+    ),
+    Mutant(
+        "all facts count alike",
+        "edgerec/training/text_features.py",
+        "rarity = (n / torch.bincount(feature)[feature]).log()",
+        "rarity = torch.ones(len(feature))",
+        LAYERS,
+    ),
+    Mutant(
+        "relations are ignored",
+        "plugins/edgerec_families/knowledge.py",
+        " * F.embedding(self.relation, self.relations)",
+        "",
+        LAYERS,
+    ),
+    Mutant(
+        "friends are not divided by their number",
+        "plugins/edgerec_families/social.py",
+        "self.weight / self.offsets.diff()[user]",
+        "self.weight * torch.ones(len(user))",
+        LAYERS,
+    ),
+    Mutant(
+        "neighbors count alike",
+        "plugins/edgerec_families/pinsage.py",
+        "most / most.sum(1, keepdim=True).clamp(min=1e-12)",
+        "torch.full_like(most, 1 / count)",
+        LAYERS,
+    ),
+    Mutant(
+        "products of neighbors are left out",
+        "plugins/edgerec_families/ngcf.py",
+        " + other(state * pooled)",
+        "",
+        LAYERS,
     ),
     Mutant("the contract exports nothing", SUITE, "not target.runtimes()", "True", FAMILIES),
 )

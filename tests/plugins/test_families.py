@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,16 @@ from edgerec.model.options import format_spec, from_options, parse_spec
 from edgerec.testing import check_family, example_dataset
 from edgerec.training.loop import train
 from edgerec.training.options import TrainOptions
-from edgerec_families import GraphSAGE, HistoryGCN, LightGCN
+from edgerec_families import (
+    GAT,
+    NGCF,
+    GraphSAGE,
+    HistoryGCN,
+    Knowledge,
+    LightGCN,
+    PinSage,
+    Social,
+)
 from tests.data.test_weighing import weighed
 from tests.rigs.families import FAULTS, Faulty
 from tests.rigs.plugins import install
@@ -35,6 +45,17 @@ OURS = [
     GraphSAGE(layers=1),
     GraphSAGE(),
     GraphSAGE(layers=3),
+    NGCF(layers=1),
+    NGCF(),
+    NGCF(layers=3),
+    GAT(),
+    GAT(layers=2, heads=2),
+    PinSage(),
+    PinSage(layers=2, neighbors=3),
+    Knowledge(),
+    Knowledge(layers=2, heads=1),
+    Social(),
+    Social(layers=2, weight=0.7),
 ]
 
 
@@ -107,10 +128,37 @@ def test_a_family_as_text(family: Family) -> None:
     assert from_options(type(family), options, name) == family
 
 
-@pytest.mark.parametrize("name", ["lightgcn", "graphsage"])
+@pytest.mark.parametrize(
+    "name", ["lightgcn", "graphsage", "ngcf", "gat", "pinsage", "knowledge", "social"]
+)
 def test_layers_are_checked(name: str) -> None:
     with pytest.raises(OptionError, match=f"{name}.layers: expected a positive integer, got 0"):
         Host.installed().family(name, layers="0")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("gat", {"heads": "0"}, "gat.heads: expected a positive integer, got 0"),
+        ("pinsage", {"neighbors": "0"}, "pinsage.neighbors: expected a positive integer, got 0"),
+        ("social", {"weight": "0"}, "social.weight: expected a positive number, got 0"),
+        ("social", {"weight": "inf"}, "social.weight: expected a positive number, got inf"),
+    ],
+)
+def test_other_options_are_checked(name: str, options: dict[str, str], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        Host.installed().family(name, **options)
+
+
+def test_what_a_family_needs_of_a_dataset(dataset: Dataset) -> None:
+    bare = dataclasses.replace(dataset, triples=None, friends=None)
+    with pytest.raises(OptionError, match="knowledge: tastes has no facts about items; read some"):
+        train(bare, model=Knowledge(), epochs=1, dim=8)
+    with pytest.raises(OptionError, match="social: tastes has no friendships; read some with"):
+        train(bare, model=Social(), epochs=1, dim=8)
+    for family in (GAT(heads=3), Knowledge(heads=3)):
+        with pytest.raises(OptionError, match=r"heads: expected a divisor of dim = 8, got 3"):
+            train(dataset, model=family, epochs=1, dim=8)
 
 
 FAMILY = """

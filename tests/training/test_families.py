@@ -13,23 +13,22 @@ import torch
 
 from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
-from edgerec.data.quality import evaluate, evaluation_users
+from edgerec.data.quality import evaluate, evaluation_users, quality_of
 from edgerec.errors import ModelError, OptionError
 from edgerec.exporting.answers import tied_overlap
 from edgerec.model.history import pad_histories
 from edgerec.model.items import Items
 from edgerec.model.oracle import Oracle
-from edgerec.training.gnn import GNN
 from edgerec.training.graph import Graph
 from edgerec.training.loop import train
 from edgerec.training.options import TrainOptions
 from edgerec.training.spectral import spectral_start
 from edgerec.training.text_features import TextFeatures, words
-from edgerec.training.trained import Trained
+from edgerec.training.trained import Trained, make_gnn
 from edgerec_families.lightgcn import LightGCN
 from tests.conftest import make_dataset
 
-FAMILIES = ["historygcn", "lightgcn", "graphsage"]
+FAMILIES = ["historygcn", "lightgcn", "graphsage", "ngcf", "gat", "pinsage", "knowledge"]
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("historygcn", {"tied": True}),
@@ -41,6 +40,14 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("graphsage", {"layers": 1}),
     ("graphsage", {"layers": 2}),
     ("graphsage", {"layers": 3}),
+    ("ngcf", {"layers": 1}),
+    ("ngcf", {"layers": 3}),
+    ("gat", {"layers": 2, "heads": 2}),
+    ("pinsage", {"layers": 1}),
+    ("pinsage", {"layers": 2, "neighbors": 4}),
+    ("knowledge", {"layers": 1}),
+    ("social", {"layers": 1}),
+    ("social", {"layers": 2, "weight": 0.5}),
 ]
 
 
@@ -56,14 +63,18 @@ def test_lowered_equals_pyg_forward(
     torch.manual_seed(0)
     graph = Graph(dataset.train, len(dataset.items))
     made = Host.installed().family(family, **options)
-    gnn: GNN = made.make(graph.n_users, graph.n_items, 16)
+    chosen = TrainOptions(model=family, dim=16)
+    gnn = make_gnn(made, graph, chosen, dataset)
+    with torch.no_grad():  # so that no part is without effect
+        for parameter in gnn.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
     gnn.popularity = popularity
     with torch.no_grad():
         users, items = (t.numpy() for t in gnn(graph.edge_index))
         fused_users, fused_items = (t.numpy() for t in gnn(graph))
     assert relative(fused_users, users) < 1e-5
     assert relative(fused_items, items) < 1e-5
-    model = Trained(gnn, graph, dataset, TrainOptions(model=family), made).to_device_model()
+    model = Trained(gnn, graph, dataset, chosen, made).to_device_model()
     history, weights = pad_histories(list(dataset.train.lists()), model)
     own = None if gnn.users is None else gnn.users.detach().numpy()
     oracle = Oracle(model)
@@ -153,8 +164,6 @@ def test_training_learns_and_repeats_from_its_seed(dataset: Dataset, family: str
         return evaluate(trained.to_device_model(), dataset).ndcg
 
     popular = np.tile(dataset.popular[:20], (len(dataset.users), 1))
-    from edgerec.data.quality import evaluation_users, quality_of
-
     users = evaluation_users(dataset)
     baseline = quality_of(popular[users], dataset, users).ndcg
     assert quality(15) > 1.5 * baseline

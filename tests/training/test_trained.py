@@ -110,9 +110,9 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "a newer format": ({"format": 2}, BundleError, "gnn format 2, this edgerec reads format 1"),
     "no family": ({"family": None}, BundleError, "family: expected text, got None"),
     "an unknown family": (
-        {"family": "gat"},
+        {"family": "fading"},
         UnknownNameError,
-        "x.gnn: unknown family 'gat'; known: .*; install the plugin that provides it",
+        "x.gnn: unknown family 'fading'; known: .*; install the plugin that provides it",
     ),
     "another option of the family": (
         {"family_options": {"layers": 2}},
