@@ -33,10 +33,19 @@ from edgerec.model.device_model import DeviceModel, Head
 from edgerec.model.history import list_unseen, read_history, without_padding
 from edgerec.model.integers import F32, Arrays, pack4, unpack4
 from edgerec.model.items import Items
+from edgerec.model.mixed import Mixed
 from edgerec.model.model_file import model_payload
 from edgerec.model.ops import MASKED, Op
 from edgerec.model.oracle import Oracle, normalize, run_encoder, sigmoid, top_k
-from edgerec.model.structure import Affine, Lookup, RunLines, Structure
+from edgerec.model.structure import (
+    Affine,
+    Dense,
+    Lookup,
+    Partition,
+    RunLines,
+    Sparse,
+    Structure,
+)
 from edgerec.model.table import Table
 
 if TYPE_CHECKING:
@@ -59,6 +68,7 @@ __all__ = [
     "CompressError",
     "Compressor",
     "Context",
+    "Dense",
     "Device",
     "DeviceModel",
     "EdgerecError",
@@ -72,15 +82,18 @@ __all__ = [
     "Int8",
     "Items",
     "Lookup",
+    "Mixed",
     "ModelError",
     "Op",
     "OptionError",
     "Oracle",
+    "Partition",
     "Payload",
     "RunLines",
     "Runner",
     "RuntimeMissingError",
     "Signature",
+    "Sparse",
     "Structure",
     "Table",
     "Target",

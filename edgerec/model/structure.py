@@ -1,11 +1,16 @@
 r"""What a codec's arrays mean, for a target that scans them without decoding the rows.
 
-A codec may declare a structure; a target that knows it scores candidates straight from the
-stored codes. With u the user vector:
+A codec may declare a structure. A target lowers structures, so that it runs codecs that it has
+never heard of, and scores candidates straight from the stored codes where it can. With u the user
+vector:
+
+``Dense``: row i is stored as floats.
 
 ``Affine``: row i is ``scale_i · codes_i + offset_i``, so
 
-    u · x_i = scale_i (u · codes_i) + offset_i Σ_j u_j
+    u · x_i = scale_i (u · codes_i) + offset_i Σ_j u_j,
+
+or the same for each group of its columns, with a scale per group.
 
 ``Lookup``: row i is a sum of codewords, one per stage s and subspace g, times a factor r_i, so
 
@@ -14,45 +19,85 @@ stored codes. With u the user vector:
 (Jégou, Douze & Schmid, "Product Quantization for Nearest Neighbor Search", TPAMI 2011).
 
 ``RunLines``: the single number of row i lies on a line over a run of rows.
+
+``Sparse``: row i is zero but for a few numbers, so
+
+    u · x_i = scale_i Σ_{e of i} values_e u_{column_e}
+
+``Partition``: the first rows have one structure, and the next ones have another.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.model.integers import F32, unpack4
+from edgerec.model.integers import F32, unpack1, unpack4
 
-__all__ = ["Affine", "Lookup", "RunLines", "Structure"]
+__all__ = ["Affine", "Dense", "Lookup", "Partition", "RunLines", "Sparse", "Structure", "numbers_of"]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Floats.
+
+    Args:
+        values: float16[n, d] or float32[n, d].
+    """
+
+    values: NDArray[Any]
+
+    def rows(self, rows: NDArray[Any] | slice) -> F32:
+        """Decode the given rows to float32[len(rows), d]."""
+        return np.asarray(self.values[rows], np.float32)
 
 
 @dataclass(frozen=True)
 class Affine:
-    """Integer codes with a scale, and possibly an offset, per row.
+    """Integer codes with a scale, and possibly an offset, per row or per group of columns.
 
     Args:
-        codes: int8[n, d]; or uint8[n, d / 2] with two 4-bit codes per byte, low half first.
-        bits: 8 or 4.
-        scale: float[n].
-        offset: float[n], or none.
+        codes: int8[n, d] for 8 bits; otherwise uint8[n, d bits / 8], with the first code in the
+            lowest bits of a byte. Codes of 4 bits are two's complement. A bit that is set stands
+            for 1, and one that is not for -1.
+        bits: 8, 4 or 1.
+        scale: float[n]; or float[n, G], one per group of d / G columns.
+        offset: of the shape of ``scale``, or none.
+        width: d, where bits of the last byte are unused; none means that there are none.
     """
 
     codes: NDArray[Any]
-    bits: Literal[4, 8]
+    bits: Literal[1, 4, 8]
     scale: NDArray[Any]
     offset: NDArray[Any] | None = None
+    width: int | None = None
+
+    @property
+    def columns(self) -> int:
+        """The width d of a row."""
+        return self.codes.shape[1] * 8 // self.bits if self.width is None else self.width
+
+    @property
+    def groups(self) -> int:
+        """The number of groups G, 1 for a scale per row."""
+        return 1 if self.scale.ndim == 1 else int(self.scale.shape[1])
 
     def rows(self, rows: NDArray[Any] | slice) -> F32:
         """Decode the given rows to float32[len(rows), d]."""
         codes = self.codes[rows]
-        values = (unpack4(codes) if self.bits == 4 else codes).astype(np.float32)
-        values *= self.scale[rows].astype(np.float32)[:, None]
+        if self.bits < 8:
+            codes = (unpack4 if self.bits == 4 else unpack1)(codes)[:, : self.columns]
+        d = codes.shape[1]
+        values = codes.reshape(-1, self.groups, d // self.groups).astype(np.float32)
+        tall = (-1, self.groups, 1)
+        values *= self.scale[rows].astype(np.float32).reshape(tall)
         if self.offset is not None:
-            values += self.offset[rows].astype(np.float32)[:, None]
-        return values
+            values += self.offset[rows].astype(np.float32).reshape(tall)
+        return values.reshape(-1, d)
 
 
 @dataclass(frozen=True)
@@ -153,5 +198,80 @@ class RunLines:
         return slice(one, other + 1)
 
 
+@dataclass(frozen=True)
+class Sparse:
+    """Compressed sparse rows: the numbers that are not zero, row by row.
+
+    Args:
+        starts: integers[n + 1]; the numbers of row i are those from starts[i] up to starts[i + 1].
+        columns: uint8[m], the column of each number; a row has a column once at most.
+        values: int8, float16 or float32[m].
+        width: d.
+        scale: float[n], a factor per row, or none.
+    """
+
+    starts: NDArray[Any]
+    columns: NDArray[np.uint8]
+    values: NDArray[Any]
+    width: int
+    scale: NDArray[Any] | None = None
+
+    @property
+    def most(self) -> int:
+        """The most numbers of a row, at least 1."""
+        return max(1, int(np.diff(self.starts.astype(np.int64)).max(initial=0)))
+
+    def rows(self, rows: NDArray[Any] | slice) -> F32:
+        """Decode the given rows to float32[len(rows), d]."""
+        wanted = numbers_of(rows, len(self.starts) - 1)
+        first = self.starts[wanted].astype(np.int64)
+        lengths = self.starts[wanted + 1].astype(np.int64) - first
+        out_rows = np.repeat(np.arange(len(wanted)), lengths)
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        places = np.repeat(first, lengths) + within
+        values = self.values[places].astype(np.float32)
+        if self.scale is not None:
+            values *= self.scale[wanted].astype(np.float32)[out_rows]
+        dense = np.zeros((len(wanted), self.width), np.float32)
+        dense[out_rows, self.columns[places]] = values
+        return dense
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Consecutive rows of different structures, such as popular rows and the rest.
+
+    Args:
+        parts: the structures, in the order of the rows.
+        heights: the number of rows of each.
+    """
+
+    parts: tuple[Structure, ...]
+    heights: tuple[int, ...]
+
+    @property
+    def starts(self) -> list[int]:
+        """The first row of each part."""
+        return [0, *itertools.accumulate(self.heights[:-1])]
+
+    def rows(self, rows: NDArray[Any] | slice) -> F32:
+        """Decode the given rows to float32[len(rows), d]."""
+        wanted = numbers_of(rows, sum(self.heights))
+        owner = np.searchsorted(np.cumsum(self.heights), wanted, side="right")
+        found = [
+            (owner == place, part.rows(wanted[owner == place] - start))
+            for place, (part, start) in enumerate(zip(self.parts, self.starts, strict=True))
+        ]
+        values = np.empty((len(wanted), found[0][1].shape[1]), np.float32)
+        for mine, decoded in found:
+            values[mine] = decoded
+        return values
+
+
+def numbers_of(rows: NDArray[Any] | slice, n: int) -> NDArray[Any]:
+    """The numbers of rows of n, which are given by index or by slice."""
+    return np.arange(*rows.indices(n)) if isinstance(rows, slice) else np.asarray(rows)
+
+
 #: A structure that targets know.
-Structure = Affine | Lookup | RunLines
+Structure = Dense | Affine | Lookup | RunLines | Sparse | Partition
