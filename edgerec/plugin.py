@@ -38,6 +38,7 @@ from edgerec.model.model_file import model_payload
 from edgerec.model.ops import MASKED, Op
 from edgerec.model.oracle import Oracle, normalize, run_encoder, sigmoid, top_k
 from edgerec.model.structure import (
+    STRUCTURES,
     Affine,
     Dense,
     Lookup,
@@ -58,6 +59,7 @@ __all__ = [
     "CANDIDATES",
     "F32",
     "MASKED",
+    "STRUCTURES",
     "Affine",
     "Arrays",
     "Artefact",

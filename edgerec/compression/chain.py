@@ -16,7 +16,7 @@ from edgerec.model.attribution import attribute_errors
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.options import parse_spec, plain
 
-__all__ = ["Step", "options_of", "compress", "run_chain", "same_content"]
+__all__ = ["Step", "compress", "options_of", "run_chain", "same_content"]
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,7 @@ def from_options(
         raise OptionError(f"{where}: unknown option {', '.join(unknown)}; options: {known}")
     hints = typing.get_type_hints(cls)
     given = {
-        name: _convert(hints[name], v, f"{where}.{name}", named or {})
-        for name, v in values.items()
+        name: _convert(hints[name], v, f"{where}.{name}", named or {}) for name, v in values.items()
     }
     required = [
         f.name

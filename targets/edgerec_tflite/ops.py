@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgerec.plugin import MASKED, DeviceModel, Op, TargetError
 from edgerec_tflite.history import Past
 from edgerec_tflite.tflite_graph import Graph, Shape, Tensor
 
-__all__ = ["built_in_values", "lower_op", "normalize", "unpack4"]
+__all__ = ["built_in_values", "lower_op", "normalize", "unpack"]
 
 #: Ops that need no attributes, by their names in TFLite.
 SAME = {
@@ -124,15 +127,29 @@ def _layer_normalization(graph: Graph, x: list[Tensor], epsilon: float) -> Tenso
     return graph.op("ADD", [graph.op("MUL", [unit, x[1]], shape), x[2]], shape)
 
 
-def unpack4(graph: Graph, packed: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """uint8[rows, d / 2] to float[rows, d]: low half first, two's complement."""
-    tall = (shape[0], shape[1] // 2, 1)
-    byte = graph.reshape(graph.op("CAST", [packed], packed.shape), tall)
-    sixteenth = graph.op("MUL", [byte, graph.small(1 / 16)], tall)
-    high = graph.op("FLOOR", [sixteenth], tall)
-    low = graph.op("SUB", [byte, graph.op("MUL", [high, graph.small(16.0)], tall)], tall)
-    both = graph.op("CONCATENATION", [low, high], (*tall[:2], 2), axis=2)
-    codes = graph.reshape(both, shape)
+def unpack(graph: Graph, packed: Tensor, shape: tuple[int, int], bits: int) -> Tensor:
+    """Bytes uint8[rows, w] as the numbers in them, float[rows, d], the lowest bits first.
+
+    A code is what is left of a byte without the higher ones: ⌊b / 2^s⌋ - 2^bits ⌊b / 2^(s + bits)⌋.
+    Those of 4 bits are two's complement, and a bit of 0 stands for -1.
+    """
+    rows, held = packed.shape
+    shifts = 2.0 ** -np.arange(0, 8 + bits, bits, dtype=np.float32)
+    deep = (rows, held, 8 // bits)
+    byte = graph.reshape(graph.op("CAST", [packed], packed.shape), (rows, held, 1))
+
+    def shifted(by: NDArray[np.float32]) -> Tensor:
+        return graph.op("FLOOR", [graph.op("MUL", [byte, graph.constant(by)], deep)], deep)
+
+    above = graph.op("MUL", [shifted(shifts[1:]), graph.small(float(2**bits))], deep)
+    codes = graph.op("SUB", [shifted(shifts[:-1]), above], deep)
+    codes = graph.reshape(codes, (rows, held * 8 // bits))
+    if codes.shape != shape:
+        ends = graph.small([0, 0]), graph.small([*shape])
+        codes = graph.op("SLICE", [codes, *ends], shape)
+    if bits == 1:
+        twice = graph.op("ADD", [codes, codes], shape)
+        return graph.op("SUB", [twice, graph.small(1.0)], shape)
     # 8..15 stand for -8..-1.
     eighth = graph.op("FLOOR", [graph.op("MUL", [codes, graph.small(1 / 8)], shape)], shape)
     wrap = graph.op("MUL", [eighth, graph.small(16.0)], shape)

@@ -19,7 +19,7 @@ from edgerec_pq.codec import PQ
 from edgerec_prune.sparse import Sparse
 from edgerec_tflite import MAX_TABLE_BYTES, RUNTIMES, TFLiteTarget
 from edgerec_tflite.lower import check
-from edgerec_tflite.tflite_graph import buffers
+from edgerec_tflite.tflite_file import buffers
 
 CODECS = [Fp32(), Fp16(), Int8(), Int8(symmetric=False), Int4(), Int4(symmetric=True)]
 
