@@ -50,6 +50,7 @@ from edgerec.model.structure import (
 from edgerec.model.table import Table
 
 if TYPE_CHECKING:
+    from edgerec.compression.popularity import popularity
     from edgerec.compression.singular_vectors import leading_basis, stack
     from edgerec.compression.trainable import FineTuningCompressor
     from edgerec.data.metrics import long_tail_share
@@ -112,6 +113,7 @@ __all__ = [
     "model_payload",
     "normalize",
     "pack4",
+    "popularity",
     "read_history",
     "run_encoder",
     "sigmoid",
@@ -125,6 +127,7 @@ _LATER = {
     "FineTuningCompressor": "edgerec.compression.trainable",
     "leading_basis": "edgerec.compression.singular_vectors",
     "long_tail_share": "edgerec.data.metrics",
+    "popularity": "edgerec.compression.popularity",
     "stack": "edgerec.compression.singular_vectors",
 }
 

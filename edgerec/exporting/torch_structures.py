@@ -19,7 +19,7 @@ from edgerec.model.structure import (
     Structure,
 )
 
-__all__ = ["Structured", "structured"]
+__all__ = ["Codewords", "Lines", "Parts", "Structured", "structured"]
 
 #: Rows whose products are looked up at a time; each block adds a few lines to traced code.
 _BLOCK = 65536

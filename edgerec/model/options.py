@@ -10,6 +10,7 @@ its name, as in ``pq/subspaces=4/bits=8``; within another one it is put in paren
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import types
 import typing
 from collections.abc import Collection, Mapping
@@ -209,7 +210,7 @@ def _named(hint: type[Any], text: str, where: str, named: Named) -> Any:
     name = parts[0].strip()
     if name not in named[hint]:
         known = ", ".join(sorted(named[hint]))
-        raise OptionError(f"{where}: unknown {_type_name(hint)} {name!r}; known: {known}")
+        raise OptionError(f"{where}: unknown {hint.__name__.lower()} {name!r}; known: {known}")
     options: dict[str, str] = {}
     for part in parts[1:]:
         key, equals, value = part.partition("=")
@@ -233,5 +234,6 @@ def _text(value: Any, is_inner: bool = False) -> str:
 
 def _type_name(hint: Any) -> str:
     names = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
-    name = hint.__name__.lower() if isinstance(hint, type) else str(hint).replace("typing.", "")
-    return names.get(hint, name)
+    if inspect.isabstract(hint):  # the base of objects with a name
+        return f"a {hint.__name__.lower()}"
+    return names.get(hint, str(hint).replace("typing.", ""))

@@ -34,6 +34,7 @@ from edgerec.plugin import (
     Table,
     hookimpl,
     normalize,
+    popularity,
 )
 from edgerec_pq.codec import PQ
 from edgerec_pq.runs import Runs, even_ends, runs_for
@@ -105,7 +106,6 @@ class ProductQuantize(FineTuningCompressor):
         codecs = self._codecs(model)
         if self.epochs:
             context.require_dataset("pq")
-        from edgerec_pq.order import popularity
         from edgerec_pq.tuning import coded
 
         plain = {name: Table.encode(t.decode(), Fp32()) for name, t in model.tables.items()}

@@ -80,14 +80,15 @@ def numbers(graph: Graph, packed: str, bits: int, width: int) -> str:
     shifts = 2.0 ** -np.arange(0, 8 + bits, bits, dtype=np.float32)
     low = graph.constant(shifts[:-1], f"low_of_{bits}")
     high = graph.constant(shifts[1:], f"high_of_{bits}")
-    byte = graph.add("Unsqueeze", graph.add("Cast", packed, to=FLOAT), graph.constant([2]))
+    per_byte = 8 // bits
+    held = -(-width // per_byte)
+    byte = graph.add("Cast", packed, to=FLOAT)
+    byte = graph.add("Reshape", byte, graph.constant([-1, held, 1]))
     above = graph.add("Floor", graph.add("Mul", byte, high))
     above = graph.add("Mul", above, graph.constant(float(2**bits)))
     codes = graph.add("Sub", graph.add("Floor", graph.add("Mul", byte, low)), above)
-    per_byte = 8 // bits
-    whole = -(-width // per_byte) * per_byte
-    codes = graph.add("Reshape", codes, graph.constant([-1, whole]))
-    if whole > width:
+    codes = graph.add("Reshape", codes, graph.constant([-1, held * per_byte]))
+    if held * per_byte > width:
         one = graph.constant([1])
         codes = graph.add("Slice", codes, graph.constant([0]), graph.constant([width]), one)
     if bits == 4:

@@ -53,7 +53,6 @@ class Packed:
         """Rows int64[k] as float[k, d]."""
         graph = self.graph
         packed = graph.add("Gather", self.codes, rows, axis=0)
-        packed = graph.add("Reshape", packed, graph.constant([-1, self.width // 2]))
         shape = graph.constant([-1, self.columns, self.width // self.columns])
         values = graph.add("Reshape", numbers(graph, packed, 4, self.width), shape)
         tall = graph.constant([-1, self.columns, 1])

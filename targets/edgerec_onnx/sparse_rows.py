@@ -57,10 +57,11 @@ class SparseRows(Exact):
         values = graph.add("Cast", graph.add("Gather", self.values, places, axis=0), to=FLOAT)
         values = graph.add("Mul", values, is_inside)
         columns = graph.add("Cast", graph.add("Gather", self.columns, places, axis=0), to=INT32)
-        columns = graph.add("Unsqueeze", columns, graph.constant([2]))
+        columns = graph.add("Reshape", columns, graph.constant([-1, self.most, 1]))
         across = graph.constant(np.arange(self.width, dtype=np.int32), f"first_{self.width}")
         is_there = graph.add("Cast", graph.add("Equal", columns, across), to=FLOAT)
-        found = graph.add("MatMul", graph.add("Unsqueeze", values, graph.constant([1])), is_there)
+        wide = graph.add("Reshape", values, graph.constant([-1, 1, self.most]))
+        found = graph.add("MatMul", wide, is_there)
         found = graph.add("Reshape", found, graph.constant([-1, self.width]))
         if self.scale is not None:
             scale = graph.add("Reshape", graph.add("Gather", self.scale, rows, axis=0), tall)

@@ -52,7 +52,8 @@ class Parts(Exact):
             if not values:
                 values = own
                 continue
-            is_before = graph.add("Unsqueeze", graph.add("Less", rows, first), graph.constant([1]))
+            is_before = graph.add("Less", rows, first)
+            is_before = graph.add("Reshape", is_before, graph.constant([-1, 1]))
             values = graph.add("Where", is_before, values, own)
         return values
 
