@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgerec.contracts.runner import Runner
 from edgerec.contracts.signature import Signature
 from edgerec.model.device_model import DeviceModel
-from edgerec.model.structure import Affine, Dense, Lookup, Partition, RunLines, Structure
+from edgerec.model.structure import Affine, Dense, Lookup, RunLines, leaves
 from edgerec.model.table import Table
 
 __all__ = ["Payload", "Target"]
@@ -87,7 +87,7 @@ class Target(Runner):
                 f"codec {codec.name!r} declares no structure, and {self.name} runs codecs other "
                 f"than {', '.join(self.codecs)} by their structure"
             )
-        unknown = {type(part).__name__ for part in _leaves(structure)} - {
+        unknown = {type(part).__name__ for part in leaves(structure)} - {
             kind.__name__ for kind in self.structures
         }
         if not unknown:
@@ -113,9 +113,3 @@ class Target(Runner):
         Raises:
             TargetError: the export failed; the message says why.
         """
-
-
-def _leaves(structure: Structure) -> list[Structure]:
-    """A structure and all parts of it."""
-    parts = structure.parts if isinstance(structure, Partition) else ()
-    return [structure, *(leaf for part in parts for leaf in _leaves(part))]

@@ -48,6 +48,7 @@ __all__ = [
     "RunLines",
     "Sparse",
     "Structure",
+    "leaves",
     "numbers_of",
 ]
 
@@ -227,6 +228,12 @@ class Partition:
         for mine, decoded in found:
             values[mine] = decoded
         return values
+
+
+def leaves(structure: Structure) -> list[Structure]:
+    """A structure and all parts of it."""
+    parts = structure.parts if isinstance(structure, Partition) else ()
+    return [structure, *(leaf for part in parts for leaf in leaves(part))]
 
 
 def numbers_of(rows: NDArray[Any] | slice, n: int) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from edgerec_tflite.tflite_graph import Graph, Tensor
 __all__ = ["Floats", "Integers"]
 
 #: Rows decoded at a time; each block adds a few ops to the file.
-BLOCK = 8192
+BLOCK = 16384
 
 
 class Floats:
