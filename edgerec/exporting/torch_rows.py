@@ -1,4 +1,4 @@
-"""Tables as torch modules that decode rows block by block: floats, integers and sparse rows."""
+"""Tables as torch modules that widen numbers block by block: floats, integers and sparse rows."""
 
 from __future__ import annotations
 
@@ -41,6 +41,10 @@ class Floats(nn.Module):
 class Integers(nn.Module):
     """Rows of integers with a scale, and perhaps an offset, per row or per group of columns."""
 
+    shifts: Tensor
+    places: Tensor
+    is_own: Tensor
+
     def __init__(self, affine: Affine) -> None:
         super().__init__()
         self.bits, self.groups, self.width = affine.bits, affine.groups, affine.columns
@@ -49,30 +53,55 @@ class Integers(nn.Module):
         for name in self.names:
             array = np.asarray(arrays[name])
             self.register_buffer(name, tensor_of(array.reshape(len(affine.codes), -1)))
+        # The columns in the order of ``_planes``, and which group each of them is in.
+        per_byte, held = 8 // affine.bits, affine.codes.shape[1]
+        place = np.arange(held * per_byte).reshape(held, per_byte).T.reshape(-1)
+        is_used = (place < self.width)[:, None]
+        group = place[:, None] // (self.width // self.groups)
+        shifts = 2.0 ** -(affine.bits * np.arange(per_byte, dtype=np.float32))
+        self.register_buffer("shifts", tensor_of(shifts[:, None]))
+        self.register_buffer("places", tensor_of(place.clip(0, self.width - 1)))
+        self.register_buffer("is_own", tensor_of((group == np.arange(self.groups)) & is_used))
 
     def rows(self, rows: Tensor) -> Tensor:
         """Rows int64[k] as float[k, d]."""
-        return self._values(*(self.get_buffer(name).index_select(0, rows) for name in self.names))
+        codes, scale, *offset = (self.get_buffer(name).index_select(0, rows) for name in self.names)
+        numbers = self._planes(codes).permute(0, 2, 1).flatten(1)[:, : self.width]
+        values = numbers.reshape(-1, self.groups, self.width // self.groups)
+        values = values * scale.float()[:, :, None]
+        if offset:
+            values = values + offset[0].float()[:, :, None]
+        return values.flatten(1)
 
     def scan(self, user: Tensor) -> Tensor:
-        """Score all rows for float[1, d]: float[n]."""
-        column = user.reshape(-1, 1)
-        blocks = zip(*(torch.split(self.get_buffer(n), _BLOCK) for n in self.names), strict=True)
-        return torch.cat([self._values(*block) @ column for block in blocks]).reshape(-1)
+        """Score all rows for float[1, d]: float[n].
 
-    def _values(self, codes: Tensor, scale: Tensor, offset: Tensor | None = None) -> Tensor:
-        numbers = codes.int()
-        if self.bits < 8:
-            size = 2**self.bits
-            places = [numbers // size**place % size for place in range(8 // self.bits)]
-            numbers = torch.stack(places, 2).flatten(1)[:, : self.width]
-            # 8 to 15 stand for -8 to -1; of single bits, 0 stands for -1.
-            numbers = 2 * numbers - 1 if self.bits == 1 else numbers - 16 * (numbers // 8)
-        values = numbers.float().reshape(-1, self.groups, self.width // self.groups)
-        values = values * scale.float()[:, :, None]
-        if offset is not None:
-            values = values + offset.float()[:, :, None]
-        return values.flatten(1)
+        u · x = Σ_g scale_g (u_g · codes_g) + offset_g Σ_j u_gj, with a column per group g.
+        """
+        factors = user[0].index_select(0, self.places)[:, None] * self.is_own.float()
+        sums, found = factors.sum(0), []
+        arrays = (torch.split(self.get_buffer(name), _BLOCK) for name in self.names)
+        for codes, scale, *offset in zip(*arrays, strict=True):
+            scores = self._planes(codes).flatten(1) @ factors * scale.float()
+            if offset:
+                scores = scores + offset[0].float() * sums
+            found.append(scores.sum(1))
+        return torch.cat(found)
+
+    def _planes(self, codes: Tensor) -> Tensor:
+        """The first numbers of all bytes, the second ones, and so on, float[k, 8 / bits, w].
+
+        A code is what is left of a byte without the higher ones. Codes of 4 bits are two's
+        complement, and a single bit of 0 stands for -1.
+        """
+        byte = codes.float()[:, None]
+        if self.bits == 8:
+            return byte
+        above = torch.floor(byte * (self.shifts * 2.0**-self.bits)) * 2.0**self.bits
+        numbers = torch.floor(byte * self.shifts) - above
+        if self.bits == 1:
+            return 2 * numbers - 1
+        return numbers - 16 * torch.floor(numbers / 8)
 
 
 class SparseRows(nn.Module):

@@ -98,11 +98,16 @@ class Affine:
         """The number of groups G, 1 for a scale per row."""
         return 1 if self.scale.ndim == 1 else int(self.scale.shape[1])
 
+    def numbers(self, rows: NDArray[Any] | slice) -> NDArray[np.int8]:
+        """The codes of the given rows, int8[len(rows), d]."""
+        codes = self.codes[rows]
+        if self.bits == 8:
+            return codes
+        return (unpack4 if self.bits == 4 else unpack1)(codes)[:, : self.columns]
+
     def rows(self, rows: NDArray[Any] | slice) -> F32:
         """Decode the given rows to float32[len(rows), d]."""
-        codes = self.codes[rows]
-        if self.bits < 8:
-            codes = (unpack4 if self.bits == 4 else unpack1)(codes)[:, : self.columns]
+        codes = self.numbers(rows)
         d = codes.shape[1]
         values = codes.reshape(-1, self.groups, d // self.groups).astype(np.float32)
         tall = (-1, self.groups, 1)

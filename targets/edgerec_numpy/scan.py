@@ -94,6 +94,8 @@ def _product(structure: Structure, user: F32) -> Callable[[slice], F32]:
             return _affine(lambda rows: codes[rows].astype(np.float32) @ user, affine, user)
         case Affine(bits=4, groups=1) as affine:
             return _affine(_packed_products(affine, user), affine, user)
+        case Affine() as affine:
+            return _grouped(affine, user)
         case Lookup() as lookup:
             return scan_lookup(lookup, user)[0]
         case Partition(heights=heights) as partition:
@@ -139,6 +141,24 @@ def _affine(products: Callable[[slice], F32], affine: Affine, user: F32) -> Call
         if affine.offset is not None:
             scores += affine.offset[rows].reshape(-1).astype(np.float32) * total
         return scores
+
+    return score
+
+
+def _grouped(affine: Affine, user: F32) -> Callable[[slice], F32]:
+    """Products by groups of columns: Σ_g s_g (u_g · q_g) + o_g Σ_j u_gj."""
+    parts = user.reshape(affine.groups, -1)
+    factors = np.zeros((len(user), affine.groups), np.float32)
+    factors[np.arange(len(user)), np.repeat(np.arange(affine.groups), parts.shape[1])] = user
+    sums = parts.sum(1)
+
+    def score(rows: slice) -> F32:
+        scores = affine.numbers(rows).astype(np.float32) @ factors
+        scores *= affine.scale[rows].reshape(scores.shape)
+        if affine.offset is not None:
+            scores += affine.offset[rows].reshape(scores.shape) * sums
+        found: F32 = scores.sum(1)
+        return found
 
     return score
 

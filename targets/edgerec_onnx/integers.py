@@ -1,6 +1,8 @@
 """A table of integers with a scale, and perhaps an offset, per row or per group of columns.
 
-This is the generic form: rows are decoded block by block in a Loop, and multiplied in float.
+This is the generic form: codes are widened block by block in a Loop, and multiplied in float,
+
+    u · x_i = Σ_g scale_ig (u_g · codes_ig) + offset_ig Σ_j u_gj.
 """
 
 from __future__ import annotations
@@ -47,11 +49,59 @@ class Integers(Exact):
         graph, zero = self.graph, self.graph.constant([0])
         column = graph.add("Reshape", user, graph.constant([-1, 1]))
 
+        sums = self._sums(user)
+        factors, shift = self._factors(column, sums)
+        one = graph.constant([1])
+
         def score(body: Graph, start: str, end: str) -> str:
-            parts = [body.add("Slice", array, start, end, zero) for array in self.arrays]
-            return str(body.add("MatMul", self._values(body, parts), column))
+            codes, *ranges = (body.add("Slice", array, start, end, zero) for array in self.arrays)
+            places = [body.add("Cast", codes, to=FLOAT)]
+            if self.bits < 8:
+                places = planes(body, places[0], self.bits)
+            wide = body.add("Concat", *places, axis=1) if len(places) > 1 else places[0]
+            parts = body.add("MatMul", wide, factors)
+            if shift:
+                parts = body.add("Sub", parts, shift)
+            scale, *offset = (self._flat(body, array) for array in ranges)
+            parts = body.add("Mul", parts, scale)
+            if offset:
+                parts = body.add("Add", parts, body.add("Mul", offset[0], sums))
+            return str(body.add("ReduceSum", parts, one, keepdims=0))
 
         return by_blocks(graph, self.rows, BLOCK, score)
+
+    def _flat(self, graph: Graph, ranges: str) -> str:
+        """Scales or offsets of some rows, float[k, G]."""
+        shape = graph.constant([-1, self.groups])
+        return str(graph.add("Reshape", graph.add("Cast", ranges, to=FLOAT), shape))
+
+    def _sums(self, user: str) -> str:
+        """The sum of u over each group of columns, float[1, G]."""
+        graph = self.graph
+        parts = graph.add("Reshape", user, graph.constant([self.groups, -1]))
+        sums = graph.add("ReduceSum", parts, graph.constant([1]), keepdims=0)
+        return str(graph.add("Reshape", sums, graph.constant([1, -1])))
+
+    def _factors(self, column: str, sums: str) -> tuple[str, str]:
+        """By what planes of codes are multiplied, float[m, G], and what is subtracted, float[1, G].
+
+        Codes lie in the order of their planes. A code c of 4 bits stands for c - 8, and one of a
+        single bit for 2 c - 1.
+        """
+        graph, per_byte = self.graph, 8 // self.bits
+        held = -(-self.width // per_byte)
+        place = np.arange(held * per_byte).reshape(held, per_byte).T.reshape(-1)
+        group = np.where(place < self.width, place // (self.width // self.groups), -1)
+        own = graph.constant(group[:, None], f"groups_{self.bits}_{self.width}_{self.groups}")
+        every = graph.constant(np.arange(self.groups)[None], f"groups_{self.groups}")
+        is_own = graph.add("Cast", graph.add("Equal", own, every), to=FLOAT)
+        places = graph.constant(place.clip(0, self.width - 1), f"places_{self.bits}_{self.width}")
+        factors = graph.add("Mul", graph.add("Gather", column, places, axis=0), is_own)
+        if self.bits == 8:
+            return str(factors), ""
+        if self.bits == 4:
+            return str(factors), str(graph.add("Mul", sums, graph.constant(8.0)))
+        return str(graph.add("Add", factors, factors)), sums
 
     def _values(self, graph: Graph, parts: list[str]) -> str:
         """Codes, scales and offsets of some rows as float[k, d]."""
@@ -73,20 +123,12 @@ def stored(codes: NDArray[Any], bits: int) -> NDArray[Any]:
 
 
 def numbers(graph: Graph, packed: str, bits: int, width: int) -> str:
-    """Bytes uint8[k, w] of ``stored`` codes as the numbers they stand for, float[k, width].
-
-    A code is what is left of a byte without the higher ones: ⌊b / 2^s⌋ - 2^bits ⌊b / 2^(s + bits)⌋.
-    """
-    shifts = 2.0 ** -np.arange(0, 8 + bits, bits, dtype=np.float32)
-    low = graph.constant(shifts[:-1], f"low_of_{bits}")
-    high = graph.constant(shifts[1:], f"high_of_{bits}")
+    """Bytes uint8[k, w] of ``stored`` codes as the numbers they stand for, float[k, width]."""
     per_byte = 8 // bits
     held = -(-width // per_byte)
     byte = graph.add("Cast", packed, to=FLOAT)
     byte = graph.add("Reshape", byte, graph.constant([-1, held, 1]))
-    above = graph.add("Floor", graph.add("Mul", byte, high))
-    above = graph.add("Mul", above, graph.constant(float(2**bits)))
-    codes = graph.add("Sub", graph.add("Floor", graph.add("Mul", byte, low)), above)
+    codes = graph.add("Concat", *planes(graph, byte, bits), axis=2)
     codes = graph.add("Reshape", codes, graph.constant([-1, held * per_byte]))
     if held * per_byte > width:
         one = graph.constant([1])
@@ -95,3 +137,17 @@ def numbers(graph: Graph, packed: str, bits: int, width: int) -> str:
         return str(graph.add("Sub", codes, graph.constant(8.0)))
     # Of single bits, 0 stands for -1.
     return str(graph.add("Sub", graph.add("Add", codes, codes), graph.constant(1.0)))
+
+
+def planes(graph: Graph, byte: str, bits: int) -> list[str]:
+    """The first codes of all bytes, the second ones, and so on, in floats of the bytes' shape.
+
+    A code is what is left of a byte without the higher ones: ⌊b / 2^s⌋ - 2^bits ⌊b / 2^(s + bits)⌋.
+    """
+    found, rest = [], byte
+    for _ in range(8 // bits - 1):
+        higher = graph.add("Floor", graph.add("Mul", rest, graph.constant(2.0**-bits)))
+        above = graph.add("Mul", higher, graph.constant(2.0**bits))
+        found.append(graph.add("Sub", rest, above))
+        rest = higher
+    return [*found, rest]

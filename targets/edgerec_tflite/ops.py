@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgerec.plugin import MASKED, DeviceModel, Op, TargetError
 from edgerec_tflite.history import Past
 from edgerec_tflite.tflite_graph import Graph, Shape, Tensor
 
-__all__ = ["built_in_values", "lower_op", "normalize", "unpack"]
+__all__ = ["built_in_values", "lower_op", "normalize", "planes", "signed", "unpack"]
 
 #: Ops that need no attributes, by their names in TFLite.
 SAME = {
@@ -127,26 +124,24 @@ def _layer_normalization(graph: Graph, x: list[Tensor], epsilon: float) -> Tenso
     return graph.op("ADD", [graph.op("MUL", [unit, x[1]], shape), x[2]], shape)
 
 
-def unpack(graph: Graph, packed: Tensor, shape: tuple[int, int], bits: int) -> Tensor:
-    """Bytes uint8[rows, w] as the numbers in them, float[rows, d], the lowest bits first.
+def planes(graph: Graph, byte: Tensor, bits: int) -> list[Tensor]:
+    """The first codes of all bytes, the second ones, and so on, in floats of the bytes' shape.
 
     A code is what is left of a byte without the higher ones: ⌊b / 2^s⌋ - 2^bits ⌊b / 2^(s + bits)⌋.
-    Those of 4 bits are two's complement, and a bit of 0 stands for -1.
     """
-    rows, held = packed.shape
-    shifts = 2.0 ** -np.arange(0, 8 + bits, bits, dtype=np.float32)
-    deep = (rows, held, 8 // bits)
-    byte = graph.reshape(graph.op("CAST", [packed], packed.shape), (rows, held, 1))
+    shape, found, rest = byte.shape, [], byte
+    for _ in range(8 // bits - 1):
+        higher = graph.op("MUL", [rest, graph.small(2.0**-bits)], shape)
+        higher = graph.op("FLOOR", [higher], shape)
+        above = graph.op("MUL", [higher, graph.small(2.0**bits)], shape)
+        found.append(graph.op("SUB", [rest, above], shape))
+        rest = higher
+    return [*found, rest]
 
-    def shifted(by: NDArray[np.float32]) -> Tensor:
-        return graph.op("FLOOR", [graph.op("MUL", [byte, graph.constant(by)], deep)], deep)
 
-    above = graph.op("MUL", [shifted(shifts[1:]), graph.small(float(2**bits))], deep)
-    codes = graph.op("SUB", [shifted(shifts[:-1]), above], deep)
-    codes = graph.reshape(codes, (rows, held * 8 // bits))
-    if codes.shape != shape:
-        ends = graph.small([0, 0]), graph.small([*shape])
-        codes = graph.op("SLICE", [codes, *ends], shape)
+def signed(graph: Graph, codes: Tensor, bits: int) -> Tensor:
+    """Codes of 4 bits in two's complement, or of 1 bit, as the numbers that they stand for."""
+    shape = codes.shape
     if bits == 1:
         twice = graph.op("ADD", [codes, codes], shape)
         return graph.op("SUB", [twice, graph.small(1.0)], shape)
@@ -154,3 +149,15 @@ def unpack(graph: Graph, packed: Tensor, shape: tuple[int, int], bits: int) -> T
     eighth = graph.op("FLOOR", [graph.op("MUL", [codes, graph.small(1 / 8)], shape)], shape)
     wrap = graph.op("MUL", [eighth, graph.small(16.0)], shape)
     return graph.op("SUB", [codes, wrap], shape)
+
+
+def unpack(graph: Graph, packed: Tensor, shape: tuple[int, int], bits: int) -> Tensor:
+    """Bytes uint8[rows, w] as the numbers in them, float[rows, d], the lowest bits first."""
+    (rows, held), each = packed.shape, 8 // bits
+    tall = (rows, held, 1)
+    byte = graph.reshape(graph.op("CAST", [packed], packed.shape), tall)
+    codes = graph.reshape(graph.concatenate(planes(graph, byte, bits), 2), (rows, held * each))
+    if codes.shape != shape:
+        ends = graph.small([0, 0]), graph.small([*shape])
+        codes = graph.op("SLICE", [codes, *ends], shape)
+    return signed(graph, codes, bits)

@@ -1,12 +1,16 @@
-"""Tables whose rows are decoded and multiplied in float: floats and integers.
+"""Tables whose rows are multiplied in float: floats and integers.
 
-For integers this is the generic form, which decodes rows block by block.
+For integers this is the generic form: codes are widened block by block, and multiplied in float,
+
+    u · x_i = Σ_g scale_ig (u_g · codes_ig) + offset_ig Σ_j u_gj.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
 from edgerec.plugin import Affine, Dense
-from edgerec_tflite.ops import unpack
+from edgerec_tflite.ops import planes, signed, unpack
 from edgerec_tflite.tflite_graph import Graph, Tensor
 
 __all__ = ["Floats", "Integers"]
@@ -49,11 +53,42 @@ class Integers:
     def scan(self, user: Tensor) -> Tensor:
         """Score all rows: float[1, n]."""
         graph, n, found = self.graph, self.rows, []
+        groups, factors = self.affine.groups, self._factors(user)
+        sums = graph.op("SUM", [factors, graph.small([1])], (groups,))
         for start in range(0, n, BLOCK):
             high = min(BLOCK, n - start)
-            parts = [graph.slice(array, start, high) for array in self.arrays]
-            found.append(graph.fully_connected(user, self._values(parts)))
+            codes, *ranges = (graph.slice(array, start, high) for array in self.arrays)
+            scores = graph.fully_connected(self._codes(codes), factors)
+            scores = graph.op("MUL", [scores, ranges[0]], scores.shape)
+            if len(ranges) > 1:
+                shift = graph.op("MUL", [ranges[1], sums], scores.shape)
+                scores = graph.op("ADD", [scores, shift], scores.shape)
+            if groups > 1:
+                scores = graph.op("SUM", [scores, graph.small([1])], (high, 1), keepDims=True)
+            found.append(graph.reshape(scores, (1, high)))
         return graph.concatenate(found, 1)
+
+    def _codes(self, codes: Tensor) -> Tensor:
+        """Codes of k rows in the order of their planes, float[k, m]."""
+        graph, bits = self.graph, self.affine.bits
+        if bits == 8:
+            return graph.op("DEQUANTIZE", [codes], codes.shape)
+        byte = graph.op("CAST", [codes], codes.shape)
+        return signed(graph, graph.concatenate(planes(graph, byte, bits), 1), bits)
+
+    def _factors(self, user: Tensor) -> Tensor:
+        """By what planes of codes are multiplied: u in each group's own columns, float[G, m]."""
+        graph, affine, d = self.graph, self.affine, self.affine.columns
+        per_byte, held = 8 // affine.bits, affine.codes.shape[1]
+        place = np.arange(held * per_byte).reshape(held, per_byte).T.reshape(-1)
+        group = np.where(place < d, place // (d // affine.groups), -1).astype(np.int32)
+        shape = (affine.groups, len(place))
+        every = graph.constant(np.arange(affine.groups, dtype=np.int32)[:, None])
+        is_own = graph.op("EQUAL", [every, graph.constant(group[None])], shape, "bool")
+        places = graph.constant(place.clip(0, d - 1).astype(np.int32))
+        own = graph.gather(graph.reshape(user, (d,)), places)
+        is_own = graph.op("CAST", [is_own], shape)
+        return graph.op("MUL", [is_own, graph.reshape(own, (1, len(place)))], shape)
 
     def _values(self, parts: list[Tensor]) -> Tensor:
         """Codes, scales and offsets of k rows as float[k, d]."""
