@@ -11,8 +11,8 @@ from edgerec.model.structure import Affine, Dense, Sparse
 
 __all__ = ["Floats", "Integers", "SparseRows", "tensor_of"]
 
-#: Rows decoded at a time, 4 MiB of floats at d = 64; each block adds a few lines to traced code.
-_BLOCK = 16384
+#: Numbers that are widened at a time, in rows of 64 columns; each block adds lines to traced code.
+_WIDENED = 2**20
 
 #: Numbers of sparse rows that are multiplied at a time.
 _NUMBERS = 2**18
@@ -33,8 +33,8 @@ class Floats(nn.Module):
 
     def scan(self, user: Tensor) -> Tensor:
         """Score all rows for float[1, d]: float[n]."""
-        column = user.reshape(-1, 1)
-        parts = [part.float() @ column for part in torch.split(self.values, _BLOCK)]
+        column, block = user.reshape(-1, 1), _WIDENED // min(64, self.values.shape[1])
+        parts = [part.float() @ column for part in torch.split(self.values, block)]
         return torch.cat(parts).reshape(-1)
 
 
@@ -80,7 +80,8 @@ class Integers(nn.Module):
         """
         factors = user[0].index_select(0, self.places)[:, None] * self.is_own.float()
         sums, found = factors.sum(0), []
-        arrays = (torch.split(self.get_buffer(name), _BLOCK) for name in self.names)
+        block = _WIDENED // min(64, self.width)
+        arrays = (torch.split(self.get_buffer(name), block) for name in self.names)
         for codes, scale, *offset in zip(*arrays, strict=True):
             scores = self._planes(codes).flatten(1) @ factors * scale.float()
             if offset:

@@ -15,8 +15,8 @@ from edgerec_tflite.tflite_graph import Graph, Tensor
 
 __all__ = ["Floats", "Integers"]
 
-#: Rows decoded at a time; each block adds a few ops to the file.
-BLOCK = 16384
+#: Numbers that are widened at a time, in rows of 64 columns; each block adds a few ops to the file.
+NUMBERS = 2**20
 
 
 class Floats:
@@ -55,8 +55,9 @@ class Integers:
         graph, n, found = self.graph, self.rows, []
         groups, factors = self.affine.groups, self._factors(user)
         sums = graph.op("SUM", [factors, graph.small([1])], (groups,))
-        for start in range(0, n, BLOCK):
-            high = min(BLOCK, n - start)
+        block = NUMBERS // min(64, self.affine.columns)
+        for start in range(0, n, block):
+            high = min(block, n - start)
             codes, *ranges = (graph.slice(array, start, high) for array in self.arrays)
             scores = graph.fully_connected(self._codes(codes), factors)
             scores = graph.op("MUL", [scores, ranges[0]], scores.shape)

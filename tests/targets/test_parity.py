@@ -94,10 +94,13 @@ def test_heads_and_several_tables(target: str, name: str, codec: Codec, tmp_path
 
 #: The number of rows, or of numbers, that each target takes at a time.
 BLOCKS = {
-    "onnx": ("edgerec_onnx.integers.BLOCK", "edgerec_onnx.sparse_rows.BLOCK"),
-    "tflite": ("edgerec_tflite.rows.BLOCK", "edgerec_tflite.sparse_rows.NUMBERS"),
-    "torchscript": ("edgerec.exporting.torch_rows._BLOCK", "edgerec.exporting.torch_rows._NUMBERS"),
-    "numpy": ("edgerec_numpy.scan._FIRST", "edgerec_numpy.scan._BLOCK"),
+    "onnx": {"edgerec_onnx.integers.BLOCK": 300, "edgerec_onnx.sparse_rows.BLOCK": 300},
+    "tflite": {"edgerec_tflite.rows.NUMBERS": 4800, "edgerec_tflite.sparse_rows.NUMBERS": 300},
+    "torchscript": {
+        "edgerec.exporting.torch_rows._WIDENED": 4800,
+        "edgerec.exporting.torch_rows._NUMBERS": 300,
+    },
+    "numpy": {"edgerec_numpy.scan._FIRST": 300, "edgerec_numpy.scan._BLOCK": 300},
 }
 
 
@@ -112,8 +115,8 @@ def test_blocks(
     target: str, rows: int, codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last block is short, or it is not, and the parts of a partition meet inside a block."""
-    for place in BLOCKS[target]:
-        monkeypatch.setattr(place, 300)
+    for place, size in BLOCKS[target].items():
+        monkeypatch.setattr(place, size)
     check(coded(example_models(rows, 16)["two-tables"], codec), target, tmp_path)
 
 
