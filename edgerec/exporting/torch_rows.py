@@ -25,6 +25,7 @@ class Floats(nn.Module):
 
     def __init__(self, dense: Dense) -> None:
         super().__init__()
+        self.block = _WIDENED // min(64, dense.values.shape[1])
         self.register_buffer("values", tensor_of(dense.values))
 
     def rows(self, rows: Tensor) -> Tensor:
@@ -33,8 +34,8 @@ class Floats(nn.Module):
 
     def scan(self, user: Tensor) -> Tensor:
         """Score all rows for float[1, d]: float[n]."""
-        column, block = user.reshape(-1, 1), _WIDENED // min(64, self.values.shape[1])
-        parts = [part.float() @ column for part in torch.split(self.values, block)]
+        column = user.reshape(-1, 1)
+        parts = [part.float() @ column for part in torch.split(self.values, self.block)]
         return torch.cat(parts).reshape(-1)
 
 
@@ -48,6 +49,7 @@ class Integers(nn.Module):
     def __init__(self, affine: Affine) -> None:
         super().__init__()
         self.bits, self.groups, self.width = affine.bits, affine.groups, affine.columns
+        self.block = _WIDENED // min(64, self.width)
         arrays = {"codes": affine.codes, "scale": affine.scale, "offset": affine.offset}
         self.names = [name for name, array in arrays.items() if array is not None]
         for name in self.names:
@@ -80,8 +82,7 @@ class Integers(nn.Module):
         """
         factors = user[0].index_select(0, self.places)[:, None] * self.is_own.float()
         sums, found = factors.sum(0), []
-        block = _WIDENED // min(64, self.width)
-        arrays = (torch.split(self.get_buffer(name), block) for name in self.names)
+        arrays = (torch.split(self.get_buffer(name), self.block) for name in self.names)
         for codes, scale, *offset in zip(*arrays, strict=True):
             scores = self._planes(codes).flatten(1) @ factors * scale.float()
             if offset:
