@@ -34,13 +34,24 @@ from edgerec.model.device_model import DeviceModel, Head
 from edgerec.model.history import list_unseen, read_history, without_padding
 from edgerec.model.integers import F32, Arrays, pack4, unpack4
 from edgerec.model.items import Items
+from edgerec.model.mixed import Mixed
 from edgerec.model.model_file import model_payload
 from edgerec.model.ops import MASKED, Op
 from edgerec.model.oracle import Oracle, normalize, run_encoder, sigmoid, top_k
-from edgerec.model.structure import Affine, Lookup, RunLines, Structure
+from edgerec.model.structure import (
+    STRUCTURES,
+    Affine,
+    Dense,
+    Lookup,
+    Partition,
+    RunLines,
+    Sparse,
+    Structure,
+)
 from edgerec.model.table import Table
 
 if TYPE_CHECKING:
+    from edgerec.compression.popularity import popularity
     from edgerec.compression.singular_vectors import leading_basis, stack
     from edgerec.compression.trainable import FineTuningCompressor
     from edgerec.data.metrics import long_tail_share
@@ -50,6 +61,7 @@ __all__ = [
     "CANDIDATES",
     "F32",
     "MASKED",
+    "STRUCTURES",
     "Affine",
     "Arrays",
     "Artefact",
@@ -61,6 +73,7 @@ __all__ = [
     "Compressor",
     "Context",
     "Dataset",
+    "Dense",
     "Device",
     "DeviceModel",
     "EdgerecError",
@@ -74,15 +87,18 @@ __all__ = [
     "Int8",
     "Items",
     "Lookup",
+    "Mixed",
     "ModelError",
     "Op",
     "OptionError",
     "Oracle",
+    "Partition",
     "Payload",
     "RunLines",
     "Runner",
     "RuntimeMissingError",
     "Signature",
+    "Sparse",
     "Structure",
     "Table",
     "Target",
@@ -99,6 +115,7 @@ __all__ = [
     "model_payload",
     "normalize",
     "pack4",
+    "popularity",
     "read_history",
     "run_encoder",
     "sigmoid",
@@ -112,6 +129,7 @@ _LATER = {
     "FineTuningCompressor": "edgerec.compression.trainable",
     "leading_basis": "edgerec.compression.singular_vectors",
     "long_tail_share": "edgerec.data.metrics",
+    "popularity": "edgerec.compression.popularity",
     "stack": "edgerec.compression.singular_vectors",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.text import Text
 from edgerec.building.build import Built
 from edgerec.contracts.device import Device
 from edgerec.contracts.host import Host
+from edgerec.model.core_codecs import CODECS
 from edgerec.model.options import describe_options
 
 __all__ = ["plugin_rows", "print_built", "print_devices", "print_figures", "print_rows"]
@@ -123,7 +125,7 @@ def _cell(name: str, figures: Mapping[str, Any]) -> str:
 
 
 def plugin_rows(host: Host) -> list[dict[str, Any]]:
-    """List what each plugin provides, with its options, and broken plugins with the reason."""
+    """List what core and each plugin provide, with options, and broken plugins with the reason."""
     kinds: dict[str, Mapping[str, Any]] = {
         "codec": host.codecs,
         "compressor": host.compressors,
@@ -131,7 +133,19 @@ def plugin_rows(host: Host) -> list[dict[str, Any]]:
         "importer": host.importers,
         "family": host.families,
     }
-    rows = []
+    rows = [
+        {
+            "name": name,
+            "kind": "codec",
+            "plugin": None,
+            "distribution": "edgerec",
+            "version": importlib.metadata.version("edgerec"),
+            "state": "ok",
+            "reason": None,
+            "options": describe_options(codec),
+        }
+        for name, codec in CODECS.items()
+    ]
     for plugin in host.plugins:
         for kind, names in (plugin.provides or {"plugin": (plugin.name,)}).items():
             for name in names:

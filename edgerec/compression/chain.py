@@ -14,9 +14,9 @@ from edgerec.data.dataset import Dataset
 from edgerec.errors import CompressError
 from edgerec.model.attribution import attribute_errors
 from edgerec.model.device_model import DeviceModel
-from edgerec.model.options import parse_spec
+from edgerec.model.options import parse_spec, plain
 
-__all__ = ["Step", "compress", "run_chain", "same_content"]
+__all__ = ["Step", "compress", "options_of", "run_chain", "same_content"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def run_chain(
         steps.append(
             Step(
                 compressor.name,
-                dict(vars(compressor)),
+                options_of(compressor),
                 model.table_bytes,
                 after.table_bytes,
                 time.perf_counter() - start,
@@ -118,6 +118,11 @@ def run_chain(
     applied = [{"compressor": s.compressor, "options": s.options} for s in steps]
     before = list(model.metadata.get("steps", []))
     return model.replace(metadata={**model.metadata, "steps": before + applied}), steps
+
+
+def options_of(compressor: Compressor) -> dict[str, Any]:
+    """A compressor's options as JSON values."""
+    return {name: plain(value) for name, value in vars(compressor).items()}
 
 
 def same_content(a: DeviceModel, b: DeviceModel) -> bool:

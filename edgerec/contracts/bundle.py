@@ -24,7 +24,8 @@ from edgerec.errors import BundleError
 from edgerec.files.atomic import write_text
 from edgerec.files.container import Container
 from edgerec.files.fields import Fields
-from edgerec.model.codecs import CODECS, Codec
+from edgerec.model.codecs import Codec
+from edgerec.model.core_codecs import CODECS
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import read_event_weights
 from edgerec.model.items import Items

@@ -93,7 +93,7 @@ def popular_rows(model: DeviceModel) -> NDArray[np.int32]:
 
 def _providers(model: DeviceModel, target: str, host: Host) -> dict[str, dict[str, dict[str, str]]]:
     """The plugins that provide the target and each codec that is not core's."""
-    codecs = sorted({table.codec.name for table in model.tables.values()})
+    codecs = sorted(codec.name for codec in model.codecs)
     found: dict[str, dict[str, dict[str, str]]] = {}
     for kind, names in (("target", [target]), ("codec", codecs)):
         plugins = {name: host.provider(kind, name) for name in names}

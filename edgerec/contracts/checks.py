@@ -17,6 +17,7 @@ from edgerec.contracts.device import Device
 from edgerec.contracts.hookspecs import API_VERSION
 from edgerec.contracts.target import Target
 from edgerec.errors import OptionError, PluginError
+from edgerec.model.codecs import Codec
 from edgerec.model.options import check_option_types
 
 __all__ = ["check_api_version", "check_hooks", "check_provided", "declared_api_version"]
@@ -115,7 +116,7 @@ def _check_options(thing: type) -> None:
                 f"`{name}: {type(value).__name__} = {value!r}`, or ClassVar if it should not be one"
             )
     try:
-        check_option_types(thing)
+        check_option_types(thing, (Codec,))
     except OptionError as error:
         raise PluginError(f"{thing.__name__}: {error}") from None
 

@@ -27,7 +27,8 @@ from edgerec.contracts.importer import Importer
 from edgerec.contracts.importing import import_plugin
 from edgerec.contracts.target import Target
 from edgerec.errors import PluginError, UnknownNameError
-from edgerec.model.codecs import CODECS, Codec
+from edgerec.model.codecs import Codec
+from edgerec.model.core_codecs import CODECS
 from edgerec.model.options import from_options
 
 __all__ = ["Host", "Plugin"]
@@ -255,25 +256,28 @@ class Host:
         """Available GNN families, by name."""
         return self._families.entries
 
+    def _make(self, registry: _Registry[type[T]], name: str, options: Mapping[str, Any]) -> T:
+        return from_options(self._get(registry, name), options, name, {Codec: self.codecs})
+
     def codec(self, name: str, /, **options: Any) -> Codec:
         """Make a codec. Raises UnknownNameError, OptionError."""
-        return from_options(self._get(self._codecs, name), options, name)
+        return self._make(self._codecs, name, options)
 
     def compressor(self, name: str, /, **options: Any) -> Compressor:
         """Make a compressor. Raises UnknownNameError, OptionError."""
-        return from_options(self._get(self._compressors, name), options, name)
+        return self._make(self._compressors, name, options)
 
     def target(self, name: str, /, **options: Any) -> Target:
         """Make a target. Raises UnknownNameError, OptionError."""
-        return from_options(self._get(self._targets, name), options, name)
+        return self._make(self._targets, name, options)
 
     def importer(self, name: str, /, **options: Any) -> Importer:
         """Make an importer. Raises UnknownNameError, OptionError."""
-        return from_options(self._get(self._importers, name), options, name)
+        return self._make(self._importers, name, options)
 
     def family(self, name: str, /, **options: Any) -> Family:
         """Make a GNN family. Raises UnknownNameError, OptionError."""
-        return from_options(self._get(self._families, name), options, name)
+        return self._make(self._families, name, options)
 
     def device(self, name: str) -> Device:
         """Find a device profile by name, or read one from a path ending in ``.toml``.

@@ -19,7 +19,8 @@ from edgerec.contracts.host import Host
 from edgerec.contracts.manifest import Provider
 from edgerec.contracts.runner import Runner
 from edgerec.errors import UnknownNameError
-from edgerec.model.codecs import CODECS, Codec
+from edgerec.model.codecs import Codec
+from edgerec.model.core_codecs import CODECS
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.model_file import read_model_file
 

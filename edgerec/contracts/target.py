@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from edgerec.contracts.runner import Runner
 from edgerec.contracts.signature import Signature
 from edgerec.model.device_model import DeviceModel
+from edgerec.model.structure import Affine, Dense, Lookup, RunLines, leaves
+from edgerec.model.table import Table
 
 __all__ = ["Payload", "Target"]
 
@@ -39,14 +41,10 @@ class Target(Runner):
 
         A target with reasons of its own adds them to these.
         """
-        codecs = self.codecs
         reasons = [
-            f"table {name!r}: {self.name} reads {', '.join(codecs)}"
-            f"{self._known_structures()}, not codec {table.codec.name!r}"
+            f"table {name!r}: {reason}"
             for name, table in model.tables.items()
-            if codecs is not None
-            and table.codec.name not in codecs
-            and not isinstance(table.codec.structure(table.arrays), self.structures)
+            if (reason := self._reason_against(table))
         ]
         reasons += [
             f"encoder: {self.name} has no {kind}; it has {', '.join(self.ops)}"
@@ -65,10 +63,40 @@ class Target(Runner):
                 )
         return reasons
 
-    def _known_structures(self) -> str:
-        others, _, last = ", ".join(kind.__name__ for kind in self.structures).rpartition(", ")
-        names = f"{others} or {last}" if others else last
-        return f" and codecs that declare the structure {names}" if names else ""
+    def is_native(self, table: Table) -> bool:
+        """Whether it scans a table as it is stored, and not in the generic form.
+
+        The generic form decodes rows block by block and multiplies them in float. By default,
+        floats, integers of 8 or 4 bits with a scale per row, codewords and lines are native.
+        """
+        match table.codec.structure(table.arrays):
+            case Affine(bits=bits, groups=groups):
+                return bits > 1 and groups == 1
+            case Dense() | Lookup() | RunLines():
+                return True
+        return False
+
+    def _reason_against(self, table: Table) -> str:
+        """Why it cannot read a table; empty if it can."""
+        codec = table.codec
+        if self.codecs is None or codec.name in self.codecs:
+            return ""
+        structure = codec.structure(table.arrays)
+        if structure is None:
+            return (
+                f"codec {codec.name!r} declares no structure, and {self.name} runs codecs other "
+                f"than {', '.join(self.codecs)} by their structure"
+            )
+        unknown = {type(part).__name__ for part in leaves(structure)} - {
+            kind.__name__ for kind in self.structures
+        }
+        if not unknown:
+            return ""
+        known = ", ".join(kind.__name__ for kind in self.structures) or "none"
+        return (
+            f"codec {codec.name!r} has the structure {', '.join(sorted(unknown))}, which "
+            f"{self.name} does not lower; it lowers {known}"
+        )
 
     def exact(self) -> Target | None:
         """A variant of this target that scans in float, if this one scans in integers.

@@ -26,7 +26,7 @@ from edgerec.model.table import Table
 
 __all__ = ["Capability", "capabilities", "lines", "markdown", "op_model"]
 
-_ITEMS, _WIDTH, _HISTORY = 300, 16, 12
+_ITEMS, _WIDTH, _HISTORY = 300, 32, 12
 
 _POOLED = (
     Op("Gather", ("items", "history"), "rows"),
@@ -85,7 +85,7 @@ _ENCODERS: dict[str, tuple[Op, ...]] = {
     ),
     "Slice": (
         *_POOLED,
-        Op("Slice", ("pooled",), "half", {"start": 4, "end": 12}),
+        Op("Slice", ("pooled",), "half", {"start": 8, "end": 24}),
         Op("Concat", ("half", "half"), "user"),
     ),
     "Transpose": (
@@ -116,6 +116,7 @@ class Capability:
         op: an op of the encoder.
         codec: the codec of the item table.
         reason: why the combination does not work; empty if the artefact agreed with the oracle.
+        native: whether the target scans the codec as it is stored, and not in the generic form.
     """
 
     target: str
@@ -123,6 +124,12 @@ class Capability:
     op: str
     codec: str
     reason: str
+    native: bool
+
+    @property
+    def outcome(self) -> str:
+        """``native``, ``generic``, or the reason."""
+        return self.reason or ("native" if self.native else "generic")
 
 
 def op_model(kind: str, codec: Codec) -> DeviceModel:
@@ -182,8 +189,8 @@ def capabilities(
     with tempfile.TemporaryDirectory() as folder:
         for number, (target, op, codec) in enumerate(cells, 1):
             runtimes = tuple(target.runtimes())
-            reason = _try(target, op, codec, Path(folder))
-            found.append(Capability(target.name, runtimes, op, codec.name, reason))
+            reason, native = _try(target, op, codec, Path(folder))
+            found.append(Capability(target.name, runtimes, op, codec.name, reason, native))
             progress(number, len(cells), f"{target.name}, {op}, {codec.name}")
     return found
 
@@ -196,29 +203,30 @@ def _is_for_rows(codec: Codec) -> bool:
     return True
 
 
-def _try(target: Target, op: str, codec: Codec, folder: Path) -> str:
-    """Export, load, run and compare; return why this failed, or an empty string."""
+def _try(target: Target, op: str, codec: Codec, folder: Path) -> tuple[str, bool]:
+    """Export, load, run and compare: why this failed, if it did, and whether the scan is native."""
     try:
         model = op_model(op, codec)
         if reasons := target.refuse(model):
-            return "; ".join(reasons)
+            return "; ".join(reasons), False
         export(model, target, folder / "cell.edgerec", top_k=20)
     except EdgerecError as error:
-        return str(error)
-    return ""
+        return str(error), False
+    return "", target.is_native(model.tables[model.head.table])
 
 
 def lines(found: list[Capability]) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Yield a target with its runtimes, ops, and their reasons by codec, one line per outcome."""
+    """Yield a target with its runtimes, ops, and their outcomes by codec, a line for each kind."""
     for target in dict.fromkeys(c.target for c in found):
         mine = [c for c in found if c.target == target]
         by_op: dict[str, dict[str, str]] = {}
         for cell in mine:
-            by_op.setdefault(cell.op, {})[cell.codec] = cell.reason
+            by_op.setdefault(cell.op, {})[cell.codec] = cell.outcome
         label = f"{target} ({', '.join(mine[0].runtimes) or 'no runtime installed'})"
-        for reasons in [r for n, r in enumerate(by_op.values()) if r not in [*by_op.values()][:n]]:
-            ops = [op for op, others in by_op.items() if others == reasons]
-            yield label, "all" if len(ops) == len(by_op) else ", ".join(ops), reasons
+        every = [*by_op.values()]
+        for outcomes in [one for n, one in enumerate(every) if one not in every[:n]]:
+            ops = [op for op, others in by_op.items() if others == outcomes]
+            yield label, "all" if len(ops) == len(by_op) else ", ".join(ops), outcomes
 
 
 def markdown(found: list[Capability]) -> str:
@@ -229,12 +237,17 @@ def markdown(found: list[Capability]) -> str:
         f"| target | ops | {' | '.join(codecs)} |",
         f"|---|---|{'---|' * len(codecs)}",
     ]
-    for label, ops, reasons in lines(found):
+    for label, ops, outcomes in lines(found):
         cells = []
         for codec in codecs:
-            reason = reasons[codec]
-            if reason and reason not in notes:
-                notes.append(reason)
-            cells.append(f"no ({notes.index(reason) + 1})" if reason else "yes")
+            outcome = outcomes[codec]
+            if outcome in ("native", "generic"):
+                cells.append(outcome)
+                continue
+            if outcome not in notes:
+                notes.append(outcome)
+            cells.append(f"no ({notes.index(outcome) + 1})")
         text.append(f"| {label} | {ops} | {' | '.join(cells)} |")
-    return "\n".join([*text, "", *(f"{n}. {note}" for n, note in enumerate(notes, 1))])
+    return "\n".join(
+        [*text, *([""] if notes else []), *(f"{n}. {r}" for n, r in enumerate(notes, 1))]
+    )

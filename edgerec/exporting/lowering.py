@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from edgerec.errors import TargetError
-from edgerec.model.codecs import CODECS, F32, Arrays, Int4, Int8
+from edgerec.model.codecs import F32, Arrays, Fp16, Fp32, Int4, Int8
+from edgerec.model.core_codecs import CODECS
 from edgerec.model.device_model import DeviceModel
-from edgerec.model.structure import Affine
+from edgerec.model.structure import Affine, Dense, leaves
 from edgerec.model.table import Table
 
 __all__ = ["as_core", "candidate_factor", "check_size", "group_size"]
@@ -27,24 +28,28 @@ class _AsInt4(Int4):
 
 
 def as_core(model: DeviceModel) -> DeviceModel:
-    """Return the model with int8 and int4 in place of other codecs that are ``Affine``.
+    """Return the model with codecs of core in place of others that mean the same.
 
-    A target's own kernels then scan them. Codes stay as they are stored, and so do scales, except
-    that those of 8-bit codes become float32.
+    Those are floats, and integers of 8 or 4 bits with a scale per row, which a target's own kernels
+    then scan. Codes stay as they are stored, and so do scales, except that those of 8-bit codes
+    become float32.
     """
     tables = dict(model.tables)
     for name, table in model.tables.items():
         structure = None if table.codec.name in CODECS else table.codec.structure(table.arrays)
-        if isinstance(structure, Affine):
+        if isinstance(structure, Dense):
+            floats = Fp16() if structure.values.dtype == np.float16 else Fp32()
+            tables[name] = Table(floats, table.shape, {"values": structure.values})
+        elif isinstance(structure, Affine) and structure.groups == 1 and structure.bits > 1:
             plain, wide = structure.offset is None, structure.bits == 8
             arrays = {"scale": structure.scale, "offset": structure.offset}
-            floats = {
-                key: array.astype(np.float32) if wide else array
+            ranges = {
+                key: (array.astype(np.float32) if wide else array).reshape(-1)
                 for key, array in arrays.items()
                 if array is not None
             }
             codec = Int8(symmetric=plain) if wide else _AsInt4(symmetric=plain)
-            tables[name] = Table(codec, table.shape, {"codes": structure.codes, **floats})
+            tables[name] = Table(codec, table.shape, {"codes": structure.codes, **ranges})
     return model.replace(tables=tables)
 
 
@@ -61,8 +66,8 @@ def candidate_factor(model: DeviceModel) -> F32 | None:
     return np.asarray(1 / np.maximum(np.concatenate(norms), 1e-12), np.float32)
 
 
-#: The most bytes that an op of the encoder takes.
-_PER_OP = 300
+#: The most bytes that an op of the encoder takes, and the graph of a part of a table.
+_PER_OP, _PER_PART = 300, 10_000
 
 
 def group_size(n: int, k: int) -> int:
@@ -81,7 +86,8 @@ def check_size(target: str, written: int, model: DeviceModel, room: int) -> None
         target: the name of the target.
         written: the size of what was written, in bytes.
         model: the model that was lowered.
-        room: bytes allowed for everything but tables, constants and the ops of the encoder.
+        room: bytes allowed for everything but tables, their parts, constants and the ops of the
+            encoder.
 
     Raises:
         TargetError: the size exceeds 1.02 times the tables, plus constants, ops and room.
@@ -90,7 +96,10 @@ def check_size(target: str, written: int, model: DeviceModel, room: int) -> None
     factors = 4 * len(model.items) if model.head.kind == "cosine" else 0
     seen = 0 if model.seen_rows is None else model.seen_rows.nbytes
     small = sum(constant.nbytes for constant in model.constants.values()) + factors + seen
-    limit = 1.02 * model.table_bytes + small + room + _PER_OP * len(model.encoder)
+    structures = [table.codec.structure(table.arrays) for table in model.tables.values()]
+    parts = sum(len(leaves(structure)) - 1 for structure in structures if structure is not None)
+    room += _PER_OP * len(model.encoder) + _PER_PART * parts
+    limit = 1.02 * model.table_bytes + small + room
     if written > limit:
         raise TargetError(
             f"{target}: expected at most {limit:,.0f} bytes, got {written:,}; store each table "

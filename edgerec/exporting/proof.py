@@ -64,7 +64,7 @@ class Proof:
 
     def __init__(self, model: DeviceModel, signature: Signature) -> None:
         self.model, self.k, self.version = model, min(_TOP, signature.top_k), signature.version
-        self.codecs = {table.codec.name: type(table.codec) for table in model.tables.values()}
+        self.codecs = {codec.name: codec for codec in model.codecs}
 
     @functools.cached_property
     def _answers(self) -> Answers:
@@ -108,7 +108,7 @@ def runs_elsewhere(target: Target, model: DeviceModel) -> bool:
     """Whether another process finds the same target and codecs among the installed plugins."""
     host = Host.installed()
     return host.targets.get(target.name) is type(target) and all(
-        host.codecs.get(table.codec.name) is type(table.codec) for table in model.tables.values()
+        host.codecs.get(codec.name) is codec for codec in model.codecs
     )
 
 

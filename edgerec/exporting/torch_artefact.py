@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from edgerec.exporting.lowering import candidate_factor
 from edgerec.exporting.torch_history import Past, list_unseen, read_history
-from edgerec.exporting.torch_structures import Codewords, Lines, structured
+from edgerec.exporting.torch_structures import Structured, structured
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.table import Table
 from edgerec.training.torch_rules import built_in_values, torch_rule
@@ -47,12 +47,12 @@ class TorchArtefact(nn.Module, abc.ABC):
         super().__init__()
         self.model, self.signature, self.inexact = model, signature, inexact
         self._number = {name: i for i, name in enumerate([*model.tables, *model.constants])}
-        self._structured: dict[str, Codewords | Lines] = {}
+        self._structured: dict[str, Structured] = {}
         for name, table in model.tables.items():
             if table.codec.name not in CODECS:
                 structure = table.codec.structure(table.arrays)
+                assert structure is not None  # noqa: S101  # a target refuses any other codec
                 module = structured(structure, table.shape[0])
-                assert module is not None  # noqa: S101  # a target refuses any other codec
                 self._structured[name] = module
                 self.add_module(f"table_{self._number[name]}", module)
                 continue
@@ -97,7 +97,7 @@ class TorchArtefact(nn.Module, abc.ABC):
         """An array of a table, as it is stored."""
         return self.get_buffer(f"table_{self._number[table]}_{key}")
 
-    def structure_of(self, table: str) -> Codewords | Lines | None:
+    def structure_of(self, table: str) -> Structured | None:
         """The module of a table whose codec declares a structure."""
         return self._structured.get(table)
 

@@ -1,28 +1,75 @@
-"""Tables whose codec declares a structure, as torch modules: sums of codewords, and lines."""
+"""Tables whose codec declares a structure, as torch modules."""
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgerec.model.structure import Affine, Lookup, RunLines, Structure
+from edgerec.exporting.torch_rows import Floats, Integers, SparseRows, tensor_of
+from edgerec.model.structure import (
+    Affine,
+    Dense,
+    Lookup,
+    Partition,
+    RunLines,
+    Sparse,
+    Structure,
+)
 
-__all__ = ["Codewords", "Lines", "structured"]
+__all__ = ["Codewords", "Lines", "Parts", "Structured", "structured"]
 
 #: Rows whose products are looked up at a time; each block adds a few lines to traced code.
 _BLOCK = 65536
 
 
-def structured(structure: Structure | None, rows: int) -> Codewords | Lines | None:
-    """The module of a structure; none if there is none for it."""
+#: The module of a structure: it reads rows, and scores all of them for float[1, d].
+Structured: TypeAlias = "Codewords | Floats | Integers | Lines | Parts | SparseRows"
+
+
+def structured(structure: Structure, rows: int) -> Structured:
+    """The module of a structure."""
     match structure:
+        case Dense() as dense:
+            return Floats(dense)
+        case Affine() as affine:
+            return Integers(affine)
         case Lookup() as lookup:
             return Codewords(lookup)
         case RunLines() as lines:
             return Lines(lines, rows)
-    return None
+        case Sparse() as sparse:
+            return SparseRows(sparse)
+        case Partition() as partition:
+            return Parts(partition)
+
+
+class Parts(nn.Module):
+    """Consecutive rows of different structures."""
+
+    def __init__(self, partition: Partition) -> None:
+        super().__init__()
+        self.starts, self.heights = partition.starts, partition.heights
+        self.parts = [
+            structured(*part) for part in zip(partition.parts, partition.heights, strict=True)
+        ]
+        for place, part in enumerate(self.parts):
+            self.add_module(f"part_{place}", part)
+
+    def rows(self, rows: Tensor) -> Tensor:
+        """Rows int64[k] as float[k, d]: read in every part, and chosen by where a row is."""
+        whole = zip(self.parts, self.starts, self.heights, strict=True)
+        found = [part.rows((rows - start).clamp(0, high - 1)) for part, start, high in whole]
+        values = found[0]
+        for own, start in zip(found[1:], self.starts[1:], strict=True):
+            values = torch.where((rows >= start)[:, None], own, values)
+        return values
+
+    def scan(self, user: Tensor) -> Tensor:
+        """Score all rows for float[1, d]: float[n]."""
+        return torch.cat([part.scan(user) for part in self.parts])
 
 
 class Lines(nn.Module):
@@ -35,8 +82,8 @@ class Lines(nn.Module):
         super().__init__()
         held = np.flatnonzero(lines.ends > lines.starts)
         self.count = rows
-        self.register_buffer("starts", _tensor(lines.starts[held].astype(np.int32)))
-        self.register_buffer("levels", _tensor(lines.levels[held]))
+        self.register_buffer("starts", tensor_of(lines.starts[held].astype(np.int32)))
+        self.register_buffer("levels", tensor_of(lines.levels[held]))
 
     def rows(self, rows: Tensor) -> Tensor:
         """The numbers of rows int64[k], float[k, 1]."""
@@ -74,13 +121,13 @@ class Codewords(nn.Module):
         super().__init__()
         self.stages, self.count, self.width = lookup.words.shape
         self.groups, self.bits = int(lookup.subspace.max()) + 1, lookup.bits
-        self.register_buffer("codes", _tensor(lookup.codes.T))
+        self.register_buffer("codes", tensor_of(lookup.codes.T))
         inside = np.arange(self.groups)[:, None] == lookup.subspace
-        self.register_buffer("columns", _tensor(inside.astype(np.float32)))
+        self.register_buffer("columns", tensor_of(inside.astype(np.float32)))
         self.packed = [part.bits == 4 for part in lookup.stored]
         for number, part in enumerate(lookup.stored or (_plain(lookup),)):
-            self.register_buffer(f"words_{number}", _tensor(part.codes))
-            self.register_buffer(f"scale_{number}", _tensor(part.scale))
+            self.register_buffer(f"words_{number}", tensor_of(part.codes))
+            self.register_buffer(f"scale_{number}", tensor_of(part.scale))
         self.length = None if lookup.factor is None else Lines(lookup.factor, len(lookup.codes))
 
     def rows(self, rows: Tensor) -> Tensor:
@@ -131,7 +178,3 @@ def _plain(lookup: Lookup) -> Affine:
     """Codewords that are stored as floats, with scales of 1."""
     words = lookup.words.reshape(-1, lookup.words.shape[-1])
     return Affine(words, 8, np.ones(len(words), np.float16))
-
-
-def _tensor(array: NDArray[np.generic]) -> Tensor:
-    return torch.from_numpy(np.array(array, order="C"))

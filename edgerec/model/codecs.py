@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -26,9 +25,10 @@ from edgerec.model.integers import (
     quantize_rows,
     unpack4,
 )
-from edgerec.model.structure import Affine, Structure
+from edgerec.model.options import plain
+from edgerec.model.structure import Affine, Dense, Structure
 
-__all__ = ["CODECS", "F32", "Arrays", "Codec", "Fp16", "Fp32", "Int4", "Int8"]
+__all__ = ["F32", "Arrays", "Codec", "Fp16", "Fp32", "Int4", "Int8"]
 
 
 class Codec(abc.ABC):
@@ -48,6 +48,15 @@ class Codec(abc.ABC):
 
     #: Whether zeros are omitted, so that a table grows when one of them changes.
     leaves_zeros_out: ClassVar[bool] = False
+
+    @property
+    def parts(self) -> tuple[Codec, ...]:
+        """The codecs that this one consists of; by default there are none."""
+        return ()
+
+    def kinds(self) -> set[type[Codec]]:
+        """The class of this codec, and those of its parts."""
+        return {type(self)}.union(*(part.kinds() for part in self.parts))
 
     def fit(self, matrix: F32) -> Codec:
         """Return the codec with the options that depend on the matrix filled in.
@@ -79,7 +88,7 @@ class Codec(abc.ABC):
     def structure(self, arrays: Arrays) -> Structure | None:
         """Describe how rows follow from the arrays, for targets that scan without decoding.
 
-        By default nothing is declared, and a target decodes rows block by block or refuses.
+        By default nothing is declared, and only a target that decodes rows with numpy runs it.
         """
         return None
 
@@ -105,8 +114,9 @@ class Codec(abc.ABC):
         )
 
     def options(self) -> dict[str, Any]:
-        """Return the codec's fields as JSON values."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]  # every subclass is a dataclass
+        """Return the codec's fields as JSON values; a field that is a codec is its spec."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]  # every subclass is a dataclass
+        return {f.name: plain(getattr(self, f.name)) for f in fields}
 
     def check(self, arrays: Arrays, n: int, d: int) -> None:
         """Check that arrays have the layout of an n by d matrix.
@@ -151,6 +161,10 @@ class Fp32(_RowByRow):
         """Read rows."""
         return np.asarray(arrays["values"][rows], np.float32)
 
+    def structure(self, arrays: Arrays) -> Structure:
+        """Dense."""
+        return Dense(arrays["values"])
+
     def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         """One array."""
         return {"values": ("<f4", (n, d))}
@@ -174,6 +188,10 @@ class Fp16(_RowByRow):
     def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
         """Widen rows."""
         return arrays["values"][rows].astype(np.float32)
+
+    def structure(self, arrays: Arrays) -> Structure:
+        """Dense."""
+        return Dense(arrays["values"])
 
     def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         """One array."""
@@ -245,10 +263,6 @@ class Int4(_RowByRow):
     def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Packed codes, scales and, if affine, offsets."""
         return {"codes": ("|u1", (n, d // 2))} | _ranges(n, self.symmetric, "<f2")
-
-
-#: The codecs that are always there, by name; a host adds those of plugins.
-CODECS: Mapping[str, type[Codec]] = {c.name: c for c in (Fp32, Fp16, Int8, Int4)}
 
 
 def _ranges(n: int, symmetric: bool, dtype: str) -> dict[str, tuple[str, tuple[int, ...]]]:

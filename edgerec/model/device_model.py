@@ -119,6 +119,11 @@ class DeviceModel:
         return self.tables[self.head.table].shape[1]
 
     @property
+    def codecs(self) -> set[type[Codec]]:
+        """The classes of the tables' codecs, and of the codecs that those consist of."""
+        return {kind for table in self.tables.values() for kind in table.codec.kinds()}
+
+    @property
     def table_bytes(self) -> int:
         """Exact size of all item tables together, in bytes."""
         return sum(table.nbytes for table in self.tables.values())

@@ -17,6 +17,7 @@ __all__ = [
     "dequantize_rows",
     "pack4",
     "quantize_rows",
+    "unpack1",
     "unpack4",
 ]
 
@@ -89,6 +90,12 @@ def unpack4(packed: NDArray[np.uint8]) -> NDArray[np.int8]:
     codes[..., 0::2] = (packed << 4).view(np.int8) >> 4
     codes[..., 1::2] = packed.view(np.int8) >> 4
     return codes
+
+
+def unpack1(packed: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """The bits of uint8[..., w], the lowest first, as int8[..., 8 w]: 1 if set, and -1 if not."""
+    bits = np.unpackbits(packed, axis=-1, bitorder="little").view(np.int8)
+    return 2 * bits - np.int8(1)
 
 
 def _quantize_block(

@@ -251,7 +251,8 @@ def _read_table(
     for key, array in arrays.items():
         _finite(array, f"{entry.where}: {key}")
     with attribute_errors(f"codec {name}", CodecError):
-        codec = from_options(codecs[name], entry.fields("options").values, f"codec {name}")
+        options = entry.fields("options").values
+        codec = from_options(codecs[name], options, f"codec {name}", {Codec: codecs})
         return Table(codec, (shape[0], shape[1]), arrays)
 
 

@@ -1,11 +1,16 @@
 r"""What a codec's arrays mean, for a target that scans them without decoding the rows.
 
-A codec may declare a structure; a target that knows it scores candidates straight from the
-stored codes. With u the user vector:
+A codec may declare a structure. A target lowers structures, so that it runs codecs that it has
+never heard of, and scores candidates straight from the stored codes where it can. With u the user
+vector:
+
+``Dense``: row i is stored as floats.
 
 ``Affine``: row i is ``scale_i · codes_i + offset_i``, so
 
-    u · x_i = scale_i (u · codes_i) + offset_i Σ_j u_j
+    u · x_i = scale_i (u · codes_i) + offset_i Σ_j u_j,
+
+or the same for each group of its columns, with a scale per group.
 
 ``Lookup``: row i is a sum of codewords, one per stage s and subspace g, times a factor r_i, so
 
@@ -14,45 +19,102 @@ stored codes. With u the user vector:
 (Jégou, Douze & Schmid, "Product Quantization for Nearest Neighbor Search", TPAMI 2011).
 
 ``RunLines``: the single number of row i lies on a line over a run of rows.
+
+``Sparse``: row i is zero but for a few numbers, so
+
+    u · x_i = scale_i Σ_{e of i} values_e u_{column_e}
+
+``Partition``: the first rows have one structure, and the next ones have another.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.model.integers import F32, unpack4
+from edgerec.model.integers import F32, unpack1, unpack4
+from edgerec.model.run_lines import RunLines
 
-__all__ = ["Affine", "Lookup", "RunLines", "Structure"]
+__all__ = [
+    "STRUCTURES",
+    "Affine",
+    "Dense",
+    "Lookup",
+    "Partition",
+    "RunLines",
+    "Sparse",
+    "Structure",
+    "leaves",
+    "numbers_of",
+]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Floats.
+
+    Args:
+        values: float16[n, d] or float32[n, d].
+    """
+
+    values: NDArray[Any]
+
+    def rows(self, rows: NDArray[Any] | slice) -> F32:
+        """Decode the given rows to float32[len(rows), d]."""
+        return np.asarray(self.values[rows], np.float32)
 
 
 @dataclass(frozen=True)
 class Affine:
-    """Integer codes with a scale, and possibly an offset, per row.
+    """Integer codes with a scale, and possibly an offset, per row or per group of columns.
 
     Args:
-        codes: int8[n, d]; or uint8[n, d / 2] with two 4-bit codes per byte, low half first.
-        bits: 8 or 4.
-        scale: float[n].
-        offset: float[n], or none.
+        codes: int8[n, d] for 8 bits; otherwise uint8[n, d bits / 8], with the first code in the
+            lowest bits of a byte. Codes of 4 bits are two's complement. A bit that is set stands
+            for 1, and one that is not for -1.
+        bits: 8, 4 or 1.
+        scale: float[n]; or float[n, G], one per group of d / G columns.
+        offset: of the shape of ``scale``, or none.
+        width: d, where bits of the last byte are unused; none means that there are none.
     """
 
     codes: NDArray[Any]
-    bits: Literal[4, 8]
+    bits: Literal[1, 4, 8]
     scale: NDArray[Any]
     offset: NDArray[Any] | None = None
+    width: int | None = None
+
+    @property
+    def columns(self) -> int:
+        """The width d of a row."""
+        return self.codes.shape[1] * 8 // self.bits if self.width is None else self.width
+
+    @property
+    def groups(self) -> int:
+        """The number of groups G, 1 for a scale per row."""
+        return 1 if self.scale.ndim == 1 else int(self.scale.shape[1])
+
+    def numbers(self, rows: NDArray[Any] | slice) -> NDArray[np.int8]:
+        """The codes of the given rows, int8[len(rows), d]."""
+        codes = self.codes[rows]
+        if self.bits == 8:
+            return codes
+        return (unpack4 if self.bits == 4 else unpack1)(codes)[:, : self.columns]
 
     def rows(self, rows: NDArray[Any] | slice) -> F32:
         """Decode the given rows to float32[len(rows), d]."""
-        codes = self.codes[rows]
-        values = (unpack4(codes) if self.bits == 4 else codes).astype(np.float32)
-        values *= self.scale[rows].astype(np.float32)[:, None]
+        codes = self.numbers(rows)
+        d = codes.shape[1]
+        values = codes.reshape(-1, self.groups, d // self.groups).astype(np.float32)
+        tall = (-1, self.groups, 1)
+        values *= self.scale[rows].astype(np.float32).reshape(tall)
         if self.offset is not None:
-            values += self.offset[rows].astype(np.float32)[:, None]
-        return values
+            values += self.offset[rows].astype(np.float32).reshape(tall)
+        return values.reshape(-1, d)
 
 
 @dataclass(frozen=True)
@@ -92,66 +154,100 @@ class Lookup:
         return values
 
 
-class RunLines:
-    r"""A number per row, read off lines over runs of consecutive rows.
-
-    Row i of the run from row s up to row e has
-
-        r_i = (1 - t) · levels[run, 0] + t · levels[run, 1],      t = (i - s) / (e - s - 1)
+@dataclass(frozen=True)
+class Sparse:
+    """Compressed sparse rows: the numbers that are not zero, row by row.
 
     Args:
-        ends: integers[runs], one past the last row of each run.
-        levels: floats[runs, 2], the numbers at both ends of each run.
+        starts: integers[n + 1]; the numbers of row i are those from starts[i] up to starts[i + 1].
+        columns: uint8[m], the column of each number; a row has a column once at most.
+        values: int8, float16 or float32[m].
+        width: d.
+        scale: float[n], a factor per row, or none.
     """
 
-    def __init__(self, ends: NDArray[np.integer[Any]], levels: NDArray[Any]) -> None:
-        self.levels = levels
-        self.ends = ends.astype(np.int64)
-        self.first, last = np.ascontiguousarray(levels.astype(np.float32).T)
-        self.starts = np.concatenate([[0], self.ends[:-1]])
-        span = np.maximum(self.ends - self.starts - 1, 1)
-        self.slope = (last - self.first) / span.astype(np.float32)
-        self.low, self.high = np.minimum(self.first, last), np.maximum(self.first, last)
+    starts: NDArray[Any]
+    columns: NDArray[np.uint8]
+    values: NDArray[Any]
+    width: int
+    scale: NDArray[Any] | None = None
+
+    @property
+    def most(self) -> int:
+        """The most numbers of a row, at least 1."""
+        return max(1, int(np.diff(self.starts.astype(np.int64)).max(initial=0)))
+
+    def blocks(self, numbers: int) -> list[tuple[int, int, int, int]]:
+        """Blocks of about so many numbers: first row, end, first number, end."""
+        starts = self.starts.astype(np.int64)
+        n = len(starts) - 1
+        marks = np.searchsorted(starts, np.arange(numbers, starts[-1], numbers))
+        ends = np.unique([0, *marks.clip(0, n), n])
+        return [
+            (int(start), int(stop), int(starts[start]), int(starts[stop]))
+            for start, stop in itertools.pairwise(ends)
+        ]
 
     def rows(self, rows: NDArray[Any] | slice) -> F32:
-        """Decode the given rows to float32[len(rows), 1]."""
-        return self.of(rows)[:, None]
+        """Decode the given rows to float32[len(rows), d]."""
+        wanted = numbers_of(rows, len(self.starts) - 1)
+        first = self.starts[wanted].astype(np.int64)
+        lengths = self.starts[wanted + 1].astype(np.int64) - first
+        out_rows = np.repeat(np.arange(len(wanted)), lengths)
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        places = np.repeat(first, lengths) + within
+        values = self.values[places].astype(np.float32)
+        if self.scale is not None:
+            values *= self.scale[wanted].astype(np.float32)[out_rows]
+        dense = np.zeros((len(wanted), self.width), np.float32)
+        dense[out_rows, self.columns[places]] = values
+        return dense
 
-    def of(self, rows: NDArray[Any] | slice) -> F32:
-        """float32[len(rows)], the numbers of rows given by index or slice."""
-        if isinstance(rows, slice):
-            start, stop, step = rows.indices(int(self.ends[-1]))
-            if step == 1 and start < stop:
-                return self.along(start, stop)
-            rows = np.arange(start, stop, step)
-        return self.at(rows)
 
-    def at(self, rows: NDArray[Any]) -> F32:
-        """float32[len(rows)], the numbers of rows int[...]."""
-        run = np.searchsorted(self.ends, rows, side="right")
-        found: F32 = (rows - self.starts[run]).astype(np.float32) * self.slope[run]
-        return found + self.first[run]
+@dataclass(frozen=True)
+class Partition:
+    """Consecutive rows of different structures, such as popular rows and the rest.
 
-    def along(self, start: int, stop: int) -> F32:
-        """float32[stop - start], the numbers of consecutive rows."""
-        runs = self._runs_of(start, stop)
-        counts = np.diff(np.clip(self.ends[runs], start, stop), prepend=start)
-        along = np.arange(stop - start, dtype=np.float32)
-        along -= np.repeat((self.starts[runs] - start).astype(np.float32), counts)
-        along *= np.repeat(self.slope[runs], counts)
-        along += np.repeat(self.first[runs], counts)
-        return along
+    Args:
+        parts: the structures, in the order of the rows.
+        heights: the number of rows of each.
+    """
 
-    def range(self, start: int, stop: int) -> tuple[float, float]:
-        """The least and the greatest number that any row from start to stop may have."""
-        runs = self._runs_of(start, stop)
-        return float(self.low[runs].min()), float(self.high[runs].max())
+    parts: tuple[Structure, ...]
+    heights: tuple[int, ...]
 
-    def _runs_of(self, start: int, stop: int) -> slice:
-        """The runs that contain rows from start to stop."""
-        one, other = np.searchsorted(self.ends, (start, stop - 1), side="right")
-        return slice(one, other + 1)
+    @property
+    def starts(self) -> list[int]:
+        """The first row of each part."""
+        return [0, *itertools.accumulate(self.heights[:-1])]
+
+    def rows(self, rows: NDArray[Any] | slice) -> F32:
+        """Decode the given rows to float32[len(rows), d]."""
+        wanted = numbers_of(rows, sum(self.heights))
+        owner = np.searchsorted(np.cumsum(self.heights), wanted, side="right")
+        found = [
+            (owner == place, part.rows(wanted[owner == place] - start))
+            for place, (part, start) in enumerate(zip(self.parts, self.starts, strict=True))
+        ]
+        values = np.empty((len(wanted), found[0][1].shape[1]), np.float32)
+        for mine, decoded in found:
+            values[mine] = decoded
+        return values
+
+
+def leaves(structure: Structure) -> list[Structure]:
+    """A structure and all parts of it."""
+    parts = structure.parts if isinstance(structure, Partition) else ()
+    return [structure, *(leaf for part in parts for leaf in leaves(part))]
+
+
+def numbers_of(rows: NDArray[Any] | slice, n: int) -> NDArray[Any]:
+    """The numbers of rows of n, which are given by index or by slice."""
+    return np.arange(*rows.indices(n)) if isinstance(rows, slice) else np.asarray(rows)
 
 
 #: A structure that targets know.
-Structure = Affine | Lookup | RunLines
+Structure = Dense | Affine | Lookup | RunLines | Sparse | Partition
+
+#: All of them.
+STRUCTURES: tuple[type, ...] = (Dense, Affine, Lookup, RunLines, Sparse, Partition)

@@ -19,7 +19,7 @@ from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.hookspecs import GROUP
 from edgerec.contracts.host import Host, Plugin
 from edgerec.errors import RemoteError
-from edgerec.model.codecs import CODECS
+from edgerec.model.core_codecs import CODECS
 
 __all__ = ["FILES", "needed_plugins", "pack"]
 
@@ -67,6 +67,7 @@ def needed_plugins(bundle: Bundle) -> list[Plugin]:
         UnknownNameError, PluginError: no working plugin does.
     """
     codecs = {str(table["codec"]) for table in bundle.manifest["tables"].values()} - set(CODECS)
+    codecs |= {name for kind, name in bundle.providers if kind == "codec"}
     host = Host.installed()
     host.target(bundle.target)
     for codec in codecs:

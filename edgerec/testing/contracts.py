@@ -16,11 +16,13 @@ from edgerec.errors import CodecError, TargetError
 from edgerec.exporting.answers import Answers, measure_parity
 from edgerec.exporting.export import export
 from edgerec.exporting.proof import MAX_SCORE_ERROR, MIN_OVERLAP, sample_histories, uneven_weights
-from edgerec.model.codecs import CODECS, F32, Codec, Fp16, Fp32, Int4, Int8
+from edgerec.model.codecs import F32, Codec, Fp16, Fp32, Int4, Int8
+from edgerec.model.core_codecs import CODECS
 from edgerec.model.device_model import DeviceModel, Head
 from edgerec.model.items import Items
 from edgerec.model.model_file import read_model_file, save_model
 from edgerec.model.ops import Op
+from edgerec.model.options import from_options
 from edgerec.model.table import Table
 from edgerec.testing.models import adverse_models, example_models
 
@@ -80,7 +82,8 @@ def _check_alone(table: Table, matrix: F32) -> None:
     """Check that rows follow from the codec's options and arrays, which are all that a file has."""
     whole = table.decode()
     Table.encode(matrix[::-1] * 2, type(table.codec)())
-    codec = type(table.codec)(**table.codec.options())
+    kinds = {kind.name: kind for kind in table.codec.kinds()}
+    codec = from_options(type(table.codec), table.codec.options(), "codec", {Codec: kinds})
     arrays = {name: array.copy() for name, array in table.arrays.items()}
     found = codec.decode(arrays, slice(None))
     assert np.array_equal(found, whole), (
@@ -114,7 +117,8 @@ def _check_saved(table: Table) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.model"
         save_model(model, path)
-        read = read_model_file(path, {codec.name: type(codec)}).tables["items"]
+        known = {**CODECS, **{kind.name: kind for kind in model.codecs}}
+        read = read_model_file(path, known).tables["items"]
         assert read.codec == codec, f"saved and read, {codec} is {read.codec}"
         assert np.array_equal(read.decode(), table.decode()), "saved and read, it decodes otherwise"
 
@@ -177,7 +181,7 @@ def check_target(
                 export(coded, target, path, top_k=20)
             except TargetError as error:
                 raise AssertionError(f"{name}, {label}: {error}") from error
-            known = {**CODECS, codec.name: type(codec)}
+            known = {**CODECS, **{kind.name: kind for kind in coded.codecs}}
             rows = sample_histories(coded, histories, seed=1)
             answers = Answers(coded, rows, 20, uneven_weights(rows), target.signature)
             for runtime in target.runtimes():

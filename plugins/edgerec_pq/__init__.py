@@ -7,8 +7,9 @@ same orthogonal R changes no score,
 
 so R is chosen to suit the codebooks (Ge et al., "Optimized Product Quantization") and is not
 stored. The position of a row does not matter either: rows are sorted by length, and the lengths
-then lie on a few lines and cost almost nothing. Finally, codewords and lengths are trained through
-the codec.
+then lie on a few lines and cost almost nothing. With ``popular``, the most popular rows come first
+and are int8, and codewords are learned for the rest. Finally, codewords and lengths are trained
+through the codec.
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ from edgerec.plugin import (
     Table,
     hookimpl,
     normalize,
+    popularity,
 )
 from edgerec_pq.codec import PQ
+from edgerec_pq.popular import codec_of, joined
 from edgerec_pq.runs import Runs, even_ends, runs_for
 
 #: The plugin API version that this plugin was written for.
@@ -71,6 +74,10 @@ class ProductQuantize(FineTuningCompressor):
     rotate: bool = field(
         default=True, metadata={"help": "rotate linear models to suit the codebooks"}
     )
+    popular: float | None = field(
+        default=None,
+        metadata={"help": "the share of items, the most popular ones, that are int8 instead"},
+    )
     epochs: int = field(
         default=16,
         kw_only=True,
@@ -93,6 +100,8 @@ class ProductQuantize(FineTuningCompressor):
         for name in ("subspaces", "stages"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise OptionError(f"pq.{name}: expected at least 1, got {getattr(self, name)}")
+        if self.popular is not None and not 0 < self.popular < 1:
+            raise OptionError(f"pq.popular: expected between 0 and 1, got {self.popular:g}")
         if not self.epochs and self.temperature != type(self).temperature:
             raise OptionError(
                 "pq.temperature: applies to training; leave out this option or epochs=0"
@@ -103,9 +112,8 @@ class ProductQuantize(FineTuningCompressor):
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
         """Sort, rotate, learn codewords, and train."""
         codecs = self._codecs(model)
-        if self.epochs:
+        if self.epochs or self.popular:
             context.require_dataset("pq")
-        from edgerec_pq.order import popularity
         from edgerec_pq.tuning import coded
 
         plain = {name: Table.encode(t.decode(), Fp32()) for name, t in model.tables.items()}
@@ -113,7 +121,8 @@ class ProductQuantize(FineTuningCompressor):
         wide = next(codec for codec in codecs.values() if isinstance(codec, PQ))
         if self.rotate and model.is_linear and wide.subspaces > 1:
             model = _turned(model, wide, weight)
-        return coded(model, codecs, weight, self, self.temperature, context)
+        high = self._popular(model)
+        return coded(model, codecs, weight, self, self.temperature, context, high)
 
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
@@ -122,21 +131,30 @@ class ProductQuantize(FineTuningCompressor):
 
     def outline(self, model: DeviceModel) -> DeviceModel:
         """Return tables with the same codecs and all zeros, in another order."""
-        codecs = self._codecs(model)
-        tables = {}
+        codecs, high, tables = self._codecs(model), self._popular(model), {}
         for name, table in model.tables.items():
-            layout = codecs[name].layout(*table.shape)
+            shape = len(model.items) - high, table.shape[1]
+            layout = codecs[name].layout(*shape)
             empty = {key: np.zeros(shape, dtype) for key, (dtype, shape) in layout.items()}
             if "ends" in empty:
-                empty["ends"][:] = even_ends(len(model.items), len(empty["ends"]))
-            tables[name] = Table(codecs[name], table.shape, empty)
+                empty["ends"][:] = even_ends(shape[0], len(empty["ends"]))
+            tables[name] = Table(codecs[name], shape, empty)
+            if high:
+                nothing = np.zeros((high, shape[1]), np.float32)
+                first = Table.encode(nothing, codec_of(shape[1]))
+                tables[name] = joined(first, tables[name])
         # Rows are put into another order, and so the file has the order of the ids.
         items = model.items
         items = items.take(np.arange(len(items))[::-1]) if items.order is None else items
         return model.replace(tables=tables, items=items)
 
+    def _popular(self, model: DeviceModel) -> int:
+        """The number of popular rows."""
+        n = len(model.items)
+        return 0 if self.popular is None else min(max(1, round(self.popular * n)), n - 1)
+
     def _codecs(self, model: DeviceModel) -> dict[str, PQ | Runs]:
-        """The codec of each table: the requested one, or the best that fits the bytes.
+        """The codec of each table's other rows: the requested one, or the best within the bytes.
 
         Raises:
             CompressError: no codec fits, or the tables would not shrink.
@@ -149,19 +167,23 @@ class ProductQuantize(FineTuningCompressor):
         widths = [t.shape[1] for t in model.tables.values() if t.shape[1] > 1]
         if not widths:
             raise CompressError("pq: the model has no table of two or more columns")
-        n, before = len(model.items), model.table_bytes
+        n, before, high = len(model.items), model.table_bytes, self._popular(model)
         asked = self.subspaces is not None or self.stages is not None
         room = min(before - 1, before if asked else (self.bytes or 16) * n)
-        runs = runs_for(n)
+        shapes = {name: table.shape for name, table in model.tables.items()}
+        first = sum(codec_of(d).nbytes(high, d) for _, d in shapes.values())
+        runs = runs_for(n - high)
         least = math.inf
-        for shape in self._shapes(widths, room / n):
+        for shape in self._shapes(widths, max(0, room - first) / (n - high)):
             wide = dataclasses.replace(shape, runs=runs)
             codecs = {
                 name: wide if table.shape[1] > 1 else Runs(runs)
                 for name, table in model.tables.items()
             }
             try:
-                after = sum(c.nbytes(*model.tables[name].shape) for name, c in codecs.items())
+                after = first + sum(
+                    codec.nbytes(n - high, shapes[name][1]) for name, codec in codecs.items()
+                )
             except CodecError as error:
                 raise CompressError(f"pq: {error}") from error
             if after <= room:

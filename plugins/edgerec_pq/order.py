@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, DeviceModel
+from edgerec.plugin import F32
 from edgerec_pq.kmeans import cluster
 
-__all__ = ["in_runs", "popularity"]
+__all__ = ["in_runs"]
 
 
 def in_runs(
@@ -37,17 +37,6 @@ def in_runs(
     rank[np.argsort(-centres.sum(1), kind="stable")] = np.arange(runs)
     counts = np.bincount(rank[run], minlength=runs)
     return np.lexsort((lengths[0], rank[run])), np.cumsum(counts)
-
-
-def popularity(model: DeviceModel, dataset: object) -> F32:
-    """float32[n], one plus the number of training users of each item, divided by the mean."""
-    counts = np.ones(len(model.items), np.float32)
-    train, items = getattr(dataset, "train", None), getattr(dataset, "items", None)
-    if train is not None and items is not None:
-        rows = model.items.rows
-        known = np.array([rows.get(item, -1) for item in items.ids], np.int64)[train.items]
-        counts += np.bincount(known[known >= 0], minlength=len(counts))
-    return counts / counts.mean()
 
 
 def _trait(length: F32, narrow: bool) -> F32:

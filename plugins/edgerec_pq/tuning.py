@@ -26,6 +26,7 @@ from edgerec.plugin import F32, Context, DeviceModel, FineTuningCompressor, Tabl
 from edgerec_pq.codec import PQ, fitted, rounded
 from edgerec_pq.kmeans import columns, lookup
 from edgerec_pq.order import in_runs
+from edgerec_pq.popular import codec_of, joined
 from edgerec_pq.runs import Runs, fit, places
 
 __all__ = ["coded"]
@@ -62,6 +63,7 @@ def coded(
     options: FineTuningCompressor,
     temperature: float,
     context: Context,
+    popular: int = 0,
 ) -> DeviceModel:
     """Learn codewords, sort rows into runs, train, and encode the model.
 
@@ -72,15 +74,21 @@ def coded(
         options: how to train.
         temperature: the temperature of the loss that preserves the original ranking.
         context: the interactions to train on.
+        popular: the number of rows with the largest weight that are integers instead.
     """
+    chosen = np.argsort(-weight, kind="stable")
+    first, rest = chosen[:popular], np.sort(chosen[popular:])
     # A candidate's length scales its score, whereas a past item's is one of many in a sum.
     names = sorted(codecs, key=lambda name: name != model.head.table)
-    found = {name: _start(model.tables[name].decode(), codecs[name], weight) for name in names}
+    found = {
+        name: _start(model.tables[name].decode(rest), codecs[name], weight[rest]) for name in names
+    }
     narrow = [start.codes is None for start in found.values()]
     runs = next(iter(codecs.values())).runs
-    order, ends = in_runs([start.lengths for start in found.values()], narrow, runs, weight)
-    starts = {name: start.ordered(order, ends, weight) for name, start in found.items()}
-    torch_model = CodewordModel(model.take(order), codecs, starts, ends)
+    order, ends = in_runs([start.lengths for start in found.values()], narrow, runs, weight[rest])
+    starts = {name: start.ordered(order, ends, weight[rest]) for name, start in found.items()}
+    model = model.take(np.concatenate([first, rest[order]]))
+    torch_model = CodewordModel(model, codecs, starts, ends)
     if options.epochs:
         fine_tune(
             torch_model,
@@ -92,7 +100,7 @@ def coded(
             temperature=temperature,
             sample=SAMPLE,
             parameters=torch_model.trained(),
-            key=repr(codecs),
+            key=repr((codecs, popular) if popular else codecs),
         )
     return torch_model.written()
 
@@ -101,10 +109,10 @@ class CodewordModel(TorchModel):
     """A torch model whose tables are computed from codewords and runs.
 
     Args:
-        model: the model, already rotated and sorted into runs.
+        model: the model, already rotated and sorted into runs; rows before those are popular.
         codecs: the codec of each table.
         starts: the contents of each table.
-        ends: int64[runs], one past the last row of each run.
+        ends: int64[runs], one past the last row of each run, not counting popular rows.
     """
 
     def __init__(
@@ -116,7 +124,13 @@ class CodewordModel(TorchModel):
     ) -> None:
         super().__init__(model)
         self.codecs, self.starts, self.ends = codecs, starts, ends
-        run, along = places(ends, np.arange(len(model.items)))
+        self.popular = len(model.items) - int(ends[-1])
+        self.first = {
+            name: Table.encode(table.decode(slice(self.popular)), codec_of(table.shape[1]))
+            for name, table in model.tables.items()
+            if self.popular
+        }
+        run, along = places(ends, np.arange(ends[-1]))
         self.run, self.along = torch.from_numpy(run), torch.from_numpy(along)[:, None]
         self.words, self.gains = nn.ParameterDict(), nn.ParameterDict()
         for name, start in starts.items():
@@ -134,7 +148,14 @@ class CodewordModel(TorchModel):
         return self.rows(name, torch.arange(len(self.model.items)))
 
     def rows(self, name: str, rows: Tensor) -> Tensor:
-        """Rows computed from the codewords."""
+        """Rows computed from the codewords; popular ones are constant."""
+        if not self.popular:
+            return self._words(name, rows)
+        first = torch.from_numpy(self.first[name].decode().copy())[rows.clamp(max=self.popular - 1)]
+        rest = self._words(name, (rows - self.popular).clamp(min=0))
+        return torch.where((rows < self.popular)[..., None], first, rest)
+
+    def _words(self, name: str, rows: Tensor) -> Tensor:
         ends, along = F.embedding(self.run[rows], self.levels(name)), self.along[rows]
         values = (1 - along) * ends[..., :1] + along * ends[..., 1:]
         codec, codes = self.codecs[name], self.starts[name].codes
@@ -165,7 +186,8 @@ class CodewordModel(TorchModel):
                 arrays = codec.write(codes, words, self.ends, levels)
             elif isinstance(codec, Runs):
                 arrays = codec.write(self.ends, levels)
-            tables[name] = Table(codec, self.model.tables[name].shape, arrays)
+            table = Table(codec, (int(self.ends[-1]), self.model.tables[name].shape[1]), arrays)
+            tables[name] = joined(self.first[name], table) if self.popular else table
         constants = {name: c.detach().numpy().copy() for name, c in self.constants.items()}
         return self.model.replace(tables=tables, constants=constants)
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, Arrays, Codec, CodecError
+from edgerec.plugin import F32, Arrays, Codec, CodecError, Structure
+from edgerec.plugin import Sparse as SparseRows
 
 
 @dataclass(frozen=True)
@@ -62,18 +63,13 @@ class Sparse(Codec):
 
     def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
         """Scatter rows into a dense block."""
-        starts = np.asarray(arrays["starts"], np.int64)
-        wanted = np.arange(len(starts) - 1)[rows]
-        lengths = starts[wanted + 1] - starts[wanted]
-        out_rows = np.repeat(np.arange(len(wanted)), lengths)
-        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        places = np.repeat(starts[wanted], lengths) + within
-        values = arrays["values"][places].astype(np.float32)
-        if self.values == "int8":
-            values *= arrays["scale"][wanted].astype(np.float32)[out_rows]
-        dense = np.zeros((len(wanted), self.width), np.float32)
-        dense[out_rows, arrays["columns"][places]] = values
-        return dense
+        return self.structure(arrays).rows(rows)
+
+    def structure(self, arrays: Arrays) -> Structure:
+        """Sparse, with a scale per row for int8 values."""
+        return SparseRows(
+            arrays["starts"], arrays["columns"], arrays["values"], self.width, arrays.get("scale")
+        )
 
     def check(self, arrays: Arrays, n: int, d: int) -> None:
         """Check the layout, and that rows and columns lie inside the table."""

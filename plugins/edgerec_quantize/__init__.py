@@ -1,6 +1,7 @@
-r"""quantize: encode item tables with fewer bits per number.
+r"""quantize: encode item tables with fewer bits per number, in any installed codec.
 
 For int4, a model that adds up rows is rotated first, so that the rows are even (``turning.py``).
+With ``popular``, the most popular items are int8, because they are in most histories and lists.
 ``range=scores`` chooses ranges and codes for the training users (``rounding.py``). With ``epochs``,
 the numbers are trained while the model sees them rounded (quantization-aware training; Jacob et
 al., CVPR 2018), for the ranking and to preserve the original ranking.
@@ -8,9 +9,12 @@ al., CVPR 2018), for the ranking and to preserve the original ranking.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
+
+import numpy as np
 
 from edgerec.plugin import (
     Codec,
@@ -20,11 +24,14 @@ from edgerec.plugin import (
     DeviceModel,
     FineTuningCompressor,
     Fp16,
+    Fp32,
     Int4,
     Int8,
+    Mixed,
     OptionError,
     Table,
     hookimpl,
+    popularity,
 )
 from edgerec_quantize.grouped import Int4Group
 
@@ -42,23 +49,35 @@ class Quantize(FineTuningCompressor):
 
     name: ClassVar[str] = "quantize"
 
-    codec: Literal["int8", "int4", "fp16"] = field(default="int8", metadata={"help": "the codec"})
+    codec: Codec = field(
+        default=Int8(),
+        metadata={
+            "help": "any installed codec, such as int8, int4, fp16, or one with options of its "
+            "own: int4_group/group=8"
+        },
+    )
     symmetric: bool | None = field(
         default=None,
         metadata={
-            "help": "range [-max, max] instead of [min, max]; the default except for int4 per row"
+            "help": "int8, int4: range [-max, max] instead of [min, max]; the default except for "
+            "int4 per row"
         },
     )
     range: Literal["minmax", "mse", "scores"] | None = field(
         default=None,
         metadata={
-            "help": "a row's whole range (minmax), the part with the least squared error (mse), or "
-            "ranges and codes that preserve the scores of training histories (scores)"
+            "help": "int8, int4: a row's whole range (minmax), the part with the least squared "
+            "error (mse), or ranges and codes that preserve the scores of training histories "
+            "(scores)"
         },
     )
     group: int | None = field(
         default=None,
         metadata={"help": "int4: how many numbers share a range; by default, a whole row"},
+    )
+    popular: float | None = field(
+        default=None,
+        metadata={"help": "the share of items, the most popular ones, that are int8 instead"},
     )
     rotate: bool | None = field(
         default=None,
@@ -72,28 +91,50 @@ class Quantize(FineTuningCompressor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.codec == "fp16":
+        if isinstance(self.codec, str):  # in Python, core's codecs can be given by name
+            object.__setattr__(self, "codec", _of_core(self.codec))
+        name, has_range = self.codec.name, isinstance(self.codec, Int8 | Int4)
+        if isinstance(self.codec, Fp16 | Fp32):
             if self.symmetric is not None or self.range is not None:
-                raise OptionError("quantize: fp16 has no range; leave out symmetric and range")
+                raise OptionError(f"quantize: {name} has no range; leave out symmetric and range")
             if self.rotate:
-                raise OptionError("quantize.rotate: fp16 gains nothing from it; leave it out")
+                raise OptionError(f"quantize.rotate: {name} gains nothing from it; leave it out")
             if self.epochs:
                 raise OptionError(
-                    "quantize.epochs: fp16 loses nothing that training could restore; leave it out"
+                    f"quantize.epochs: {name} loses nothing that training could restore; leave it "
+                    "out"
                 )
-        if self.group is not None and (self.codec != "int4" or self.group < 2 or self.group % 2):
+        for option in ("symmetric", "range"):
+            if getattr(self, option) is not None and not has_range:
+                raise OptionError(
+                    f"quantize.{option}: is for int8 and int4; an option of {name} itself is given "
+                    f"as codec={name}/option=value"
+                )
+        if self.epochs and self.codec.learns:
             raise OptionError(
-                f"quantize.group: expected an even number, for int4; got {self.group} for "
-                f"{self.codec}"
+                f"quantize.epochs: {name} learns what it stores, which would start anew in each "
+                "step; leave it out, or use a compressor that trains this codec"
             )
-        if self.range == "scores" and (self.group is not None or self.epochs):
+        is_int4 = isinstance(self.codec, Int4)
+        if self.group is not None and (not is_int4 or self.group < 2 or self.group % 2):
             raise OptionError(
-                "quantize.range: scores is for whole rows, and training chooses its own codes; "
-                "leave out group and epochs, or use minmax or mse"
+                f"quantize.group: expected an even number, for int4; got {self.group} for {name}"
             )
+        if self.range == "scores" and (
+            self.group is not None or self.epochs or self.popular is not None
+        ):
+            raise OptionError(
+                "quantize.range: scores is for whole rows of one codec, and training chooses its "
+                "own codes; leave out group, popular and epochs, or use minmax or mse"
+            )
+        if self.popular is not None and not 0 < self.popular < 1:
+            raise OptionError(f"quantize.popular: expected between 0 and 1, got {self.popular:g}")
 
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
         """Encode every table that becomes smaller, and fine-tune for ``epochs``."""
+        if self.popular is not None:
+            weight = popularity(model, context.require_dataset("quantize"))
+            model = model.take(np.argsort(-weight, kind="stable"))
         model = self._turned(model)
         rounded = self._rounded(model)
         if self.range == "scores":
@@ -125,7 +166,9 @@ class Quantize(FineTuningCompressor):
         """
         codec = self._codec()
         wide = [table.codec for table in model.tables.values() if table.shape[1] > 1]
-        if self.rotate is False or (self.rotate is None and self.codec != "int4"):
+        if self.rotate is False or (
+            self.rotate is None and not isinstance(codec, Int4 | Int4Group)
+        ):
             return False
         if not model.is_linear or any(given.leaves_zeros_out for given in wide):
             if self.rotate:
@@ -146,24 +189,42 @@ class Quantize(FineTuningCompressor):
         return turned(model, self._codec())
 
     def _rounded(self, model: DeviceModel) -> DeviceModel:
+        """Encode the tables that become smaller.
+
+        Raises:
+            CompressError: ``popular`` is set, and rows are not those of one catalogue.
+        """
+        codec = self._codec()
+        if self.popular is not None:
+            if model.past is not None:
+                raise CompressError(
+                    "quantize.popular: it orders the rows of one catalogue, but past items are "
+                    "others than candidates; leave it out"
+                )
+            codec = Mixed(Int8(), codec, self.popular)
         wide = [name for name, table in model.tables.items() if table.shape[1] > 1]
-        for codec, names in (
-            (self._codec(), wide),
+        for chosen, names in (
+            (codec, wide),
             (Fp16(), [name for name in model.tables if name not in wide]),
         ):
             tables = {name: model.tables[name] for name in names}
-            model = model.with_codec(codec, [n for n, t in tables.items() if _shrinks(t, codec)])
+            model = model.with_codec(chosen, [n for n, t in tables.items() if _shrinks(t, chosen)])
         return model
 
     def _codec(self) -> Codec:
-        part: Literal["minmax", "mse"] = "mse" if self.range == "mse" else "minmax"
-        if self.codec == "fp16":
-            return Fp16()
-        if self.codec == "int8":
-            return Int8(self.symmetric is not False, part)
+        given: dict[str, Any] = {"symmetric": self.symmetric}
+        given["range"] = "minmax" if self.range == "scores" else self.range
+        given = {name: value for name, value in given.items() if value is not None}
         if self.group is not None:
-            return Int4Group(self.group, self.symmetric is not False, part)
-        return Int4(self.symmetric is True, part)
+            return Int4Group(self.group, **given)
+        return dataclasses.replace(self.codec, **given)  # type: ignore[type-var]  # every codec is a dataclass
+
+
+def _of_core(name: str) -> Codec:
+    known = {kind.name: kind for kind in (Fp32, Fp16, Int8, Int4, Mixed)}
+    if name not in known:
+        raise OptionError(f"quantize.codec: expected a codec or one of {', '.join(known)}")
+    return known[name]()
 
 
 def _shrinks(table: Table, codec: Codec) -> bool:

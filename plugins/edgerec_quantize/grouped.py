@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, Arrays, Codec, CodecError, Int4
+from edgerec.plugin import F32, Affine, Arrays, Codec, CodecError, Int4, Structure
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Int4Group(Codec):
 
     def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
         """Unpack and dequantize rows, group by group."""
-        chosen = {name: array[rows] for name, array in arrays.items()}
-        n, half = chosen["codes"].shape
-        groups = {name: array.reshape(-1) for name, array in chosen.items()}
-        groups["codes"] = groups["codes"].reshape(-1, self.group // 2)
-        return self._of_rows().decode(groups, slice(None)).reshape(n, 2 * half)
+        return self.structure(arrays).rows(rows)
+
+    def structure(self, arrays: Arrays) -> Structure:
+        """Affine, with packed 4-bit codes and a scale per group."""
+        return Affine(arrays["codes"], 4, arrays["scale"], arrays.get("offset"))
 
     def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Packed codes, scales and, if affine, offsets."""

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from edgerec.plugin import (
-    Affine,
+    STRUCTURES,
     Artefact,
     Bundle,
     DeviceModel,
-    Lookup,
     Payload,
-    RunLines,
     Signature,
     Target,
     hookimpl,
@@ -31,7 +29,7 @@ class ExecuTorchTarget(Target):
     signature: ClassVar[int] = 2
     needs_trust: ClassVar[bool] = True
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
-    structures: ClassVar[tuple[type, ...]] = (Affine, Lookup, RunLines)
+    structures: ClassVar[tuple[type, ...]] = STRUCTURES
 
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:
         """Export a module that contains the codec's own arrays, and store each of them once."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, Affine, Lookup, Table, top_k
+from edgerec.plugin import F32, Affine, Lookup, Partition, Structure, Table, top_k
 from edgerec_numpy.lookup import scan_lookup
 
 __all__ = ["Above", "Scan", "best"]
@@ -46,15 +46,9 @@ class Scan:
 
         Everything that depends only on the user is computed here, once.
         """
-        match self.structure:
-            case Affine(bits=8) as affine:
-                codes = affine.codes
-                return _affine(lambda rows: codes[rows].astype(np.float32) @ user, affine, user)
-            case Affine() as affine:
-                return _affine(_packed_products(affine, user), affine, user)
-            case Lookup() as lookup:
-                return scan_lookup(lookup, user)[0]
-        return lambda rows: self.table.decode(rows) @ user
+        if self.structure is None:
+            return lambda rows: self.table.decode(rows) @ user
+        return _product(self.structure, user)
 
     def above(self, user: F32) -> Above:
         """Return a function from a slice of rows and a bound to the rows that score above it."""
@@ -92,6 +86,40 @@ def _cut(rows: NDArray[np.int32], scores: F32, k: int) -> tuple[NDArray[np.int32
     return rows[positions], scores
 
 
+def _product(structure: Structure, user: F32) -> Callable[[slice], F32]:
+    """A function from a slice of rows to their products with float32[d]."""
+    match structure:
+        case Affine(bits=8, groups=1) as affine:
+            codes = affine.codes
+            return _affine(lambda rows: codes[rows].astype(np.float32) @ user, affine, user)
+        case Affine(bits=4, groups=1) as affine:
+            return _affine(_packed_products(affine, user), affine, user)
+        case Affine() as affine:
+            return _grouped(affine, user)
+        case Lookup() as lookup:
+            return scan_lookup(lookup, user)[0]
+        case Partition(heights=heights) as partition:
+            products = [_product(part, user) for part in partition.parts]
+            return _one_by_one(products, partition.starts, heights)
+    return lambda rows: structure.rows(rows) @ user
+
+
+def _one_by_one(
+    products: Sequence[Callable[[slice], F32]], starts: Sequence[int], heights: Sequence[int]
+) -> Callable[[slice], F32]:
+    """The products of a slice of rows, some of which may be in one part and some in the next."""
+
+    def score(rows: slice) -> F32:
+        found = []
+        for product, start, height in zip(products, starts, heights, strict=True):
+            first, last = max(rows.start - start, 0), min(rows.stop - start, height)
+            if first < last:
+                found.append(product(slice(first, last)))
+        return np.concatenate(found)
+
+    return score
+
+
 def _above(score: Callable[[slice], F32]) -> Above:
     """Score all rows of a slice, and drop those that do not exceed the bound."""
 
@@ -109,10 +137,28 @@ def _affine(products: Callable[[slice], F32], affine: Affine, user: F32) -> Call
 
     def score(rows: slice) -> F32:
         scores = products(rows)
-        scores *= affine.scale[rows]
+        scores *= affine.scale[rows].reshape(-1)
         if affine.offset is not None:
-            scores += affine.offset[rows].astype(np.float32) * total
+            scores += affine.offset[rows].reshape(-1).astype(np.float32) * total
         return scores
+
+    return score
+
+
+def _grouped(affine: Affine, user: F32) -> Callable[[slice], F32]:
+    """Products by groups of columns: Σ_g s_g (u_g · q_g) + o_g Σ_j u_gj."""
+    parts = user.reshape(affine.groups, -1)
+    factors = np.zeros((len(user), affine.groups), np.float32)
+    factors[np.arange(len(user)), np.repeat(np.arange(affine.groups), parts.shape[1])] = user
+    sums = parts.sum(1)
+
+    def score(rows: slice) -> F32:
+        scores = affine.numbers(rows).astype(np.float32) @ factors
+        scores *= affine.scale[rows].reshape(scores.shape)
+        if affine.offset is not None:
+            scores += affine.offset[rows].reshape(scores.shape) * sums
+        found: F32 = scores.sum(1)
+        return found
 
     return score
 

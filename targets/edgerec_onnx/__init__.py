@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from edgerec.plugin import (
+    STRUCTURES,
     Affine,
     Artefact,
     Bundle,
     DeviceModel,
-    Lookup,
     Payload,
-    RunLines,
     Signature,
+    Table,
     Target,
     hookimpl,
 )
@@ -34,18 +34,14 @@ class OnnxTarget(Target):
     name: ClassVar[str] = "onnx"
     signature: ClassVar[int] = 2
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
-    structures: ClassVar[tuple[type, ...]] = (Affine, Lookup, RunLines)
+    structures: ClassVar[tuple[type, ...]] = STRUCTURES
 
-    def refuse(self, model: DeviceModel) -> list[str]:
-        """Refuse codecs without a kernel, and widths that the 4-bit kernel does not support."""
-        reasons = super().refuse(model)
-        head = model.tables[model.head.table]
-        structure = head.codec.structure(head.arrays)
-        if isinstance(structure, Affine) and structure.bits == 4 and model.width % 16:
-            reasons.append(
-                f"int4: MatMulNBits needs a width that is a multiple of 16, got {model.width}"
-            )
-        return reasons
+    def is_native(self, table: Table) -> bool:
+        """Also 4-bit integers whose groups of columns are whole blocks of MatMulNBits."""
+        structure = table.codec.structure(table.arrays)
+        if isinstance(structure, Affine) and structure.bits == 4:
+            return structure.columns // structure.groups % 16 == 0
+        return super().is_native(table)
 
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:
         """Write the graph node by node, so that the bytes of a table are those of its codec."""

@@ -26,21 +26,23 @@ def by_blocks(graph: Graph, rows: int, most: int, score: Score) -> str:
     last = rows - (blocks - 1) * height
     step, limit = graph.constant([height]), graph.constant([rows - height])
     flat, zero = graph.constant([-1]), graph.constant([0])
-    body = Graph("block/")
-    start = body.add("Min", body.add("Mul", body.add("Reshape", "block/i", flat), step), limit)
+    # A graph may have several loops, of which each has names of its own.
+    prefix = f"block{graph.size}/"
+    body, i, going_on = Graph(prefix, outer=graph), f"{prefix}i", f"{prefix}going"
+    start = body.add("Min", body.add("Mul", body.add("Reshape", i, flat), step), limit)
     found = body.add("Reshape", score(body, start, body.add("Add", start, step)), flat)
-    going = body.add("Identity", "block/going")
+    going = body.add("Identity", going_on)
     loop = body.body(
         [
-            helper.make_tensor_value_info("block/i", TensorProto.INT64, []),
-            helper.make_tensor_value_info("block/going", TensorProto.BOOL, []),
+            helper.make_tensor_value_info(i, TensorProto.INT64, []),
+            helper.make_tensor_value_info(going_on, TensorProto.BOOL, []),
         ],
         [
             helper.make_tensor_value_info(going, TensorProto.BOOL, []),
             helper.make_tensor_value_info(found, TensorProto.FLOAT, [height]),
         ],
     )
-    count = graph.constant(np.array(blocks, np.int64), "blocks")
+    count = graph.constant(np.array(blocks, np.int64), f"scalar_{blocks}")
     every = graph.add("Reshape", graph.add("Loop", count, "", body=loop), flat)
     whole = graph.add("Slice", every, zero, graph.constant([(blocks - 1) * height]))
     end = graph.constant([blocks * height])

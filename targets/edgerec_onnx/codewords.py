@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from edgerec.plugin import F32, Affine, Lookup
 from edgerec_onnx.blocks import by_blocks
+from edgerec_onnx.exact import Exact
+from edgerec_onnx.integers import numbers, stored
 from edgerec_onnx.lines import Lines
 from edgerec_onnx.onnx_graph import Graph
 
@@ -30,21 +32,21 @@ FLOAT, INT32 = 1, 6
 BLOCK = 4096
 
 
-class Codewords:
+class Codewords(Exact):
     """Sums of codewords, with a factor per row."""
 
     def __init__(self, graph: Graph, name: str, lookup: Lookup, factor: F32 | None) -> None:
-        self.graph, self.name, self.lookup = graph, name, lookup
+        super().__init__(graph, len(lookup.codes), factor)
+        self.name, self.lookup = name, lookup
         self.stages, self.count, self.width = lookup.words.shape
         self.groups = int(lookup.subspace.max()) + 1
-        self.rows, self.bytes = lookup.codes.shape
+        self.bytes = lookup.codes.shape[1]
         self.codes = graph.table(np.ascontiguousarray(lookup.codes.T), f"{name}.codes")
         self.length = (
             None
             if lookup.factor is None
             else Lines(graph, f"{name}.length", lookup.factor, self.rows)
         )
-        self.factor = None if factor is None else graph.table(factor[None], "candidate_factor")
 
     def read(self, rows: str) -> str:
         """Rows int64[k] as float[k, d]."""
@@ -70,20 +72,12 @@ class Codewords:
             values = graph.add("Mul", values, self.length.read(rows))
         return str(values)
 
-    def factor_of(self, rows: str) -> str:
-        """The factors of the scores of rows int64[k], float[k]; only if there is a ``factor``."""
-        assert self.factor is not None  # noqa: S101  # for mypy
-        factor = self.graph.add("Gather", self.factor, rows, axis=1)
-        return str(self.graph.add("Reshape", factor, self.graph.constant([-1])))
-
-    def scan(self, user: str) -> str:
-        """Score all rows: float[1, n]."""
-        graph = self.graph
+    def scores(self, user: str) -> str:
+        """The products of all rows with float[1, d], float[n]."""
         scores = self._sums(self._products(user))
         if self.length is not None:
-            scores = graph.add("Mul", scores, self.length.all())
-        scores = graph.add("Reshape", scores, graph.constant([1, self.rows]))
-        return str(scores if self.factor is None else graph.add("Mul", scores, self.factor))
+            scores = self.graph.add("Mul", scores, self.length.all())
+        return str(scores)
 
     def _products(self, user: str) -> str:
         """The contribution of each byte to a score, float[W, 256] or, of single codes, [W, k]."""
@@ -137,15 +131,10 @@ class Codewords:
     def _part(self, part: Affine, name: str) -> str:
         """Codewords that are stored as integers with a scale each."""
         graph = self.graph
-        codes = part.codes if part.bits == 8 else part.codes ^ np.uint8(0x88)
-        values = graph.add("Cast", graph.table(codes, name), to=FLOAT)
-        if part.bits == 4:
-            high = graph.add("Floor", graph.add("Mul", values, graph.constant(1 / 16)))
-            low = graph.add("Sub", values, graph.add("Mul", high, graph.constant(16.0)))
-            tall = graph.constant([-1, self.width // 2, 1])
-            halves = [graph.add("Reshape", half, tall) for half in (low, high)]
-            values = graph.add("Reshape", graph.add("Concat", *halves, axis=2), self._wide())
-            values = graph.add("Sub", values, graph.constant(8.0))
+        if part.bits == 8:
+            values = graph.add("Cast", graph.table(part.codes, name), to=FLOAT)
+        else:
+            values = numbers(graph, graph.table(stored(part.codes, 4), name), 4, self.width)
         scale = graph.table(_column(part.scale), f"{name}.scale")
         return str(graph.add("Mul", values, graph.add("Cast", scale, to=FLOAT)))
 
@@ -161,9 +150,6 @@ class Codewords:
         both = graph.add("Reshape", both, graph.constant([-1, 2 * self.bytes]))
         end = graph.constant([self.stages * self.groups])
         return str(graph.add("Slice", both, graph.constant([0]), end, graph.constant([1])))
-
-    def _wide(self) -> str:
-        return self.graph.constant([-1, self.width])
 
 
 def _column(values: NDArray[Any]) -> NDArray[Any]:

@@ -6,8 +6,11 @@ folded into a float copy of it on loading.
 
 from __future__ import annotations
 
-from edgerec.plugin import F32, Table
+import numpy as np
+
+from edgerec.plugin import F32, Dense
 from edgerec_onnx.blocks import by_blocks
+from edgerec_onnx.exact import Exact
 from edgerec_onnx.onnx_graph import Graph
 
 __all__ = ["Floats"]
@@ -16,36 +19,26 @@ __all__ = ["Floats"]
 BLOCK = 4096
 
 
-class Floats:
+class Floats(Exact):
     """A table in single or half precision."""
 
-    def __init__(self, graph: Graph, name: str, table: Table, factor: F32 | None) -> None:
-        self.graph, self.rows = graph, table.shape[0]
-        self.halves = table.codec.name == "fp16"
-        self.stored = graph.table(table.arrays["values"], f"{name}.values")
-        self.factor = None if factor is None else graph.table(factor[None], "candidate_factor")
+    def __init__(self, graph: Graph, name: str, dense: Dense, factor: F32 | None) -> None:
+        super().__init__(graph, len(dense.values), factor)
+        self.halves = dense.values.dtype == np.float16
+        self.stored = graph.table(dense.values, f"{name}.values")
 
     def read(self, rows: str) -> str:
         """Rows int64[k] as float[k, d]."""
         values = self.graph.add("Gather", self.stored, rows, axis=0)
         return str(self.graph.add("Cast", values, to=1) if self.halves else values)
 
-    def factor_of(self, rows: str) -> str:
-        """The factors of the scores of rows int64[k], float[k]; only if there is a ``factor``."""
-        assert self.factor is not None  # noqa: S101  # for mypy
-        factor = self.graph.add("Gather", self.factor, rows, axis=1)
-        return str(self.graph.add("Reshape", factor, self.graph.constant([-1])))
-
-    def scan(self, user: str) -> str:
-        """Score all rows: float[1, n]."""
-        graph = self.graph
+    def scores(self, user: str) -> str:
+        """The products of all rows with float[1, d], float[n]."""
+        graph, flat = self.graph, self.graph.constant([-1])
         column = graph.add("Reshape", user, graph.constant([-1, 1]))
         if self.halves:
-            scores = self._scan_blocks(column)
-        else:
-            scores = graph.add("MatMul", self.stored, column)
-        scores = graph.add("Reshape", scores, graph.constant([1, self.rows]))
-        return str(scores if self.factor is None else graph.add("Mul", scores, self.factor))
+            return self._scan_blocks(column)
+        return str(graph.add("Reshape", graph.add("MatMul", self.stored, column), flat))
 
     def _scan_blocks(self, column: str) -> str:
         """Score half-precision rows block by block: float[n]."""

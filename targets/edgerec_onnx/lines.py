@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgerec.plugin import F32, RunLines
+from edgerec_onnx.exact import Exact
 from edgerec_onnx.onnx_graph import Graph
 
 __all__ = ["Lines"]
@@ -13,7 +14,7 @@ __all__ = ["Lines"]
 FLOAT, INT64, INT32 = 1, 7, 6
 
 
-class Lines:
+class Lines(Exact):
     """The numbers r of all rows.
 
     A run is stored as its first row and the numbers at both ends. Runs without rows are left out.
@@ -22,8 +23,7 @@ class Lines:
     def __init__(
         self, graph: Graph, name: str, lines: RunLines, rows: int, factor: F32 | None = None
     ) -> None:
-        self.graph, self.rows = graph, rows
-        self.factor = None if factor is None else graph.table(factor[None], "candidate_factor")
+        super().__init__(graph, rows, factor)
         held = np.flatnonzero(lines.ends > lines.starts)
         self.runs = len(held)
         self.starts = graph.table(lines.starts[held].astype(np.int32), f"{name}.starts")
@@ -62,17 +62,10 @@ class Lines:
         ]
         return self._along(run, graph.add("Reshape", graph.add("Range", *ends), flat))
 
-    def scan(self, user: str) -> str:
-        """The products of all rows with u, float[1, n]."""
-        whole = self.graph.add("Reshape", self.all(), self.graph.constant([1, -1]))
-        scores = self.graph.add("Mul", whole, user)
-        return str(scores if self.factor is None else self.graph.add("Mul", scores, self.factor))
-
-    def factor_of(self, rows: str) -> str:
-        """The factors of the scores of rows int64[k], float[k]; only if there is a ``factor``."""
-        assert self.factor is not None  # noqa: S101  # for mypy
-        factor = self.graph.add("Gather", self.factor, rows, axis=1)
-        return str(self.graph.add("Reshape", factor, self.graph.constant([-1])))
+    def scores(self, user: str) -> str:
+        """The products of all rows with float[1, 1], float[n]."""
+        column = self.graph.add("Reshape", user, self.graph.constant([-1]))
+        return str(self.graph.add("Mul", self.all(), column))
 
     def _along(self, run: str, rows: str) -> str:
         """The numbers of rows int32[k] that are in the given runs, float[k]."""

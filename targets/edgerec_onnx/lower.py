@@ -14,8 +14,8 @@ int4   Packed  uint8[n, 1, d / 2],     com.microsoft MatMulNBits, which takes co
                the codec's codes + 8   part by part
 =====  ======  ======================  ================================================
 
-A codec that declares a structure is stored in the layout of it: a sum of codewords as
-``Codewords``, which are looked up block by block, and numbers on lines as ``Lines``.
+Another codec is stored in the layout of the structure that it declares (``structures.py``), and
+integers of 4 bits whose groups of columns are whole blocks of 16 are ``Packed`` as well.
 
 Tables are external data. Each array is a separate part of the payload, which onnxruntime reads in
 place in the bundle.
@@ -31,10 +31,9 @@ from numpy.typing import NDArray
 from edgerec.plugin import (
     CANDIDATES,
     F32,
+    Affine,
     DeviceModel,
-    Lookup,
     Payload,
-    RunLines,
     Signature,
     Table,
     as_core,
@@ -42,14 +41,13 @@ from edgerec.plugin import (
     check_size,
     group_size,
 )
-from edgerec_onnx.codewords import Codewords
-from edgerec_onnx.floats import Floats
+from edgerec_onnx.exact import Exact
 from edgerec_onnx.history import Past, list_unseen, read_history, seen_rows
-from edgerec_onnx.lines import Lines
 from edgerec_onnx.onnx_graph import Dims, Graph
 from edgerec_onnx.ops import built_in_values, lower_op, normalize
-from edgerec_onnx.packed import Packed
+from edgerec_onnx.packed import Packed, fits
 from edgerec_onnx.proposal import members, rescore, top
+from edgerec_onnx.structures import layout_of
 from edgerec_onnx.tiles import Tiles
 
 __all__ = ["lower"]
@@ -60,7 +58,7 @@ OVERHEAD = 64 * 1024
 #: Constants of at least this many bytes are stored once for both graphs.
 LARGE = 1024
 
-Layout = Floats | Tiles | Packed | Codewords | Lines
+Layout = Exact | Tiles | Packed
 
 
 def lower(model: DeviceModel, signature: Signature) -> Payload:
@@ -82,7 +80,7 @@ def _recommend(graph: Graph, model: DeviceModel, signature: Signature) -> bytes:
     past, user, table = _user(graph, model)
     returned, proposed = _counts(graph, signature, model.takes_any_length)
     unit = normalize(graph, user) if model.head.kind == "cosine" else user
-    if isinstance(table, Floats | Codewords | Lines):
+    if isinstance(table, Exact):
         scores, ids = _best(graph, table.scan(unit), signature.items, signature.returned, returned)
     else:
         groups = table.propose(unit, returned, proposed)
@@ -154,18 +152,14 @@ def _finish(graph: Graph, model: DeviceModel, scores: str) -> str:
 
 
 def _lay_out(graph: Graph, name: str, table: Table, factor: F32 | None) -> Layout:
-    """Store a table in the layout of its codec, with the factor of its scores."""
-    match table.codec.name:
-        case "int8":
-            return Tiles(graph, name, table, factor)
-        case "int4":
-            return Packed(graph, name, table, factor)
-    match table.codec.structure(table.arrays):
-        case Lookup() as lookup:
-            return Codewords(graph, name, lookup, factor)
-        case RunLines() as lines:
-            return Lines(graph, name, lines, table.shape[0], factor)
-    return Floats(graph, name, table, factor)
+    """Store a table in the layout that suits its structure, with the factor of its scores."""
+    if table.codec.name == "int8":
+        return Tiles(graph, name, table, factor)
+    structure = table.codec.structure(table.arrays)
+    assert structure is not None  # noqa: S101  # the target refuses any other codec
+    if isinstance(structure, Affine) and fits(structure):
+        return Packed(graph, name, structure, factor)
+    return layout_of(graph, name, structure, table.shape[0], factor)
 
 
 def _counts(graph: Graph, signature: Signature, any_length: bool) -> tuple[str, str]:

@@ -29,16 +29,27 @@ IR_VERSION = 7
 class Graph:
     """A graph under construction: its nodes and initializers. Values are named after their ops.
 
-    A prefix distinguishes the names in a loop's body from those in the enclosing graph.
+    The body of a loop is a graph whose constants are those of the enclosing one, ``outer``; a
+    prefix distinguishes the names of its nodes.
     """
 
-    def __init__(self, prefix: str = "", files: dict[str, NDArray[Any]] | None = None) -> None:
-        self._prefix = prefix
+    def __init__(
+        self,
+        prefix: str = "",
+        files: dict[str, NDArray[Any]] | None = None,
+        outer: Graph | None = None,
+    ) -> None:
+        self._prefix, self._outer = prefix, outer
         self._nodes: list[Any] = []
         self._initializers: dict[str, Any] = {}
         #: Arrays stored next to the graph, by file name.
         self.files: dict[str, NDArray[Any]] = {} if files is None else files
         self._domains: set[str] = set()
+
+    @property
+    def size(self) -> int:
+        """The number of its nodes."""
+        return len(self._nodes)
 
     def add(
         self, kind: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes: Any
@@ -54,6 +65,8 @@ class Graph:
 
     def constant(self, value: NDArray[Any] | list[int] | float, name: str = "") -> str:
         """Store an array once under its name; lists are int64, numbers float32."""
+        if self._outer is not None:
+            return self._outer.constant(value, name)
         if isinstance(value, float):
             value = np.array(value, np.float32)
         array = np.asarray(value, np.int64) if isinstance(value, list) else np.asarray(value)

@@ -1,6 +1,7 @@
 """A table of 4-bit integers, for onnxruntime's own MatMulNBits.
 
-It is stored as uint8[n, 1, d / 2] with the codec's codes + 8. Rows of zeros fill the last group.
+It is stored as uint8[n, d / block, block / 2] with the codec's codes + 8. Rows of zeros fill the
+last group of rows. A scale is that of a row, or of a group of columns made of whole blocks.
 """
 
 from __future__ import annotations
@@ -10,55 +11,57 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.plugin import F32, Table
+from edgerec.plugin import F32, Affine
+from edgerec_onnx.integers import numbers, stored
 from edgerec_onnx.onnx_graph import MICROSOFT, Graph
-from edgerec_onnx.proposal import highest, members, user_sum
+from edgerec_onnx.proposal import highest, members
 
-__all__ = ["Packed"]
+__all__ = ["Packed", "fits"]
 
 #: Rows per group, of which only the maximum is kept, and the most rows scanned at a time.
 GROUP, PART = 8, 65536
 
 
-class Packed:
-    """An int4 table, whose groups are a few adjacent rows."""
+def fits(affine: Affine) -> bool:
+    """Whether the kernel takes the integers: 4 bits, and groups of whole blocks of 16."""
+    return affine.bits == 4 and affine.columns // affine.groups % 16 == 0
 
-    def __init__(self, graph: Graph, name: str, table: Table, factor: F32 | None) -> None:
-        self.graph, self.name, (self.rows, self.width) = graph, name, table.shape
+
+class Packed:
+    """A table of 4-bit integers, whose groups are a few adjacent rows."""
+
+    def __init__(self, graph: Graph, name: str, affine: Affine, factor: F32 | None) -> None:
+        self.graph, self.name = graph, name
+        self.rows, self.width = len(affine.codes), affine.columns
+        self.columns = affine.groups
         self.height = GROUP
         self.groups = -(-self.rows // GROUP)
-        codes = self._filled(table.arrays["codes"]) ^ np.uint8(0x88)
-        if not self.width % 16:
-            codes = codes.reshape(len(codes), -1, self._block // 2)
+        codes = stored(self._filled(affine.codes), 4)
+        codes = codes.reshape(len(codes), -1, self._block // 2)
         self.codes = graph.table(codes, f"{name}.codes")
+        ranges = {"scale": affine.scale, "offset": affine.offset}
         self.arrays = {
-            key: self._filled(table.arrays[key])
-            for key in ("scale", "offset")
-            if key in table.arrays
+            key: self._filled(array.reshape(self.rows, self.columns))
+            for key, array in ranges.items()
+            if array is not None
         }
         self.factor = (
             None if factor is None else graph.table(self._filled(factor), "candidate_factor")
         )
 
     def read(self, rows: str) -> str:
-        """Rows int64[k] as float[k, d]: low halves first, minus 8. A float holds a byte exactly."""
+        """Rows int64[k] as float[k, d]."""
         graph = self.graph
-        packed = graph.add("Cast", graph.add("Gather", self.codes, rows, axis=0), to=1)
-        packed = graph.add("Reshape", packed, graph.constant([-1, self.width // 2]))
-        high = graph.add("Floor", graph.add("Mul", packed, graph.constant(1 / 16)))
-        low = graph.add("Sub", packed, graph.add("Mul", high, graph.constant(16.0)))
-        tall = graph.constant([-1, self.width // 2, 1])
-        halves = [graph.add("Reshape", half, tall) for half in (low, high)]
-        both = graph.add("Concat", *halves, axis=2)
-        codes = graph.add("Reshape", both, graph.constant([-1, self.width]))
-        values = graph.add("Sub", codes, graph.constant(8.0))
-        tall = graph.constant([-1, 1])
+        packed = graph.add("Gather", self.codes, rows, axis=0)
+        shape = graph.constant([-1, self.columns, self.width // self.columns])
+        values = graph.add("Reshape", numbers(graph, packed, 4, self.width), shape)
+        tall = graph.constant([-1, self.columns, 1])
         for key, kind in (("scale", "Mul"), ("offset", "Add")):
             if key in self.arrays:
                 part = graph.add("Gather", self._stored(key), rows, axis=0)
                 part = graph.add("Cast", graph.add("Reshape", part, tall), to=1)
                 values = graph.add(kind, values, part)
-        return str(values)
+        return str(graph.add("Reshape", values, graph.constant([-1, self.width])))
 
     def factor_of(self, rows: str) -> str:
         """The factors of the scores of rows int64[k], float[k]; only if there is a ``factor``."""
@@ -72,7 +75,7 @@ class Packed:
     def _maxima(self, user: str) -> str:
         """The highest rough score of each group, float[groups]."""
         n, graph = self.groups * GROUP, self.graph
-        total = user_sum(graph, user) if "offset" in self.arrays else ""
+        total = self._sums(user) if "offset" in self.arrays else ""
         found = [
             self._maxima_of(user, total, start, min(start + PART, n)) for start in range(0, n, PART)
         ]
@@ -84,12 +87,14 @@ class Packed:
         The kernel packs what it scans. onnxruntime frees a separate part after packing it, but it
         would keep the table, from which rows are read.
         """
-        graph, blocks = self.graph, self.width // self._block
+        graph, blocks = self.graph, self.width // self._block // self.columns
         scales = self._range("scale", start, stop)
         if blocks > 1:
             column = graph.add("Reshape", scales, graph.constant([-1, 1]))
             row = graph.add("Expand", column, graph.constant([1, blocks]))
             scales = graph.add("Reshape", row, graph.constant([-1]))
+        elif self.columns > 1:
+            scales = graph.add("Reshape", scales, graph.constant([-1]))
         logits = graph.add(
             "MatMulNBits",
             user,
@@ -103,8 +108,9 @@ class Packed:
             accuracy_level=4,
         )
         if total:
-            offset = self._range("offset", start, stop)
-            logits = graph.add("Add", logits, graph.add("Mul", offset, total))
+            shift = graph.add("MatMul", self._range("offset", start, stop), total)
+            shift = graph.add("Reshape", shift, graph.constant([1, -1]))
+            logits = graph.add("Add", logits, shift)
         if self.factor is not None:
             part = graph.part(self.factor, start, stop)
             logits = graph.add("Mul", logits, part)
@@ -122,10 +128,17 @@ class Packed:
             scores = graph.add("Mul", scores, part)
         return str(scores), rows
 
+    def _sums(self, user: str) -> str:
+        """The sum of u over each group of columns, float[G, 1], which multiplies offsets."""
+        graph = self.graph
+        parts = graph.add("Reshape", user, graph.constant([self.columns, -1]))
+        return str(graph.add("ReduceSum", parts, graph.constant([1]), keepdims=1))
+
     @property
     def _block(self) -> int:
-        """The largest block of MatMulNBits (16, 32, … 256) that divides the width."""
-        return max(block for block in (16, 32, 64, 128, 256) if self.width % block == 0)
+        """The largest block of MatMulNBits (16, 32, … 256) that divides a group of columns."""
+        group = self.width // self.columns
+        return max(block for block in (16, 32, 64, 128, 256) if group % block == 0)
 
     def _filled(self, rows: NDArray[Any]) -> NDArray[Any]:
         if self.rows % GROUP == 0:
@@ -133,9 +146,9 @@ class Packed:
         return np.concatenate([rows, np.zeros((-self.rows % GROUP, *rows.shape[1:]), rows.dtype)])
 
     def _stored(self, key: str) -> str:
-        """Scales or offsets, float16[n]."""
+        """Scales or offsets, float[n, G], as they are stored."""
         return self.graph.table(self.arrays[key], f"{self.name}.{key}")
 
     def _range(self, key: str, start: int, stop: int) -> str:
-        """Scales or offsets of a part, float[n]; they are widened on loading."""
+        """Scales or offsets of a part, float[n, G]; they are widened on loading."""
         return str(self.graph.add("Cast", self.graph.part(self._stored(key), start, stop), to=1))

@@ -67,9 +67,6 @@ class OnnxArtefact:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = self._threads
         options.log_severity_level = ERROR
-        if bundle.codec != "int4":
-            # Kernels read these tables in place just as fast, and packing would copy them.
-            options.add_session_config_entry("session.disable_prepacking", "1")
         options.enable_mem_pattern = False  # a pattern would hold the memory of two runs at once
         # onnxruntime maps external data itself, whereas it copies arrays that are passed to it.
         places = {
@@ -85,6 +82,9 @@ class OnnxArtefact:
                 graph = relocate(graph, path.name, places)
             except (ValueError, KeyError) as error:
                 raise TargetError(f"{bundle.path}: {part}: {error}; the file is damaged") from None
+            if b"MatMulNBits" not in graph:
+                # Other kernels read tables in place just as fast, and packing would copy them.
+                options.add_session_config_entry("session.disable_prepacking", "1")
             session = onnxruntime.InferenceSession(
                 graph, options, providers=["CPUExecutionProvider"]
             )

@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from edgerec.plugin import (
-    Affine,
+    STRUCTURES,
     Artefact,
     Bundle,
     DeviceModel,
-    Lookup,
     Payload,
-    RunLines,
     Signature,
     Target,
     hookimpl,
@@ -42,7 +40,7 @@ class TFLiteTarget(Target):
     name: ClassVar[str] = "tflite"
     signature: ClassVar[int] = 2
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
-    structures: ClassVar[tuple[type, ...]] = (Affine, Lookup, RunLines)
+    structures: ClassVar[tuple[type, ...]] = STRUCTURES
     integers: bool = field(
         default=True, metadata={"help": "scan int8 tables in integers, not widened on loading"}
     )

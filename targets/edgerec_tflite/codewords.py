@@ -12,29 +12,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgerec.plugin import Lookup, RunLines, Structure, TargetError
+from edgerec.plugin import Lookup
 from edgerec_tflite.lines import Lines
-from edgerec_tflite.ops import unpack4
+from edgerec_tflite.ops import unpack
 from edgerec_tflite.tflite_graph import Graph, Tensor
 
-__all__ = ["Codewords", "layout_of"]
+__all__ = ["Codewords"]
 
 #: Rows whose products are looked up at a time.
 BLOCK = 16384
-
-
-def layout_of(graph: Graph, structure: Structure, rows: int) -> Codewords | Lines:
-    """The layout of a structure.
-
-    Raises:
-        TargetError: there is none.
-    """
-    match structure:
-        case Lookup() as lookup:
-            return Codewords(graph, lookup)
-        case RunLines() as lines:
-            return Lines(graph, lines, rows)
-    raise TargetError(f"tflite: no layout for the structure {type(structure).__name__}")
 
 
 class Codewords:
@@ -88,9 +74,7 @@ class Codewords:
             part = graph.op("CAST", [part], shape, "int32")
             part = graph.op("GATHER", [products, part], shape, axis=1, batchDims=1)
             found.append(graph.op("SUM", [part, graph.small([0])], (1, high), keepDims=True))
-        scores = found[0]
-        if len(found) > 1:
-            scores = graph.op("CONCATENATION", found, (1, n), axis=1)
+        scores = graph.concatenate(found, 1)
         if self.length is not None:
             length = graph.reshape(self.length.all(), (1, n))
             scores = graph.op("MUL", [scores, length], (1, n))
@@ -136,16 +120,9 @@ class Codewords:
                 codes = graph.constant(part.codes)
                 words.append(graph.op("DEQUANTIZE", [codes], (high, self.width)))
             else:
-                words.append(unpack4(graph, graph.constant(part.codes), (high, self.width)))
-            scale = graph.constant(part.scale)
-            wide = scale.dtype == "float32"
-            scales.append(scale if wide else graph.op("DEQUANTIZE", [scale], (high,)))
-        if len(words) == 1:
-            return words[0], scales[0]
-        return (
-            graph.op("CONCATENATION", words, (total, self.width), axis=0),
-            graph.op("CONCATENATION", scales, (total,), axis=0),
-        )
+                words.append(unpack(graph, graph.constant(part.codes), (high, self.width), 4))
+            scales.append(graph.floats(part.scale))
+        return graph.concatenate(words, 0), graph.concatenate(scales, 0)
 
     def _halves(self, codes: Tensor) -> Tensor:
         """The codes of 4 bits in bytes int32[k, W], int32[k, S G]: low halves first."""

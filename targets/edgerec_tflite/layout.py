@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from edgerec.plugin import DeviceModel, Lookup, RunLines, Table, TargetError, group_size
-from edgerec_tflite.tflite_graph import Shape, buffers
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerec.plugin import (
+    Affine,
+    Dense,
+    DeviceModel,
+    Lookup,
+    Partition,
+    Sparse,
+    Structure,
+    Table,
+    TargetError,
+    group_size,
+)
+from edgerec_tflite.tflite_file import buffers
+from edgerec_tflite.tflite_graph import Shape
 
 __all__ = ["check", "rows_per_group", "score_layout"]
 
@@ -30,7 +45,7 @@ def score_layout(table: Table, k: int) -> Shape:
 
 
 def check(data: bytes, model: DeviceModel) -> None:
-    """Check that the file contains each array of a used table, byte for byte.
+    """Check that the file contains each array of a used table except lines, byte for byte.
 
     A second copy of a large array is ruled out by ``check_size``.
 
@@ -40,13 +55,27 @@ def check(data: bytes, model: DeviceModel) -> None:
     stored = buffers(data)
     for name in model.used_tables:
         table = model.tables[name]
-        structure = table.codec.structure(table.arrays)
-        arrays = table.arrays
-        if isinstance(structure, Lookup):
-            arrays = {"codes": structure.codes.T}
-        elif isinstance(structure, RunLines):
-            continue
-        for key, array in arrays.items():
+        for array in _stored(table.codec.structure(table.arrays)):
             raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
             if not any(np.array_equal(raw, buffer) for buffer in stored):
-                raise TargetError(f"tflite: the file does not hold table {name!r}: {key}")
+                raise TargetError(
+                    f"tflite: the file does not hold {array.dtype}{list(array.shape)} of table "
+                    f"{name!r}"
+                )
+
+
+def _stored(structure: Structure | None) -> list[NDArray[Any]]:
+    """The arrays of a structure, except lines, as the file stores them."""
+    match structure:
+        case Dense(values=values):
+            return [values]
+        case Affine(codes=codes, scale=scale, offset=offset):
+            return [codes, scale] if offset is None else [codes, scale, offset]
+        case Lookup(codes=codes):
+            return [codes.T]
+        case Sparse(starts=starts, columns=columns, values=values, scale=scale):
+            arrays = [starts, columns, values] + ([] if scale is None else [scale])
+            return [array for array in arrays if len(array)]
+        case Partition(parts=parts):
+            return [array for part in parts for array in _stored(part)]
+    return []

@@ -11,8 +11,7 @@ int8   int8[n, d], scale 1   hybrid FULLY_CONNECTED, then row scales; u is round
 int4   int4[n, d], scale 1   the same; GATHER reads the same bytes as uint8[n, d / 2]
 =====  ====================  ========================================================
 
-A codec that declares a structure is stored in the layout of it: a sum of codewords as
-``Codewords``, which are looked up block by block, and numbers on lines as ``Lines``.
+Another codec is stored in the layout of the structure that it declares (``structures.py``).
 
 An integer scan rounds the user vector, so it only proposes; the proposed rows are scored
 again in float.
@@ -35,12 +34,12 @@ from edgerec.plugin import (
     candidate_factor,
     check_size,
 )
-from edgerec_tflite.codewords import Codewords, layout_of
 from edgerec_tflite.history import Past, list_unseen, read_history, seen_rows
 from edgerec_tflite.layout import check, rows_per_group, score_layout
-from edgerec_tflite.lines import Lines
-from edgerec_tflite.ops import built_in_values, lower_op, normalize, unpack4
-from edgerec_tflite.tflite_graph import File, Graph, Shape, Tensor
+from edgerec_tflite.ops import built_in_values, lower_op, normalize, unpack
+from edgerec_tflite.structures import Layout, layout_of
+from edgerec_tflite.tflite_file import File
+from edgerec_tflite.tflite_graph import Graph, Shape, Tensor
 
 __all__ = ["lower"]
 
@@ -93,7 +92,7 @@ class Writer:
         self.model, self.integers, self.graph, self.factor = model, integers, graph, factor
         self.structures = structures
         self._widened: dict[str, Tensor] = {}
-        self._structured: dict[str, Codewords | Lines] = {}
+        self._structured: dict[str, Layout] = {}
 
     def write_recommend(self, signature: Signature) -> None:
         """Add the function that recommends: ids int32[R], scores float[R] and user float[d]."""
@@ -230,7 +229,7 @@ class Writer:
             return structured.read(rows)
         codec = table.codec.name
         if codec == "int4":
-            values = unpack4(graph, graph.gather(self._codes(table), rows), shape)
+            values = unpack(graph, graph.gather(self._codes(table), rows), shape, 4)
         elif codec == "int8":
             values = graph.op("DEQUANTIZE", [graph.gather(self._codes(table), rows)], shape)
         else:
@@ -264,7 +263,7 @@ class Writer:
             logits = graph.op("ADD", [logits, shift], layout)
         return logits
 
-    def _structure(self, name: str, table: Table) -> Codewords | Lines | None:
+    def _structure(self, name: str, table: Table) -> Layout | None:
         """The layout of a codec that declares a structure; none for those with kernels."""
         found = self.structures[name]
         if found is not None and name not in self._structured:

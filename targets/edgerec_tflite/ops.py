@@ -6,7 +6,7 @@ from edgerec.plugin import MASKED, DeviceModel, Op, TargetError
 from edgerec_tflite.history import Past
 from edgerec_tflite.tflite_graph import Graph, Shape, Tensor
 
-__all__ = ["built_in_values", "lower_op", "normalize", "unpack4"]
+__all__ = ["built_in_values", "lower_op", "normalize", "planes", "signed", "unpack"]
 
 #: Ops that need no attributes, by their names in TFLite.
 SAME = {
@@ -124,16 +124,40 @@ def _layer_normalization(graph: Graph, x: list[Tensor], epsilon: float) -> Tenso
     return graph.op("ADD", [graph.op("MUL", [unit, x[1]], shape), x[2]], shape)
 
 
-def unpack4(graph: Graph, packed: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """uint8[rows, d / 2] to float[rows, d]: low half first, two's complement."""
-    tall = (shape[0], shape[1] // 2, 1)
-    byte = graph.reshape(graph.op("CAST", [packed], packed.shape), tall)
-    sixteenth = graph.op("MUL", [byte, graph.small(1 / 16)], tall)
-    high = graph.op("FLOOR", [sixteenth], tall)
-    low = graph.op("SUB", [byte, graph.op("MUL", [high, graph.small(16.0)], tall)], tall)
-    both = graph.op("CONCATENATION", [low, high], (*tall[:2], 2), axis=2)
-    codes = graph.reshape(both, shape)
+def planes(graph: Graph, byte: Tensor, bits: int) -> list[Tensor]:
+    """The first codes of all bytes, the second ones, and so on, in floats of the bytes' shape.
+
+    A code is what is left of a byte without the higher ones: ⌊b / 2^s⌋ - 2^bits ⌊b / 2^(s + bits)⌋.
+    """
+    shape, found, rest = byte.shape, [], byte
+    for _ in range(8 // bits - 1):
+        higher = graph.op("MUL", [rest, graph.small(2.0**-bits)], shape)
+        higher = graph.op("FLOOR", [higher], shape)
+        above = graph.op("MUL", [higher, graph.small(2.0**bits)], shape)
+        found.append(graph.op("SUB", [rest, above], shape))
+        rest = higher
+    return [*found, rest]
+
+
+def signed(graph: Graph, codes: Tensor, bits: int) -> Tensor:
+    """Codes of 4 bits in two's complement, or of 1 bit, as the numbers that they stand for."""
+    shape = codes.shape
+    if bits == 1:
+        twice = graph.op("ADD", [codes, codes], shape)
+        return graph.op("SUB", [twice, graph.small(1.0)], shape)
     # 8..15 stand for -8..-1.
     eighth = graph.op("FLOOR", [graph.op("MUL", [codes, graph.small(1 / 8)], shape)], shape)
     wrap = graph.op("MUL", [eighth, graph.small(16.0)], shape)
     return graph.op("SUB", [codes, wrap], shape)
+
+
+def unpack(graph: Graph, packed: Tensor, shape: tuple[int, int], bits: int) -> Tensor:
+    """Bytes uint8[rows, w] as the numbers in them, float[rows, d], the lowest bits first."""
+    (rows, held), each = packed.shape, 8 // bits
+    tall = (rows, held, 1)
+    byte = graph.reshape(graph.op("CAST", [packed], packed.shape), tall)
+    codes = graph.reshape(graph.concatenate(planes(graph, byte, bits), 2), (rows, held * each))
+    if codes.shape != shape:
+        ends = graph.small([0, 0]), graph.small([*shape])
+        codes = graph.op("SLICE", [codes, *ends], shape)
+    return signed(graph, codes, bits)

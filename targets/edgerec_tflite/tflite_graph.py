@@ -11,65 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-__all__ = ["File", "Graph", "Shape", "Tensor", "buffers"]
+from edgerec_tflite.tflite_file import OPS, File
+
+__all__ = ["Graph", "Shape", "Tensor"]
 
 Shape = tuple[int, ...]
-
-#: Runtimes map constants in place, and the format guarantees this alignment.
-ALIGNMENT = 16
-
-#: The options table of each op in the schema, and the first version of the op that supports the
-#: types used here, so that old runtimes accept the file.
-_OPS: dict[str, tuple[str | None, int]] = {
-    "ADD": ("AddOptions", 1),
-    "BATCH_MATMUL": ("BatchMatMulOptions", 1),
-    "CAST": ("CastOptions", 1),
-    "CONCATENATION": ("ConcatenationOptions", 1),
-    "CUMSUM": ("CumsumOptions", 1),
-    "DEQUANTIZE": ("DequantizeOptions", 3),
-    "DIV": ("DivOptions", 1),
-    "EQUAL": ("EqualOptions", 1),
-    "EXP": (None, 1),
-    "FILL": (None, 1),
-    "FLOOR": (None, 1),
-    "FULLY_CONNECTED": ("FullyConnectedOptions", 6),
-    "GATHER": ("GatherOptions", 2),
-    "GELU": ("GeluOptions", 1),
-    "GREATER": ("GreaterOptions", 1),
-    "LEAKY_RELU": ("LeakyReluOptions", 1),
-    "LESS": ("LessOptions", 1),
-    "LOGICAL_AND": ("LogicalAndOptions", 1),
-    "LOGISTIC": (None, 1),
-    "MAXIMUM": ("MaximumMinimumOptions", 1),
-    "MEAN": ("ReducerOptions", 1),
-    "MINIMUM": ("MaximumMinimumOptions", 1),
-    "MUL": ("MulOptions", 1),
-    "NEG": (None, 1),
-    "NOT_EQUAL": ("NotEqualOptions", 1),
-    "POW": ("PowOptions", 1),
-    "REDUCE_MAX": ("ReducerOptions", 1),
-    "RELU": (None, 1),
-    "RESHAPE": ("ReshapeOptions", 1),
-    "REVERSE_V2": ("ReverseV2Options", 1),
-    "SCATTER_ND": ("ScatterNdOptions", 1),
-    "SELECT_V2": (None, 1),
-    "SLICE": ("SliceOptions", 1),
-    "SOFTMAX": ("SoftmaxOptions", 1),
-    "SQRT": (None, 1),
-    "SUB": ("SubOptions", 1),
-    "SUM": ("ReducerOptions", 1),
-    "TANH": (None, 1),
-    "TOPK_V2": ("TopKV2Options", 1),
-    "TRANSPOSE": ("TransposeOptions", 1),
-}
-
-#: Arrays of at most this many bytes are compared by their contents.
-_SMALL = 4096
 
 _TYPES: dict[str, int] = {
     "float32": schema.TensorType.FLOAT32,
@@ -89,45 +39,6 @@ class Tensor:
     index: int
     shape: Shape
     dtype: str
-
-
-class File:
-    """What the functions of a model share: arrays, and the codes of ops."""
-
-    def __init__(self) -> None:
-        self.codes: dict[str, int] = {}
-        # By convention, buffer 0 is empty and stands for computed tensors.
-        self.buffers: list[NDArray[Any] | None] = [None]
-        self._buffer_of: dict[Any, int] = {}
-
-    def buffer(self, array: NDArray[Any], key: Any = None) -> int:
-        """The buffer of an array, which is stored once however often it is used.
-
-        Arrays that were made anew of the same one are known by a common ``key``.
-        """
-        # The list keeps a large array alive, so its id stays unique.
-        if key is None:
-            key = id(array) if array.nbytes > _SMALL else (array.dtype.name, array.tobytes())
-        if key not in self._buffer_of:
-            self._buffer_of[key] = len(self.buffers)
-            self.buffers.append(array)
-        return self._buffer_of[key]
-
-    def build(self, graphs: Sequence[Graph], description: str) -> bytes:
-        """The bytes of a file with a subgraph and a signature per function."""
-        model = schema.ModelT(
-            version=3,
-            operatorCodes=[_operator_code(kind) for kind in self.codes],
-            subgraphs=[graph.subgraph() for graph in graphs],
-            description=description,
-            buffers=[_Buffer(array) for array in self.buffers],
-            signatureDefs=[graph.signature(place) for place, graph in enumerate(graphs)],
-        )
-        size = sum(b.nbytes + 64 for b in self.buffers if b is not None)
-        # The builder doubles as it grows, so enough room from the start avoids copies.
-        builder = flatbuffers.Builder(size + 65536)
-        builder.Finish(model.Pack(builder), b"TFL3")
-        return bytes(memoryview(builder.Bytes)[builder.Head() :])
 
 
 class Graph:
@@ -173,6 +84,30 @@ class Graph:
         if key not in self._scalars:
             self._scalars[key] = self.constant(array, array.shape)
         return self._scalars[key]
+
+    def floats(self, array: NDArray[Any], shape: Shape | None = None) -> Tensor:
+        """Add a view of an array of floats; those of half precision are widened on loading."""
+        stored = self.constant(array, shape)
+        if stored.dtype == "float32":
+            return stored
+        return self.op("DEQUANTIZE", [stored], stored.shape)
+
+    def slice(self, value: Tensor, start: int, count: int) -> Tensor:
+        """A few consecutive entries along the first axis."""
+        shape = (count, *value.shape[1:])
+        if shape == value.shape:
+            return value
+        first = self.small([start, *[0] * len(shape[1:])])
+        return self.op("SLICE", [value, first, self.small([*shape])], shape, value.dtype)
+
+    def concatenate(self, values: Sequence[Tensor], axis: int) -> Tensor:
+        """Concatenate along an axis; nothing is added for a single value."""
+        first = values[0]
+        if len(values) == 1:
+            return first
+        length = sum(value.shape[axis] for value in values)
+        shape = (*first.shape[:axis], length, *first.shape[axis + 1 :])
+        return self.op("CONCATENATION", values, shape, first.dtype, axis=axis)
 
     def scalar(self, value: int) -> Tensor:
         """Add an int32 without axes, such as the k of TOPK_V2."""
@@ -222,7 +157,7 @@ class Graph:
     ) -> list[Tensor]:
         """Add an op with several outputs."""
         made = [self._tensor(None, *o, 0) for o in outputs]
-        table, _ = _OPS[kind]
+        table, _ = OPS[kind]
         operator = schema.OperatorT(
             opcodeIndex=self._file.codes.setdefault(kind, len(self._file.codes)),
             inputs=[t.index for t in inputs],
@@ -260,36 +195,3 @@ class Graph:
             tensor.quantization = schema.QuantizationParametersT(scale=[1.0], zeroPoint=[0])
         self._tensors.append(tensor)
         return Tensor(len(self._tensors) - 1, shape, dtype)
-
-
-class _Buffer(schema.BufferT):  # type: ignore[misc]  # the schema is untyped
-    """A buffer that writes an array in one aligned piece, unlike the generated code."""
-
-    def Pack(self, builder: Any) -> Any:
-        offset = None
-        if self.data is not None:
-            raw = np.ascontiguousarray(self.data).reshape(-1).view(np.uint8).data
-            builder.StartVector(1, len(raw), ALIGNMENT)
-            builder.head -= len(raw)
-            builder.Bytes[builder.head : builder.head + len(raw)] = raw
-            builder.vectorNumElems = len(raw)
-            offset = builder.EndVector()
-        schema.BufferStart(builder)
-        if offset is not None:
-            schema.BufferAddData(builder, offset)
-        return schema.BufferEnd(builder)
-
-
-def buffers(data: bytes) -> list[NDArray[np.uint8]]:
-    """Read the buffers of a file in place."""
-    model = schema.Model.GetRootAs(data, 0)
-    found = (model.Buffers(i) for i in range(model.BuffersLength()))
-    return [buffer.DataAsNumpy() for buffer in found if not buffer.DataIsNone()]
-
-
-def _operator_code(kind: str) -> Any:
-    code = getattr(schema.BuiltinOperator, kind)
-    # Runtimes older than code 127 read the first field, and newer ones use the larger value.
-    return schema.OperatorCodeT(
-        deprecatedBuiltinCode=min(code, 127), builtinCode=code, version=_OPS[kind][1]
-    )

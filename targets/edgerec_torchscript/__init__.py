@@ -12,13 +12,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from edgerec.plugin import (
-    Affine,
+    STRUCTURES,
     Artefact,
     Bundle,
     DeviceModel,
-    Lookup,
     Payload,
-    RunLines,
     Signature,
     Target,
     hookimpl,
@@ -36,7 +34,7 @@ class TorchScriptTarget(Target):
     signature: ClassVar[int] = 2
     needs_trust: ClassVar[bool] = True
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
-    structures: ClassVar[tuple[type, ...]] = (Affine, Lookup, RunLines)
+    structures: ClassVar[tuple[type, ...]] = STRUCTURES
     integers: bool = field(
         default=True, metadata={"help": "scan int8 and int4 tables in integers, not in float"}
     )

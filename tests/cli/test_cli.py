@@ -99,7 +99,19 @@ def test_inspect_bench_devices_plugins(folder: Path) -> None:
     assert {"quantize", "numpy", "tflite", "onnx", "torchscript"} <= {row["name"] for row in listed}
     assert {row["distribution"] for row in listed if row["name"] == "numpy"} == {"edgerec"}
     options = next(row["options"] for row in listed if row["name"] == "quantize")
-    assert options[0]["name"] == "codec"
+    assert options[0] | {"help": ""} == {
+        "name": "codec",
+        "type": "a codec",
+        "default": "int8",
+        "help": "",
+    }
+    codecs = {row["name"]: row for row in listed if row["kind"] == "codec"}
+    assert {"int8", "mixed", "pq", "int4_group", "sparse"} <= {*codecs}
+    assert [option["name"] for option in codecs["int4_group"]["options"]] == [
+        *("group", "symmetric", "range")
+    ]
+    rest = next(o for o in codecs["mixed"]["options"] if o["name"] == "rest")
+    assert (rest["type"], rest["default"]) == ("a codec", "int4")
 
 
 def test_a_recipe(folder: Path) -> None:

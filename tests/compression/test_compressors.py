@@ -159,7 +159,10 @@ def test_gradients_need_data(model: DeviceModel) -> None:
     [
         ("prune:share=2", "prune.share: expected a number between 0 and 1, got 2"),
         ("prune:share=much", "prune.share: expected a number, got 'much'"),
-        ("quantize:codec=int2", "quantize.codec: expected one of int8, int4, fp16; got 'int2'"),
+        ("quantize:codec=int2", "quantize.codec: unknown codec 'int2'; known: fp16, fp32, int4, "),
+        ("quantize:codec=pq/parts=4", "quantize.codec pq: unknown option parts; options: subspa"),
+        ("quantize:codec=pq/bits", "quantize.codec: expected name/option=value/..., each once"),
+        ("quantize:codec=fp16,popular=2", "quantize.popular: expected between 0 and 1, got 2"),
         ("quantize:bits=8", "quantize: unknown option bits; options: codec, symmetric, range"),
         ("quantize:codec", "expected name:option=value,..., got 'codec'"),
         ("shrink", "unknown compressor 'shrink'; known: distill, lowrank, pq, prune, quantize"),

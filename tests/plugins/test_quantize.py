@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +14,16 @@ from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
 from edgerec.data.quality import evaluate
 from edgerec.errors import CodecError, CompressError, OptionError
-from edgerec.exporting.export import export
 from edgerec.learn import EncodedTorchModel, TorchModel, fine_tune
-from edgerec.model.codecs import F32, Codec, Int4, Int8
+from edgerec.model.codecs import F32, Codec, Fp16, Int4, Int8
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_history
 from edgerec.model.oracle import Oracle
 from edgerec.model.table import Table
 from edgerec.testing import check_codec, check_compressor, example_models
+from edgerec.testing.models import adverse_models
 from edgerec.training.loop import train
+from edgerec_pq.codec import PQ
 from edgerec_prune import Prune
 from edgerec_quantize import Quantize
 from edgerec_quantize.grouped import Int4Group
@@ -212,15 +212,40 @@ def test_each_group_is_quantized_like_a_row() -> None:
         Table.encode(matrix, Int4Group(6))
 
 
-def test_groups_run_on_numpy_and_other_targets_refuse_them(tmp_path: Path) -> None:
-    model = Quantize("int4", group=8).compress(example_models()["sum"], Context())
-    for name in Host.installed().targets:
-        target = Host.installed().target(name)
-        if name == "numpy":
-            assert not target.refuse(model)
-            export(model, target, tmp_path / "grouped.edgerec")
-        else:
-            assert any("int4_group" in reason for reason in target.refuse(model))
+def test_any_installed_codec_with_its_options() -> None:
+    model = example_models()["sum"]
+    small = edgerec.compress(model, "quantize:codec=pq/subspaces=4/bits=4/runs=3")
+    codec = small.tables["items"].codec
+    assert (codec.name, codec.options()["runs"], codec.options()["bits"]) == ("pq", 3, 4)
+    # The step is recorded in a form that can be read again.
+    step = small.metadata["steps"][-1]
+    assert step["options"]["codec"] == "pq/subspaces=4/bits=4/runs=3"
+    again = edgerec.compress(model, f"quantize:codec={step['options']['codec']}")
+    assert again.tables["items"].codec == codec
+    nested = "mixed/first=fp16/rest=(int4_group/group=8/symmetric=false)/share=0.25"
+    mixed = edgerec.compress(model, f"quantize:codec={nested}").tables["items"].codec
+    assert mixed.parts == (Fp16(), Int4Group(8, False))
+    assert mixed.options()["heights"] == (150, 450)
+    assert Host.installed().codec("mixed", **mixed.options()) == mixed
+
+
+def test_popular_items_are_int8(dataset: Dataset) -> None:
+    model = train(dataset, epochs=2, dim=16).to_device_model()
+    quantize = Quantize("int4", popular=0.2)
+    small = check_compressor(quantize, model, Context(dataset))
+    counts = dict(zip(dataset.items.ids, dataset.train.counts(len(dataset.items)), strict=True))
+    ordered = [counts[item] for item in small.items.ids]
+    assert ordered == sorted(ordered, reverse=True)
+    n = len(small.items)
+    for table in (t for t in small.tables.values() if t.shape[1] > 1):
+        assert (table.codec.first, table.codec.rest) == (Int8(), Int4())
+        assert table.codec.heights == (round(0.2 * n), n - round(0.2 * n))
+        high = round(0.2 * n)
+        assert table.nbytes == high * 20 + (n - high) * (16 // 2 + 4)
+    with pytest.raises(CompressError, match="quantize: needs training interactions"):
+        quantize.compress(model, Context())
+    with pytest.raises(CompressError, match=r"quantize.popular: it orders the rows of one"):
+        quantize.compress(adverse_models()["buys"], Context(dataset))
 
 
 @pytest.mark.parametrize(
@@ -232,6 +257,11 @@ def test_groups_run_on_numpy_and_other_targets_refuse_them(tmp_path: Path) -> No
         ({"range": "scores", "epochs": 1}, "quantize.range: scores is for whole rows"),
         ({"codec": "int4", "range": "scores", "group": 8}, "quantize.range: scores is for whole"),
         ({"codec": "fp16", "rotate": True}, "quantize.rotate: fp16 gains nothing from it"),
+        ({"codec": Int4Group(), "symmetric": True}, r"quantize.symmetric: is for int8 and int4"),
+        ({"codec": Int4Group(), "range": "mse"}, "given as codec=int4_group/option=value"),
+        ({"codec": PQ(), "epochs": 1}, "quantize.epochs: pq learns what it stores"),
+        ({"codec": "int4", "popular": 0.1, "range": "scores"}, "quantize.range: scores is for"),
+        ({"codec": "nothing"}, "quantize.codec: expected a codec or one of fp32, fp16, int8"),
         ({"epochs": -1}, "quantize.epochs: expected 0 or more, got -1"),
         ({"distill": -1.0}, "quantize.distill: expected 0 or more, got -1"),
         ({"learning_rate": 0.0}, "quantize.learning_rate: expected more than 0, got 0"),

@@ -13,10 +13,11 @@ from edgerec.contracts.host import Host
 from edgerec.errors import TargetError
 from edgerec.exporting.answers import Answers, measure_parity
 from edgerec.exporting.export import export
-from edgerec.model.codecs import F32, Arrays, Codec
+from edgerec.model.codecs import F32, Arrays, Codec, Int4
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.integers import pack4
-from edgerec.model.structure import Affine, Lookup
+from edgerec.model.mixed import Mixed
+from edgerec.model.structure import Affine, Lookup, Partition
 from edgerec.model.table import Table
 from edgerec.testing import example_models
 from edgerec_pq.codec import PQ
@@ -126,8 +127,8 @@ def test_a_codec_of_someone_else(target: str, tmp_path: Path) -> None:
     model = example_models(300, 16)["two-tables"]
     check(model.with_codec(Halves()), target, tmp_path)
     message = (
-        rf"table 'items': {target} reads fp32, fp16, int8, int4 and codecs that declare the "
-        "structure Affine, Lookup or RunLines, not codec 'opaque'"
+        f"table 'items': codec 'opaque' declares no structure, and {target} runs codecs other than "
+        "fp32, fp16, int8, int4 by their structure"
     )
     with pytest.raises(TargetError, match=message):
         export(model.with_codec(Opaque()), target, tmp_path / "y.edgerec")
@@ -176,10 +177,25 @@ def test_integers_of_someone_else(target: str, codec: Codec, tmp_path: Path) -> 
     check(example_models(700, 16)["two-tables"].with_codec(codec), target, tmp_path)
 
 
-def test_someone_elses_packed_integers_need_the_kernels_widths() -> None:
-    model = example_models(300, 24)["two-tables"].with_codec(Tens(4))
-    (reason,) = Host.installed().target("onnx").refuse(model)
-    assert "a multiple of 16, got 24" in reason
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("codec", [Tens(4), Tens(4, True)], ids=str)
+def test_widths_that_a_kernel_does_not_take(target: str, codec: Codec, tmp_path: Path) -> None:
+    check(example_models(700, 24)["two-tables"].with_codec(codec), target, tmp_path)
+
+
+def test_a_target_refuses_structures_that_it_does_not_lower() -> None:
+    """A part of a partition as well."""
+
+    class Few(type(Host.installed().target("onnx"))):  # type: ignore[misc]  # its class is computed
+        structures = (Affine, Partition)
+
+    model = example_models(300, 16)["sum"]
+    assert Few().refuse(model.with_codec(Mixed(Tens(), Int4()), ["items"])) == []
+    (reason,) = Few().refuse(model.with_codec(Mixed(Tens(), PQ(2, bits=4)), ["items"]))
+    assert reason == (
+        "table 'items': codec 'mixed' has the structure Lookup, which onnx does not lower; it "
+        "lowers Affine, Partition"
+    )
 
 
 @pytest.mark.parametrize("target", TARGETS)

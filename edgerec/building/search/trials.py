@@ -11,7 +11,7 @@ from typing import Any
 from edgerec.building.fidelity import kept_of, learnable
 from edgerec.building.search.chains import Chain, Tried, key_of
 from edgerec.building.search.sizes import Sizes
-from edgerec.compression.chain import run_chain
+from edgerec.compression.chain import options_of, run_chain
 from edgerec.contracts.compressor import Compressor, Context
 from edgerec.contracts.device import Device
 from edgerec.contracts.host import Host
@@ -187,7 +187,7 @@ class Search:
             recorded.append(
                 {
                     "compressor": step.name,
-                    "options": dict(vars(step)),
+                    "options": options_of(step),
                     "bytes_before": model.table_bytes,
                     "bytes_after": outline.table_bytes,
                 }
