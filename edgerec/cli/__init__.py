@@ -76,6 +76,7 @@ for command in (
     learning.train,
     learning.tune,
     learning.evaluate,
+    learning.add_items,
     agree.agree,
     build.build,
     build.sweep,
