@@ -76,7 +76,6 @@ for command in (
     learning.train,
     learning.tune,
     learning.evaluate,
-    learning.add_items,
     agree.agree,
     build.build,
     build.sweep,
@@ -89,5 +88,6 @@ for command in (
     show.devices,
 ):
     app.command()(command)
+app.command("add-items")(learning.add_items)
 app.command("import")(importing.import_model)
 app.command("user-vector")(user_vector.user_vector)

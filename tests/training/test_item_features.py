@@ -49,6 +49,10 @@ def test_labels_by_hand() -> None:
 def test_vectors_by_hand() -> None:
     found = summed(Vectors.of([1.0, 2.0, 3.0]))
     assert found == pytest.approx([-math.sqrt(1.5), 0, math.sqrt(1.5)])
+    # Ranks count, ties in their middle: .25, .25, .625 and .875.
+    ranks = np.array([0.25, 0.25, 0.625, 0.875])
+    expected = (ranks - ranks.mean()) / ranks.std()
+    assert summed(Vectors.of([1, 1, 2, 1000])) == pytest.approx(expected, abs=1e-6)
     # A number that is the same everywhere says nothing.
     assert summed(Vectors.of([7, 7, 7])) == [0, 0, 0]
 
