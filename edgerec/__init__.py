@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from edgerec.contracts.host import Host
     from edgerec.contracts.opening import load_model
     from edgerec.data.dataset import Dataset
+    from edgerec.data.feature_files import read_features
+    from edgerec.data.features import Features
     from edgerec.data.quality import evaluate
     from edgerec.data.sources import load
     from edgerec.device.scorer import Scorer
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from edgerec.importing.torch_module import from_torch
     from edgerec.model.device_model import DeviceModel
     from edgerec.model.model_file import save_model
+    from edgerec.training.cold_start import add_items
     from edgerec.training.loop import train
     from edgerec.training.trained import load_trained
 
@@ -50,9 +53,11 @@ __all__ = [
     "Device",
     "DeviceModel",
     "EdgerecError",
+    "Features",
     "Host",
     "Recipe",
     "Scorer",
+    "add_items",
     "agree",
     "build",
     "compress",
@@ -67,6 +72,7 @@ __all__ = [
     "load_model",
     "load_trained",
     "plan",
+    "read_features",
     "save_model",
     "train",
     "tune",
@@ -82,9 +88,11 @@ _HOMES = {
     "Device": "contracts.device",
     "DeviceModel": "model.device_model",
     "EdgerecError": "errors",
+    "Features": "data.features",
     "Host": "contracts.host",
     "Recipe": "building.recipe",
     "Scorer": "device.scorer",
+    "add_items": "training.cold_start",
     "agree": "building.agree",
     "build": "building.build",
     "compress": "compression.chain",
@@ -99,6 +107,7 @@ _HOMES = {
     "load_model": "contracts.opening",
     "load_trained": "training.trained",
     "plan": "building.search.plan",
+    "read_features": "data.feature_files",
     "save_model": "model.model_file",
     "train": "training.loop",
     "tune": "building.tuning",

@@ -15,10 +15,10 @@ from edgerec.importing.pyg import from_pyg
 from edgerec.importing.state import read_state
 from edgerec.importing.torch_module import from_torch
 from edgerec.training.examples import Batch, batches
+from edgerec.training.feature_coding import weigh_by_rarity
 from edgerec.training.gnn import GNN, Lowered, Tables, array, degree_of
 from edgerec.training.graph import Graph, bag
 from edgerec.training.losses import ranking_loss, scale_of
-from edgerec.training.text_features import weigh_by_rarity
 from edgerec.training.torch_model import EncodedTorchModel, TorchModel
 from edgerec.training.torch_rules import torch_rule
 

@@ -6,9 +6,11 @@ import functools
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgerec.data.dataset import Dataset
+from edgerec.data.features import Features
 from edgerec.data.sources import load
 from edgerec.errors import DataError
 from edgerec.model.device_model import DeviceModel
@@ -40,6 +42,21 @@ def unreachable() -> str:
 
 #: Users of four tastes, under the name that tests use.
 make_dataset = example_dataset
+
+
+def example_features(dataset: Dataset, seed: int = 0) -> Features:
+    """Features of every kind: the taste that each item of ``example_dataset`` has, and noise."""
+    rng = np.random.default_rng(seed)
+    assert dataset.items.titles is not None
+    kinds = [title.split()[-1] for title in dataset.items.titles]
+    n = len(kinds)
+    return Features.of(
+        dataset.items.ids,
+        categories={"kind": [[kind, "all"] for kind in kinds]},
+        numbers={"size": rng.normal(5, 2, n)},
+        text={"blurb": [f"A {kind} thing, number {row}" for row, kind in enumerate(kinds)]},
+        vectors={"shape": np.eye(4)[[int(kind) for kind in kinds]] + rng.normal(0, 0.1, (n, 4))},
+    )
 
 
 @pytest.fixture(scope="session")

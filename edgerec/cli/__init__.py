@@ -88,5 +88,6 @@ for command in (
     show.devices,
 ):
     app.command()(command)
+app.command("add-items")(learning.add_items)
 app.command("import")(importing.import_model)
 app.command("user-vector")(user_vector.user_vector)

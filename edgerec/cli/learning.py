@@ -10,11 +10,11 @@ import typer
 
 from edgerec.cli.flags import flags_of, given
 from edgerec.cli.progress import progress_bar
-from edgerec.cli.shared import AsJson, Source, Trust, check_output, err, out
+from edgerec.cli.shared import AsJson, ModelFile, Source, Trust, check_output, err, out
 from edgerec.errors import OptionError
 from edgerec.training.options import TrainOptions, load_options
 
-__all__ = ["evaluate", "train", "tune"]
+__all__ = ["add_items", "evaluate", "train", "tune"]
 
 
 @flags_of(TrainOptions)
@@ -136,6 +136,37 @@ def tune(
         verdict = "helps" if tuned.order_helps else "does not help beyond the noise"
         out.print(f"reading the order of histories {verdict}: {tuned.order} times", highlight=False)
     out.print(f"{output}: " + ", ".join(line.strip() for line in lines), highlight=False)
+
+
+def add_items(
+    file: ModelFile,
+    source: Annotated[str, typer.Option("--data", help="dataset with features that it learned")],
+    features: Annotated[Path, typer.Option(help="file of the features of new items")],
+    columns: Annotated[
+        str, typer.Option("--feature-columns", help="what its columns are, as for `edgerec data`")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--out", help=".model file to write")],
+) -> None:
+    """Add items that nobody has interacted with, with rows computed from their features.
+
+    Example: `edgerec add-items shop.model --data shop.dataset --features new.csv
+    --feature-columns genres=categories -o grown.model`
+    """
+    from edgerec.contracts.opening import load_model
+    from edgerec.data.feature_files import parse_feature_columns, read_features
+    from edgerec.data.sources import load
+    from edgerec.model.model_file import save_model
+    from edgerec.training.cold_start import add_items as run
+
+    check_output(output, file, source, features)
+    chosen = parse_feature_columns(columns)
+    new = read_features(features, chosen)
+    model = run(load_model(file), load(source), new, names=list(chosen))
+    size = save_model(model, output)
+    out.print(
+        f"{output}: {size:,} bytes, {len(model.items):,} items, {len(new.items):,} of them new",
+        highlight=False,
+    )
 
 
 def evaluate(

@@ -79,6 +79,17 @@ def data(
     friends: Annotated[
         Path | None, typer.Option(help="file of friendships: two users per line")
     ] = None,
+    item_features: Annotated[
+        Path | None,
+        typer.Option(help="file with a line per item: csv, tsv, Parquet, .item or JSON lines"),
+    ] = None,
+    feature_columns: Annotated[
+        str | None,
+        typer.Option(
+            help="what its columns are: categories, numbers, text, vectors, or an array with a row "
+            "per line, such as genres=categories,year=numbers,poster=posters.npy"
+        ),
+    ] = None,
     format: Annotated[
         str | None, typer.Option(help="format: csv, tsv, parquet, inter or train.txt")
     ] = None,
@@ -103,10 +114,14 @@ def data(
     Example: `edgerec data ratings.csv --split last --k-core 5 -o shop.dataset`
     """
     from edgerec.data.dataset_file import save_dataset
+    from edgerec.data.feature_files import parse_feature_columns, read_features
     from edgerec.data.sources import load
     from edgerec.data.weighing import parse_event_weights
 
-    check_output(output, source, test, titles, triples, friends, suffix=".dataset")
+    given_files = (source, test, titles, triples, friends, item_features)
+    check_output(output, *given_files, suffix=".dataset")
+    if (item_features is None) != (feature_columns is None):
+        raise OptionError("--item-features and --feature-columns: pass both or neither")
     valid = valid if valid is not None else split
     if split not in ("random", "recent") and share != _SHARE:
         raise OptionError("--share: applies to --split random or recent only")
@@ -143,6 +158,9 @@ def data(
         )
     if k_core is not None:
         dataset = dataset.k_core(k_core)
+    if item_features is not None and feature_columns is not None:
+        chosen = parse_feature_columns(feature_columns)
+        dataset = dataset.with_features(read_features(item_features, chosen))
     dataset = _split(dataset, "split", split, share, seed, "test")
     if valid_share is None:
         same = split in ("random", "recent") and 0 < share < 1

@@ -104,8 +104,12 @@ class Content:
         return io.StringIO(text, newline=None).read()
 
 
-def open_content(path: Path) -> Content:
+def open_content(path: Path, *, json_lines: bool = False) -> Content:
     """Look into a file.
+
+    Args:
+        path: the file.
+        json_lines: whether it is JSON, which is refused otherwise.
 
     Raises:
         DataError: there is no such file, or it is neither text nor Parquet; the message says what
@@ -145,7 +149,7 @@ def open_content(path: Path) -> Content:
         return Content(path, suffix, None, False, True, "utf-8", "")
     encoding = next((code for mark, code in _MARKS.items() if head.startswith(mark)), "utf-8")
     text = _decode(path, head, encoding)
-    if text.lstrip().startswith(("{", "[")):
+    if text.lstrip().startswith(("{", "[")) and not json_lines:
         raise DataError(f"{path}: is JSON; save it as CSV or Parquet")
     if text.lstrip().lower().startswith(("<!doctype", "<html", "<?xml")):
         raise DataError(f"{path}: is a web page or XML; download the data itself")

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgerec.data.features import Features
 from edgerec.data.interactions import Interactions
 from edgerec.data.memory import InMemory
 from edgerec.errors import DataError
@@ -39,10 +40,12 @@ class Dataset(InMemory):
         event_weights: how much each kind counts, if that differs.
         triples: int32[m, 3], facts about items as item row, relation and entity; or none.
         friends: int32[m, 2], rows of users who are friends, in both directions; or none.
+        item_features: what else is known about the items, in the order of the catalogue
+            (``with_features``); or none.
 
     Raises:
         DataError: there are fewer than two users or two items, nothing to train on, or
-            interactions, facts or friendships of other users or items.
+            interactions, facts, friendships or features of other users or items.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Dataset(InMemory):
     event_weights: Mapping[str, float] = field(default_factory=dict)
     triples: NDArray[np.int32] | None = None
     friends: NDArray[np.int32] | None = None
+    item_features: Features | None = None
 
     def __post_init__(self) -> None:
         for what, count in (("user", len(self.users)), ("item", len(self.items))):
@@ -66,6 +70,11 @@ class Dataset(InMemory):
                 )
         if len(self.train) == 0:
             raise DataError(f"{self.name}: no interactions to train on")
+        if self.item_features is not None and self.item_features.items.ids != self.items.ids:
+            raise DataError(
+                f"{self.name}: item_features: are not those of the catalogue, in its order; use "
+                "with_features, which sorts them"
+            )
         for name in ("train", "valid", "test"):
             part: Interactions | None = getattr(self, name)
             if part is None:
@@ -115,6 +124,19 @@ class Dataset(InMemory):
     def histories(self) -> Interactions:
         """What is known of users at test time: training and validation interactions."""
         return self.train if self.valid is None else self.train.joined(self.valid)
+
+    def with_features(self, features: Features) -> Dataset:
+        """Return the data set with features of its items, which may be in another order.
+
+        Features of other items are left out, and ``notes`` says of how many.
+
+        Raises:
+            DataError: an item has none.
+        """
+        own = features.of_items(self.items)
+        others = len(features.items) - len(self.items)
+        notes = {"items with features but without interactions": others} if others else {}
+        return dataclasses.replace(self, item_features=own, notes={**self.notes, **notes})
 
     def on_valid(self) -> Dataset:
         """The data set that choices are made on: validation interactions take the place of test's.
@@ -191,8 +213,10 @@ class Dataset(InMemory):
         outside = len(self.train) - len(part)
         dropped = {"interactions dropped by the k-core": outside} if outside else {}
         train = Interactions.of_pairs(user, item, len(kept_users), **part.details())
+        features = self.item_features
         return dataclasses.replace(
             self,
+            item_features=None if features is None else features.take(kept_items),
             users=[self.users[int(u)] for u in kept_users],
             items=self.items.take(kept_items),
             train=train,

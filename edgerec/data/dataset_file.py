@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgerec.data.dataset import Dataset
+from edgerec.data.features import Features
 from edgerec.data.interactions import DETAILS, Interactions
 from edgerec.errors import BundleError, DataError
 from edgerec.files.container import Container
@@ -41,6 +42,9 @@ def save_dataset(dataset: Dataset, path: str | Path) -> int:
         meta["events"] = list(dataset.events)
     if dataset.event_weights:
         meta["event_weights"] = dict(dataset.event_weights)
+    if dataset.item_features is not None:
+        sections |= dataset.item_features.sections()
+        meta["features"] = dataset.item_features.kinds
     return write_container(path, "dataset", meta, sections)
 
 
@@ -74,15 +78,17 @@ def _read(container: Container) -> Dataset:
             },
         )
 
+    items = read_items(container)
     return Dataset(
         meta.text("name"),
         read_strings(container, "users"),
-        read_items(container),
+        items,
         part("train"),
         part("valid") if "valid/items" in container else None,
         part("test") if "test/items" in container else None,
         {what: notes.integer(what, 0, 2**63) for what in notes},
         meta.texts("events") if "events" in meta else (),
         read_event_weights(meta),
-        *(container.array(n) if n in container else None for n in ("triples", "friends")),
+        **{name: container.array(name) for name in ("triples", "friends") if name in container},
+        item_features=Features.read(container, meta, items) if "features" in meta else None,
     )

@@ -17,6 +17,7 @@ import pooch
 
 from edgerec.data.dataset import Dataset
 from edgerec.data.dataset_file import load_dataset
+from edgerec.data.feature_files import read_features
 from edgerec.data.readers import read_dataset
 from edgerec.errors import DataError
 from edgerec.files.atomic import write_text
@@ -64,6 +65,8 @@ def cache_folder() -> Path:
 def movielens_100k() -> Dataset:
     """MovieLens-100K: 943 users, 1,682 films, 100,000 ratings; Harper & Konstan, 2015.
 
+    Films have titles, and their genres as ``item_features``.
+
     It is fetched from GroupLens or, if that cannot be reached, taken from RecBole's wheel on the
     package index. It is not redistributed here, because GroupLens's license asks everyone to
     fetch it.
@@ -74,19 +77,22 @@ def movielens_100k() -> Dataset:
     folder = cache_folder() / "ml-100k"
     ratings, films = folder / "ratings.tsv", folder / "films.tsv"
     if not (ratings.exists() and films.exists()):
-        data, titles = _fetch(folder)
-        write_text(films, "item_id\ttitle\n" + "".join(f"{i}\t{t}\n" for i, t in titles))
+        data, lines = _fetch(folder)
+        write_text(films, "item_id\ttitle\tgenres\n" + "".join("\t".join(f) + "\n" for f in lines))
         write_text(ratings, "user_id\titem_id\trating\ttimestamp\n" + data)
-    dataset = read_dataset(ratings, titles=films)
-    return dataclasses.replace(dataset, name="ml-100k")
+    dataset = dataclasses.replace(read_dataset(ratings, titles=films), name="ml-100k")
+    # Files of an earlier version have no genres.
+    if "genres" not in films.read_text("utf-8").partition("\n")[0]:
+        return dataset
+    return dataset.with_features(read_features(films, {"genres": "categories"}))
 
 
 #: Public data sets by name.
 NAMES: Mapping[str, Callable[[], Dataset]] = {"ml-100k": movielens_100k}
 
 
-def _fetch(folder: Path) -> tuple[str, list[tuple[str, str]]]:
-    """Lines of ratings, and (id, title) of each film, from the first source that answers."""
+def _fetch(folder: Path) -> tuple[str, list[tuple[str, str, str]]]:
+    """Lines of ratings, and (id, title, genres) of films, from the first source that answers."""
     pooch.get_logger().setLevel("WARNING")
     from_web = pooch.HTTPDownloader(timeout=20, progressbar=sys.stderr.isatty())
     sources: list[tuple[str, str, Callable[..., Any], Callable[..., Any]]] = [
@@ -105,7 +111,7 @@ def _fetch(folder: Path) -> tuple[str, list[tuple[str, str]]]:
             reasons.append(f"{source} cannot be reached ({error})")
             continue
         with zipfile.ZipFile(archive) as pack:
-            found: tuple[str, list[tuple[str, str]]] = read(pack)
+            found: tuple[str, list[tuple[str, str, str]]] = read(pack)
         Path(archive).unlink()  # only what was read from it is kept
         return found
     raise DataError(
@@ -128,15 +134,21 @@ def _from_package_index(requirement: str, output: Any, _: pooch.Pooch) -> None:
         shutil.copyfile(wheels[0], output)
 
 
-def _grouplens(pack: zipfile.ZipFile) -> tuple[str, list[tuple[str, str]]]:
+def _grouplens(pack: zipfile.ZipFile) -> tuple[str, list[tuple[str, str, str]]]:
+    named = pack.read("ml-100k/u.genre").decode("ascii").splitlines()
+    genres = [line.partition("|")[0] for line in named if line]
     films = pack.read("ml-100k/u.item").decode("latin-1").splitlines()
-    titles = [(fields[0], fields[1]) for fields in (line.split("|") for line in films)]
-    return pack.read("ml-100k/u.data").decode("ascii"), titles
+    found = []
+    for fields in (line.split("|") for line in films):
+        flags = fields[-len(genres) :]
+        own = "|".join(name for name, flag in zip(genres, flags, strict=True) if flag == "1")
+        found.append((fields[0], fields[1], own))
+    return pack.read("ml-100k/u.data").decode("ascii"), found
 
 
-def _recbole(pack: zipfile.ZipFile) -> tuple[str, list[tuple[str, str]]]:
+def _recbole(pack: zipfile.ZipFile) -> tuple[str, list[tuple[str, str, str]]]:
     folder = "recbole/dataset_example/ml-100k/ml-100k"
     films = pack.read(f"{folder}.item").decode("utf-8").splitlines()[1:]
     fields = [line.split("\t") for line in films]
-    titles = [(f[0], f"{f[1]} ({f[2]})" if f[2] else f[1]) for f in fields]
-    return pack.read(f"{folder}.inter").decode("utf-8").partition("\n")[2], titles
+    found = [(f[0], f"{f[1]} ({f[2]})" if f[2] else f[1], "|".join(f[3].split())) for f in fields]
+    return pack.read(f"{folder}.inter").decode("utf-8").partition("\n")[2], found

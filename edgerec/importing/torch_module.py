@@ -185,7 +185,9 @@ def _run(
     """The module's own user vector, float[1, d]; rows from ``count`` on are padding."""
     places = np.where(np.arange(len(history)) < (count or len(history)), history, -1)
     values = {**built_in_values(places.astype(np.int32), weights), **own}
-    values |= {name: rows[np.maximum(history, 0)] for name, rows in oracle.tables.items()}
+    # Other tables may have fewer rows, if past items are others.
+    read = {name: rows for name, rows in oracle.tables.items() if name in names}
+    values |= {name: rows[np.maximum(history, 0)] for name, rows in read.items()}
     given = {
         name: torch.arange(len(history)) if name == "position" else torch.from_numpy(values[name])
         for name in names

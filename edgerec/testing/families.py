@@ -162,8 +162,8 @@ def _check_tilt(trained: Trained) -> None:
 def _check_titles(family: Family, dataset: Dataset) -> None:
     """Check that the network reads item vectors through ``vectors``, which adds words."""
     trained = _train(family, dataset, features="titles")
-    words: Any = trained.gnn.get_submodule("text")
-    assert float(words.words.detach().abs().sum()) > 0, (
+    words = trained.gnn.get_parameter("item_features.parts.0.matrix")
+    assert float(words.detach().abs().sum()) > 0, (
         "with features=titles, no word is trained; read vectors() in place of items"
     )
     _check_same(trained, "with features=titles")

@@ -73,10 +73,10 @@ class GNN(nn.Module, abc.ABC):
     def vectors(self) -> Tensor:
         """Item vectors before any message passing, float[n, d].
 
-        A submodule ``text`` adds the vectors of the items' words (``text_features``).
+        A submodule ``item_features`` adds what is known about the items.
         """
-        text = self._modules.get("text")
-        vectors: Tensor = self.items if text is None else text(self.items)
+        features = self._modules.get("item_features")
+        vectors: Tensor = self.items if features is None else features(self.items)
         return vectors
 
     def attach(self, dataset: Dataset) -> None:

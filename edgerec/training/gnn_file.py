@@ -15,6 +15,7 @@ import torch
 
 from edgerec.contracts.family import Family
 from edgerec.data.dataset import Dataset
+from edgerec.data.features import TITLES, choose_columns, read_feature_names
 from edgerec.errors import BundleError, ModelError
 from edgerec.files.container import Container
 from edgerec.files.container_writer import write_container
@@ -29,6 +30,9 @@ __all__ = ["GNNFile", "digest_of", "family_options", "write_gnn"]
 #: The version of the files that this edgerec writes and reads.
 _FORMAT = 1
 
+#: Parts that had another name in files of an earlier version.
+_RENAMED = {"state/text.words": "state/item_features.parts.0.matrix"}
+
 
 def write_gnn(
     path: str | Path, gnn: GNN, family: Family, options: TrainOptions, dataset: Dataset
@@ -36,7 +40,7 @@ def write_gnn(
     """Write a GNN to one file, atomically; return its size in bytes."""
     meta = {
         "format": _FORMAT,
-        "dataset": digest_of(dataset),
+        "dataset": digest_of(dataset, options.features),
         "family": family.name,
         "family_options": family_options(family),
         "options": dataclasses.asdict(options),
@@ -103,12 +107,13 @@ class GNNFile:
         Raises:
             ModelError: the network has other parts.
         """
-        arrays = {n.removeprefix("state/"): self.container.array(n) for n in self.container.names}
+        names = {n: _RENAMED.get(n, n).removeprefix("state/") for n in self.container.names}
+        arrays = {name: self.container.array(n) for n, name in names.items()}
         state = gnn.state_dict()
         found = {name: array.shape for name, array in arrays.items()}
         expected = {name: tuple(value.shape) or (1,) for name, value in state.items()}
-        names = found.keys() | expected.keys()
-        if other := sorted(name for name in names if found.get(name) != expected.get(name)):
+        every = found.keys() | expected.keys()
+        if other := sorted(name for name in every if found.get(name) != expected.get(name)):
             raise ModelError(
                 f"{self.container.path}: the family {self.family} now makes another network than "
                 f"the one in this file (it differs in {', '.join(other)}); install the version "
@@ -126,8 +131,11 @@ def family_options(family: Family) -> dict[str, Any]:
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
 
-def digest_of(dataset: Dataset) -> str:
-    """A digest of the catalogue, with its titles, of training interactions and side edges."""
+def digest_of(dataset: Dataset, features: str | None = None) -> str:
+    """A digest of the catalogue, with its titles, of training interactions and side edges.
+
+    ``features`` names those that were trained on, which count as well.
+    """
     train, digest = dataset.train, hashlib.sha256()
     weights = () if train.weights is None else (train.weights,)
     for part in (*items_sections(dataset.items).values(), train.indptr, train.items, *weights):
@@ -135,6 +143,11 @@ def digest_of(dataset: Dataset) -> str:
     for name in ("triples", "friends"):
         if (edges := getattr(dataset, name)) is not None:
             digest.update(name.encode() + edges.tobytes())
+    named = [name for name in read_feature_names(features) if name != TITLES]
+    for name, column in choose_columns(dataset.items, dataset.item_features, named).items():
+        digest.update(f"{name}\0{column.kind}".encode())
+        for array in column.sections().values():
+            digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 

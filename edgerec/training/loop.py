@@ -92,7 +92,10 @@ def train(
     objective = Objective(gnn, graph, dataset, options, teacher)
     optimizer = torch.optim.Adam(gnn.parameters(), options.learning_rate, fused=True)
     taught = None if objective.teachers is None else objective.teachers.digest
-    settings = _settings(options, family) | {"teacher": taught, "dataset": digest_of(dataset)}
+    settings = _settings(options, family) | {
+        "teacher": taught,
+        "dataset": digest_of(dataset, options.features),
+    }
     trained = Trained(gnn, graph, dataset, options, family)
     stopping = None
     if options.patience is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgerec.contracts.family import Family
 from edgerec.contracts.host import Host
+from edgerec.data.features import read_feature_names
 from edgerec.errors import OptionError
 from edgerec.files.toml import read_toml
 from edgerec.model.options import from_options, parse_spec
@@ -42,7 +43,11 @@ class TrainOptions:
         metadata={"help": "train a vector per user, in addition to the history"},
     )
     features: str | None = field(
-        default=None, metadata={"help": "titles: item vectors also learn from the words of titles"}
+        default=None,
+        metadata={
+            "help": "what item vectors also learn from: titles, and features of the data set by "
+            "name, such as titles,genres"
+        },
     )
     epochs: int = field(default=8, metadata={"help": "number of passes over the users"})
     patience: int | None = field(
@@ -90,8 +95,7 @@ class TrainOptions:
             raise OptionError(
                 f"{', '.join(twice)}: is also given in the model {self.model!r}; give it once"
             )
-        if self.features not in (None, "titles"):
-            raise OptionError(f"features: expected titles or none, got {self.features!r}")
+        read_feature_names(self.features)
         for name in ("dim", "epochs", "batch", "negatives", "history_length", "layers", "patience"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -21,9 +21,9 @@ from edgerec.model.table import Table
 from edgerec.training.gnn import GNN, Lowered
 from edgerec.training.gnn_file import GNNFile, digest_of, family_options, write_gnn
 from edgerec.training.graph import Graph
+from edgerec.training.item_features import add_features
 from edgerec.training.lowered import check_lowered
 from edgerec.training.options import TrainOptions
-from edgerec.training.text_features import add_titles
 
 __all__ = ["Trained", "load_trained", "make_gnn"]
 
@@ -118,9 +118,10 @@ def load_trained(
         ModelError: its family now makes another network.
     """
     file = GNNFile.open(path)
-    if file.dataset != digest_of(dataset):
+    if file.dataset != digest_of(dataset, file.options.features):
         raise OptionError(
-            f"{path}: was trained on other interactions or items than those of {dataset.name}; "
+            f"{path}: was trained on other interactions, items or features than those of "
+            f"{dataset.name}; "
             "pass the dataset that it was trained on"
         )
     family = model
@@ -143,11 +144,11 @@ def load_trained(
 
 
 def make_gnn(family: Family, graph: Graph, options: TrainOptions, dataset: Dataset) -> GNN:
-    """Make the untrained network of a family, with words of titles if they are asked for.
+    """Make the untrained network of a family, with the item features that are asked for.
 
     Raises:
         ModelError: the family failed, or returned something else.
-        OptionError: the catalogue has no titles.
+        OptionError: the data set has no such features.
     """
     who = f"family {family.name}"
     with attribute_errors(who, ModelError):
@@ -162,5 +163,5 @@ def make_gnn(family: Family, graph: Graph, options: TrainOptions, dataset: Datas
     with attribute_errors(who, ModelError):
         gnn.attach(dataset)
     if options.features:
-        add_titles(gnn, dataset.items)
+        add_features(gnn, dataset, options.features)
     return gnn

@@ -239,3 +239,11 @@ def test_tables_that_do_not_fit() -> None:
         edgerec.from_torch(Tower(), TABLES | {"past": np.full((N, E), np.nan)}, IDS)
     with pytest.raises(ModelError, match="past: 119 rows for 120 items"):
         edgerec.from_torch(Tower(), TABLES | {"past": TABLES["past"][1:]}, IDS)
+
+
+def test_more_past_items_than_candidates() -> None:
+    """Tables that the module does not read may have fewer rows."""
+    model = edgerec.from_torch(
+        Tower(), TABLES | {"items": TABLES["items"][:5]}, IDS[:5], past_ids=IDS
+    )
+    assert (len(model.items), len(model.history_items)) == (5, N)

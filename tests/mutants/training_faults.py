@@ -99,9 +99,9 @@ FAULTS = (
     ),
     Mutant(
         "all facts count alike",
-        "edgerec/training/text_features.py",
-        "rarity = (n / torch.bincount(feature)[feature]).log()",
-        "rarity = torch.ones(len(feature))",
+        "edgerec/training/feature_coding.py",
+        "(n / torch.bincount(token)[token]).log()",
+        "torch.ones(len(token))",
         LAYERS,
     ),
     Mutant(

@@ -161,10 +161,10 @@ class _ForwardLacksAParameter(LightGCN):
 
 class _ForwardLacksTitles(LightGCN):
     def forward(self, edge_index: Tensor | Graph) -> tuple[Tensor, Tensor]:
-        text = self._modules.pop("text", None)
+        features = self._modules.pop("item_features", None)
         found = super().forward(edge_index)
-        if text is not None:
-            self.add_module("text", text)
+        if features is not None:
+            self.add_module("item_features", features)
         return found
 
 

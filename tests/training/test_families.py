@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,13 @@ from edgerec.model.history import pad_histories
 from edgerec.model.items import Items
 from edgerec.model.oracle import Oracle
 from edgerec.training.graph import Graph
+from edgerec.training.item_features import ItemFeatures
 from edgerec.training.loop import train
 from edgerec.training.options import TrainOptions
 from edgerec.training.spectral import spectral_start
-from edgerec.training.text_features import TextFeatures, words
 from edgerec.training.trained import Trained, make_gnn
 from edgerec_families.lightgcn import LightGCN
-from tests.conftest import make_dataset
+from tests.conftest import example_features, make_dataset
 
 FAMILIES = ["historygcn", "lightgcn", "graphsage", "ngcf", "gat", "pinsage", "knowledge"]
 
@@ -98,10 +97,13 @@ def test_tilt_lengthens_candidates_and_leaves_users(dataset: Dataset, family: st
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_text_lowers_like_any_other(dataset: Dataset, family: str) -> None:
-    trained = train(dataset, model=family, features="titles", epochs=2, dim=8)
-    assert isinstance(trained.gnn.text, TextFeatures)
-    assert trained.gnn.text.words.abs().sum() > 0
+def test_features_lower_like_any_other(dataset: Dataset, family: str) -> None:
+    dataset = dataset.with_features(example_features(dataset))
+    names = "titles,kind,size,shape"
+    trained = train(dataset, model=family, features=names, epochs=2, dim=8)
+    features = trained.gnn.get_submodule("item_features")
+    assert isinstance(features, ItemFeatures)
+    assert all(part.matrix.abs().sum() > 0 for part in features.parts)
     with torch.no_grad():
         users, items = (t.numpy() for t in trained.gnn(trained.graph.edge_index))
     model = trained.to_device_model()
@@ -111,41 +113,6 @@ def test_text_lowers_like_any_other(dataset: Dataset, family: str) -> None:
     plain = train(dataset, model=family, epochs=2, dim=8).to_device_model()
     assert model.table_bytes == plain.table_bytes
     assert not np.array_equal(model.tables["items"].decode(), plain.tables["items"].decode())
-
-
-def test_text_features_worked_example() -> None:
-    text = TextFeatures(["The Red Fox", "the red, red hen", "the end"], 2)
-    with torch.no_grad():
-        text.words.fill_(1)
-    # "the" is everywhere and says nothing; "red" is in two of three, "fox" in one.
-    red, fox = math.log(3 / 2), math.log(3)
-    expected = (red + fox) / math.hypot(red, fox)
-    found = text(torch.zeros(3, 2)).detach()
-    assert torch.allclose(found[:, 0], torch.tensor([expected, expected, 1.0]))
-    assert words("Stupids, The (1996)") == ["stupids", "the", "1996"]
-
-
-def test_a_checkpoint_holds_the_words(dataset: Dataset, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"features": "titles", "epochs": 3, "dim": 8}
-    path = tmp_path / "training"
-
-    def stop(done: int, total: int, what: str) -> None:
-        if done == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(dataset, checkpoint=path, progress=stop, **options)
-    resumed = train(dataset, checkpoint=path, **options).to_device_model()
-    whole = train(dataset, **options).to_device_model()
-    assert np.array_equal(resumed.tables["items"].decode(), whole.tables["items"].decode())
-
-
-def test_text_needs_titles(dataset: Dataset) -> None:
-    bare = dataclasses.replace(dataset, items=Items.of(dataset.items.ids))
-    with pytest.raises(OptionError, match="features: the data set has no titles"):
-        train(bare, features="titles", epochs=1, dim=8)
-    with pytest.raises(OptionError, match="features: expected titles or none, got 'genres'"):
-        train(dataset, features="genres")
 
 
 @pytest.mark.parametrize("family", ["historygcn", "lightgcn"])

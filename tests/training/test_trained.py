@@ -23,6 +23,7 @@ from edgerec.training.loop import train
 from edgerec.training.options import TrainOptions
 from edgerec.training.trained import Trained
 from edgerec_families import GraphSAGE, LightGCN
+from tests.conftest import example_features
 from tests.data.test_weighing import weighed
 from tests.rigs.families import Faulty
 
@@ -33,6 +34,7 @@ CASES: dict[str, dict[str, Any]] = {
     "with user vectors": {"model": "lightgcn:layers=3,user_embedding=true"},
     "dense": {"model": "graphsage", "layers": 3, "popularity": 1},
     "titles": {"model": "lightgcn", "features": "titles", "recency": 1},
+    "features": {"features": "shape,kind,titles"},
 }
 
 
@@ -46,6 +48,7 @@ def lowered(trained: Trained, path: Path) -> bytes:
 def test_saved_and_loaded_it_lowers_to_the_same_bytes(
     case: str, dataset: Dataset, tmp_path: Path
 ) -> None:
+    dataset = dataset.with_features(example_features(dataset))
     trained = train(dataset, epochs=2, dim=8, history_length=30, **CASES[case])
     size = trained.save(tmp_path / "x.gnn")
     assert size == (tmp_path / "x.gnn").stat().st_size
@@ -89,7 +92,9 @@ def whole(dataset: Dataset) -> Dataset:
 
 @pytest.mark.parametrize("change", [retitled, renamed, whole, weighed])
 def test_another_dataset_is_refused(saved: Path, dataset: Dataset, change: Any) -> None:
-    message = "x.gnn: was trained on other interactions or items than those of tastes; pass the"
+    message = (
+        "x.gnn: was trained on other interactions, items or features than those of tastes; pass the"
+    )
     with pytest.raises(OptionError, match=message):
         edgerec.load_trained(saved, change(dataset))
 

@@ -1,0 +1,104 @@
+"""Each scenario runs from end to end on a stand-in with the schema of its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("lightgbm", reason="the scenarios need `pip install edgerec[examples]`")
+pytest.importorskip("sklearn", reason="the scenarios need `pip install edgerec[examples]`")
+
+from examples import run as runner
+from examples.health.scenario import run as run_health
+from examples.risk.ratings import facts, read_ratings
+from examples.risk.scenario import opinion, row, window
+from examples.risk.scenario import run as run_risk
+from examples.table import Row, table
+from tests.examples.standins import herb, otc
+
+pytestmark = pytest.mark.slow
+
+
+def checked(rows: list[Row], out: Path, name: str) -> dict[str, Row]:
+    """Rows by method, after what holds of every scenario."""
+    whole, small = (out / f"{name}{end}.edgerec" for end in ("-whole", ""))
+    assert small.stat().st_size <= whole.stat().st_size / 2
+    found = {one["method"]: one for one in rows}
+    assert len(found) == len(rows)
+    assert found["edgerec, int8 bundle"]["bytes"] == small.stat().st_size
+    assert found["edgerec, int8 bundle"]["kept"] > 0.97
+    return found
+
+
+def test_risk(tmp_path: Path) -> None:
+    otc(tmp_path)
+    found = checked(run_risk(tmp_path, 0, tmp_path, epochs=10), tmp_path, "risk")
+    ours, base = found["edgerec, int8 bundle"], found["always the share of warnings"]
+    # Who is warned of is plain, and probabilities are better than one for all.
+    for name in ("edgerec, int8 bundle", "logistic regression", "gradient boosting"):
+        assert found[name]["AUC"] > 0.75, name
+    assert ours["Brier"] < base["Brier"]
+    assert ours["cost"] < base["cost"]
+    assert (tmp_path / "risk-reliability.png").stat().st_size > 1000
+
+
+def test_health(tmp_path: Path) -> None:
+    herb(tmp_path)
+    found = checked(run_health(tmp_path, 0, tmp_path, epochs=6), tmp_path, "health")
+    # A list that knows the syndrome has 8 of 150 herbs by chance, and one that does not 8 of 600.
+    assert found["edgerec, int8 bundle"]["P@5"] > 0.03
+    assert found["popularity"]["P@5"] < 0.025
+
+
+def test_what_is_known_ends_at_the_moment(tmp_path: Path) -> None:
+    otc(tmp_path)
+    ratings = read_ratings(tmp_path / "bitcoin_otc")
+    past, later = window(ratings, 0.7, 0.8)
+    assert past.times[-1] < later.times[0]
+    assert set(later.traders) <= set(past.traders)
+    known = facts(past)
+    # Only pasts of the same moment are the same.
+    assert np.array_equal(known, facts(ratings.part(0, 0.7)))
+    assert not np.array_equal(known, facts(ratings.part(0, 0.8)))
+    assert np.abs(known.mean(0)).max() < 1e-5
+    assert {opinion(past, 3), opinion(past, 3 + len(past.names))} == {
+        f"+{past.names[3]}",
+        f"-{past.names[3]}",
+    }
+
+
+def test_the_cost_by_hand() -> None:
+    truth = np.array([True, True, False, False])
+    # Above 1/11 it warns: one warning is missed (10), and there is one false alarm (1).
+    found = row("x", truth, np.array([0.05, 0.2, 0.2, 0.05]))
+    assert found["cost"] == 11 / 4
+    assert found["AUC"] == 0.5
+
+
+@pytest.mark.parametrize("name", runner.NAMES)
+def test_readmes(name: str) -> None:
+    text = (runner.HERE / name / "README.md").read_text("utf-8")
+    assert runner._TABLE.search(text)
+    assert "must not be used for" in text
+    assert f"python -m examples.run {name}" in text
+
+
+def test_the_command_writes_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "risk").mkdir()
+    readme = tmp_path / "risk" / "README.md"
+    readme.write_text("before\n<!-- table -->\nold\n<!-- end -->\nafter\n")
+    rows: Callable[..., list[Row]] = lambda data, seed, out: [{"method": "m", "P@5": seed / 10}]  # noqa: E731  # a stand-in
+    monkeypatch.setattr("examples.risk.scenario.run", rows)
+    monkeypatch.setattr(runner, "HERE", tmp_path)
+    monkeypatch.setattr("sys.argv", ["run", "risk", "--seeds", "0", "2", "--out", str(tmp_path)])
+    runner.main()
+    text = readme.read_text()
+    assert "| m | 0.1000 ± 0.1000 |" in text
+    assert "old" not in text
+    assert text.endswith("<!-- end -->\nafter\n")
+    assert table([rows(None, 2, None)]) in capsys.readouterr().out
