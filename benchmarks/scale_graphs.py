@@ -11,11 +11,15 @@ from edgerec.model.items import Items
 
 __all__ = ["clustered_graph"]
 
-#: Interactions and items per user, items per cluster, and the clusters that a user likes.
-PER_USER, ITEMS_PER_USER, CLUSTER, LIKED = 40, 4, 200, 3
+#: Interactions and items per user.
+PER_USER, ITEMS_PER_USER = 40, 4
 
-#: The share of interactions within the clusters that a user likes.
-WITHIN = 0.9
+#: Items per cluster and per group of a cluster, and the groups that a user likes, each of another
+#: cluster.
+CLUSTER, GROUP, LIKED = 200, 20, 5
+
+#: The shares of interactions within the groups that a user likes, and in the rest of their clusters.
+IN_GROUPS, IN_CLUSTERS = 0.7, 0.2
 
 #: Popularity within a cluster and among clusters: the r-th item has a share ∝ r^-(1 - 1/a).
 SKEW = 2.0
@@ -24,21 +28,30 @@ SKEW = 2.0
 def clustered_graph(interactions: int, seed: int = 0) -> Dataset:
     """A data set of about so many interactions, a tenth of them each to choose by and to test on.
 
-    Items belong to clusters. Most of what a user chooses is from three clusters, and popular items
-    are chosen more often, within a cluster and among all.
+    Items belong to groups, and groups to clusters. Most of what a user chooses is from five groups,
+    and most of the rest from their clusters. Popular items are chosen more often everywhere.
     """
     rng = np.random.default_rng(seed)
     n_users = interactions // PER_USER
     n_items = n_users * ITEMS_PER_USER
     users = np.repeat(np.arange(n_users), PER_USER)
     clusters = -(-n_items // CLUSTER)
-    liked = (clusters * rng.random((n_users, LIKED)) ** 1.5).astype(np.int64)
-    chosen = liked[users, rng.integers(0, LIKED, len(users))]
-    within = chosen * CLUSTER + _power_law(rng, CLUSTER, len(users))
-    anywhere = _power_law(rng, clusters, len(users)) * CLUSTER + _power_law(
-        rng, CLUSTER, len(users)
+    groups = CLUSTER // GROUP
+    liked = _power_law(rng, clusters, n_users * LIKED) * groups
+    liked = (liked + rng.integers(0, groups, len(liked))).reshape(n_users, LIKED)
+    group = liked[users, rng.integers(0, LIKED, len(users))]
+    cluster = np.where(
+        rng.random(len(users)) < (IN_CLUSTERS + IN_GROUPS),
+        group // groups,
+        _power_law(rng, clusters, len(users)),
     )
-    items = np.where(rng.random(len(users)) < WITHIN, within, anywhere) % n_items
+    # Groups take turns among the items of a cluster, so each has popular ones.
+    place = _power_law(rng, CLUSTER, len(users))
+    in_group = _power_law(rng, GROUP, len(users)) * groups + group % groups
+    own = (rng.random(len(users)) < IN_GROUPS / (IN_CLUSTERS + IN_GROUPS)) & (
+        cluster == group // groups
+    )
+    items = (cluster * CLUSTER + np.where(own, in_group, place)) % n_items
     pairs = np.unique(users * n_items + items)
     users, items = np.divmod(rng.permutation(pairs), n_items)
     part = np.minimum(rng.integers(0, 10, len(pairs)), 2)

@@ -46,8 +46,9 @@ from edgerec.training.torch_model import TorchModel
 
 __all__ = ["fine_tune", "fine_tune_result"]
 
-#: Users per step of a linear model: the fewest, and the steps per epoch of more of them.
-_FEWEST_USERS, _STEPS = 32, 74
+#: Users per step of a linear model: the fewest, the most, because all of their scores are held at
+#: a time, and the steps per epoch in between.
+_FEWEST_USERS, _MOST_USERS, _STEPS = 32, 2000, 74
 
 #: Users per step of any other model, and items that users of a linear model are scored against.
 _EXAMPLES, _SAMPLE = 256, 16384
@@ -203,7 +204,7 @@ class _ListLosses(_Losses):
     def __call__(self, seed: int) -> Iterator[tuple[Tensor, int]]:
         generator = torch.Generator().manual_seed(seed)
         n = len(self.torch_model.model.items)
-        size = max(_FEWEST_USERS, self.dataset.train.n_users // _STEPS)
+        size = min(_MOST_USERS, max(_FEWEST_USERS, self.dataset.train.n_users // _STEPS))
         parts = lists(self.torch_model.model, self.dataset, size=size, seed=seed)
         for users in parts:
             sample = torch.randperm(n, generator=generator)[: self.sample]
