@@ -18,7 +18,7 @@ PER_USER, ITEMS_PER_USER = 40, 4
 #: cluster.
 CLUSTER, GROUP, LIKED = 200, 20, 5
 
-#: The shares of interactions within the groups that a user likes, and in the rest of their clusters.
+#: The shares of interactions within the groups that a user likes, and in their clusters.
 IN_GROUPS, IN_CLUSTERS = 0.7, 0.2
 
 #: Popularity within a cluster and among clusters: the r-th item has a share ∝ r^-(1 - 1/a).
