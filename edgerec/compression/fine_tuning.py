@@ -38,7 +38,6 @@ from edgerec.training.losses import (
     scores_of,
     seen_among,
     soft_loss,
-    user_vectors,
 )
 from edgerec.training.normalizer import NEVER
 from edgerec.training.teacher import Teachers
@@ -209,8 +208,7 @@ class _ListLosses(_Losses):
         for users in parts:
             sample = torch.randperm(n, generator=generator)[: self.sample]
             rows, local, among = needed_rows(self.torch_model, users, sample, self.scale)
-            user = user_vectors(rows, local)
-            loss = list_loss(rows, local, user, among, _TEMPERATURE)
+            loss, user = list_loss(rows, local, among, _TEMPERATURE)
             if self.distill:
                 target, scores = self.teachers.scores(users, sample), scores_of(rows, user, among)
                 scores[seen_among(local, among)] = NEVER

@@ -109,12 +109,12 @@ def pad_histories(
         model.normalization,
         model.recency,
     )
-    if (given := concatenate_weights(weights or (), longest)) is not None:
+    if (given := _joined(weights or (), longest)) is not None:
         padded[present] *= given
     return history, padded
 
 
-def concatenate_weights(weights: Sequence[F32 | None], longest: int) -> F32 | None:
+def _joined(weights: Sequence[F32 | None], longest: int) -> F32 | None:
     """Weights of the last ``longest`` past items of several users; none if all count alike."""
     given = [own[-longest:] for own in weights if own is not None]
     return np.concatenate(given) if given else None

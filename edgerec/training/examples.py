@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from edgerec.data.dataset import Dataset
 from edgerec.data.matching import known_histories
@@ -74,9 +75,18 @@ class Lists:
             The different items of the histories and of a sample, int64[m], and both as positions
             in these.
         """
-        needed, place = torch.unique(torch.cat([self.items, sample]), return_inverse=True)
-        own, among = place.tensor_split([len(self.items)])
+        every = torch.cat([self.items, sample])
+        place = torch.zeros(1 + int(every.max()), dtype=torch.int64, device=every.device)
+        place[every] = 1
+        needed = torch.nonzero(place)[:, 0]
+        place[needed] = torch.arange(len(needed), device=every.device)
+        own, among = place[every].tensor_split([len(self.items)])
         return needed, dataclasses.replace(self, items=own), among
+
+    @functools.cached_property
+    def ends(self) -> Tensor:
+        """int64[B + 1], where each user's items begin, and where the last one's end."""
+        return F.pad(self.counts.cumsum(0), (1, 0))
 
     @functools.cached_property
     def age(self) -> Tensor:

@@ -194,6 +194,8 @@ def bag(x: Tensor, indices: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
         offsets: [bags + 1], of the type of ``indices``.
         weights: float[edges].
     """
+    if not torch.is_grad_enabled():
+        x = x.detach()  # otherwise, torch prepares for a backward pass, at twice the time
     return F.embedding_bag(
         indices,
         x.contiguous(),

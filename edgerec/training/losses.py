@@ -30,6 +30,7 @@ from torch.nn import functional as F
 from edgerec.model.device_model import DeviceModel
 from edgerec.training.examples import Batch, Lists
 from edgerec.training.graph import bag
+from edgerec.training.left_out import left_out_scores
 from edgerec.training.normalizer import log_normalizer
 from edgerec.training.torch_model import TorchModel
 
@@ -101,7 +102,7 @@ def needed_rows(
 
 def user_vectors(rows: Rows, users: Lists) -> Tensor:
     """Sums of past rows, float[B, d]."""
-    user = bag(rows.past, users.items, F.pad(users.counts.cumsum(0), (1, 0)), users.weights)
+    user = bag(rows.past, users.items, users.ends, users.weights)
     return user if users.own is None else user + users.own
 
 
@@ -116,31 +117,30 @@ def seen_among(users: Lists, sample: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Pairs of a user's position in the batch, ascending, and an item's in the sample.
     """
-    ordered, order = torch.sort(sample)
-    nearest = torch.searchsorted(ordered, users.items).clamp(max=len(sample) - 1)
-    found = ordered[nearest] == users.items
-    return users.owner[found], order[nearest[found]]
+    size = 1 + int(torch.maximum(sample.max(), users.items.max()))
+    places = torch.full((size,), -1, device=sample.device)
+    places[sample] = torch.arange(len(sample), device=sample.device)
+    place = places[users.items]
+    found = place >= 0
+    return users.owner[found], place[found]
 
 
 def list_loss(
     rows: Rows,
     users: Lists,
-    user: Tensor,
     sample: Tensor,
     temperature: float = 0.15,
     user_weight: float = 0.2,
     gce: float = 0.0,
-) -> Tensor:
-    """L_rank of what ``user_vectors`` returned, leaving each item of each user out in turn."""
-    owner, weights = users.owner, users.weights
+) -> tuple[Tensor, Tensor]:
+    """L_rank, leaving each item of each user out in turn, and user vectors, float[B, d]."""
+    user, positive = left_out_scores(rows.past, rows.candidates, users)
     # F.embedding, not indexing: on CPU its backward is many times faster.
-    left = F.embedding(owner, user) - weights[:, None] * F.embedding(users.items, rows.past)
-    positive = (F.normalize(left, dim=1) * F.embedding(users.items, rows.candidates)).sum(1)
     among = F.embedding(sample, rows.candidates)
     unit = F.normalize(user, dim=1)
     rest = log_normalizer(unit, among, seen_among(users, sample), temperature)
     shares, ratio = shares_of(users, user_weight), rows.n_items / len(sample)
-    return sampled_softmax(rest, positive, owner, shares, ratio, temperature, gce)
+    return sampled_softmax(rest, positive, users.owner, shares, ratio, temperature, gce), user
 
 
 def shares_of(users: Lists, user_weight: float) -> Tensor:

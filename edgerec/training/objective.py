@@ -41,7 +41,6 @@ from edgerec.training.losses import (
     seen_among,
     shares_of,
     soft_loss,
-    user_vectors,
 )
 from edgerec.training.normalizer import NEVER, log_normalizer
 from edgerec.training.teacher import Teachers
@@ -127,8 +126,8 @@ class Objective:
             own = own * lists.counts[:, None] ** self.gnn.normalization
             lists = dataclasses.replace(lists, own=own)
         rows = Rows(self.gnn.user(tables.past), tables.candidates, self.graph.n_items)
-        user, o = user_vectors(rows, lists), self.options
-        return list_loss(rows, lists, user, sample, o.temperature, o.user_weight, o.gce), user
+        o = self.options
+        return list_loss(rows, lists, sample, o.temperature, o.user_weight, o.gce)
 
     def _from_rest(
         self, whole: Lists, kept: Lists, target: Tensor, sample: Tensor, tables: Tables
@@ -138,8 +137,7 @@ class Objective:
         So the items ``target`` of the whole histories are predicted from those that are kept.
         """
         weight = kept.weights * kept.counts.float()[kept.owner] ** -self.gnn.normalization
-        ends = F.pad(kept.counts.cumsum(0), (1, 0))
-        pooled = [bag(past, kept.items, ends, weight) for past in tables.past]
+        pooled = [bag(past, kept.items, kept.ends, weight) for past in tables.past]
         user, o = F.normalize(self.gnn.user(pooled), dim=1), self.options
         others = log_normalizer(
             user, F.embedding(sample, tables.candidates), seen_among(whole, sample), o.temperature

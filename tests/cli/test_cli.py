@@ -200,8 +200,8 @@ BUILD = ("build", "m.model", "--data", "d.dataset", "-o", "x")
             ("data", "d.dataset", "--min-rating", "3", "-o", "y.dataset"),
         ),
         (
-            "unknown family 'gat'; known: graphsage, historygcn, lightgcn",
-            ("train", "d.dataset", "--model", "gat", "-o", "y.model"),
+            "unknown family 'gcn'; known: gat, graphsage, historygcn, knowledge, lightgcn",
+            ("train", "d.dataset", "--model", "gcn", "-o", "y.model"),
         ),
         (
             "history: unknown items zz; 1 in total",

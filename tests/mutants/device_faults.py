@@ -51,15 +51,15 @@ FAULTS = (
     Mutant(
         "NDCG's ideal list has one hit too many",
         "edgerec/data/metrics.py",
-        "ideal[min(k, len(rows)) - 1]",
-        "ideal[min(k, len(rows) + 1) - 1]",
+        "np.minimum(k, counts) - 1",
+        "np.minimum(k, counts + 1) - 1",
         ("tests/data/test_metrics.py",),
     ),
     Mutant(
         "recall is divided by k",
         "edgerec/data/metrics.py",
-        "float(np.isin(top[:k], rows).sum()) / len(rows)",
-        "float(np.isin(top[:k], rows).sum()) / k",
+        "hits.sum(1) / counts",
+        "hits.sum(1) / k",
         ("tests/data/test_metrics.py",),
     ),
     # The proof.
@@ -95,8 +95,8 @@ FAULTS = (
     Mutant(
         "numpy scans with the scales of the next row",
         "targets/edgerec_numpy/scan.py",
-        "scores *= affine.scale[rows]",
-        "scores *= np.roll(affine.scale, 1)[rows]",
+        "scores *= affine.scale[rows].reshape(-1)",
+        "scores *= np.roll(affine.scale, 1)[rows].reshape(-1)",
         TARGETS,
     ),
     Mutant(
@@ -151,9 +151,9 @@ FAULTS = (
     ),
     Mutant(
         "sparse rows are shifted by one",
-        "plugins/edgerec_prune/sparse.py",
-        'dense[out_rows, arrays["columns"][places]] = values',
-        'dense[np.roll(out_rows, 1), arrays["columns"][places]] = values',
+        "edgerec/model/structure.py",
+        "out_rows = np.repeat(np.arange(len(wanted)), lengths)",
+        "out_rows = np.roll(np.repeat(np.arange(len(wanted)), lengths), 1)",
         ("tests/plugins/test_sparse.py",),
     ),
 )

@@ -36,7 +36,7 @@ FAULTS = (
     Mutant(
         "a network of any dataset is loaded",
         LOADING,
-        "if file.dataset != digest_of(dataset):",
+        "if file.dataset != digest_of(dataset, file.options.features):",
         "if False:",
         TRAINED,
     ),

@@ -245,7 +245,7 @@ def test_popular_items_are_int8(dataset: Dataset) -> None:
     with pytest.raises(CompressError, match="quantize: needs training interactions"):
         quantize.compress(model, Context())
     with pytest.raises(CompressError, match=r"quantize.popular: it orders the rows of one"):
-        quantize.compress(adverse_models()["buys"], Context(dataset))
+        quantize.compress(adverse_models()["herbs"], Context(dataset))
 
 
 @pytest.mark.parametrize(
