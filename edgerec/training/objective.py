@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Objective"]
 
+#: The most users that are scored against the same sample of items.
+_GROUP = 400
+
 #: The share of a history that is held out of a dense encoder's input at a time.
 _HELD_OUT = 0.3
 
@@ -88,12 +91,34 @@ class Objective:
         self.teachers = None if teacher is None else Teachers.of(teacher, dataset.items)
 
     def __call__(self, users: Tensor, generator: torch.Generator) -> Tensor:
-        """The loss over all items of some users, int64[B]."""
-        item, _, offsets, given = self.graph.histories(users)
-        whole = Lists(item, offsets.diff(), self.options.recency, given=given)
-        sample = self._sample(generator)
-        needed, local, among = whole.within(sample)
-        tables = self.gnn.rows(self.graph, needed)
+        """The loss over all items of some users, int64[B].
+
+        The graph is propagated once. Large batches are divided into groups, each with a sample of
+        its own, so that as many items are seen per user in a large catalogue as in a small one.
+        """
+        groups = users.tensor_split(-(-len(users) // _GROUP))
+        samples = self._samples(len(groups), generator)
+        parts = [self._histories(group).within(s) for group, s in zip(groups, samples, strict=True)]
+        sizes = [len(needed) for needed, _, _ in parts]
+        tables = self.gnn.rows(self.graph, torch.cat([needed for needed, _, _ in parts]))
+        split = [torch.split(table, sizes) for table in (*tables.past, tables.candidates)]
+        losses = []
+        for group, sample, part, (*past, candidates) in zip(
+            groups, samples, parts, zip(*split, strict=True), strict=True
+        ):
+            losses.append(self._loss(group, sample, part, Tables(past, candidates), generator))
+        return torch.stack(losses).mean()
+
+    def _loss(
+        self,
+        users: Tensor,
+        sample: Tensor,
+        part: tuple[Tensor, Lists, Tensor],
+        tables: Tables,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """The loss of a group; ``part`` is what ``Lists.within`` returned, of which tables are."""
+        needed, local, among = part
         rows = Rows(tables.candidates, tables.candidates, self.graph.n_items)
         if self.gnn.linear:
             kept, (loss, user) = local, self._left_out(users, local, among, tables)
@@ -148,9 +173,20 @@ class Objective:
         ratio = self.graph.n_items / len(sample)
         return sampled_softmax(others, positive, owner, shares, ratio, o.temperature, o.gce), user
 
-    def _sample(self, generator: torch.Generator) -> Tensor:
-        order = torch.randperm(self.graph.n_items, generator=generator)
-        return order[: self.options.negatives]
+    def _histories(self, users: Tensor) -> Lists:
+        item, _, offsets, given = self.graph.histories(users)
+        return Lists(item, offsets.diff(), self.options.recency, given=given)
+
+    def _samples(self, count: int, generator: torch.Generator) -> list[Tensor]:
+        """Random samples of the items, which have none in common as long as the items suffice."""
+        n = self.graph.n_items
+        size = min(n, self.options.negatives)
+        found: list[Tensor] = []
+        while len(found) < count:
+            found += torch.randperm(n, generator=generator)[: n // size * size].tensor_split(
+                n // size
+            )
+        return found[:count]
 
 
 def _held_out(whole: Lists, generator: torch.Generator) -> tuple[Lists, Tensor]:
