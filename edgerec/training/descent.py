@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgerec.training.allocation import kept_allocations
 from edgerec.training.checkpoint import load_state, save_state
 
 __all__ = ["Descent"]
@@ -68,15 +69,16 @@ class Descent:
             after_step: called with the share of all steps done, from 0 to 1.
         """
         found: list[Tensor] = []
-        for loss, steps in losses:
-            done = min(1.0, (self.done + len(found) / steps) / self.epochs)
-            for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-                group["lr"] = rate * _learning_curve(done, self.warm_up)
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            self.optimizer.step()
-            found.append(loss.detach())
-            after_step(min(1.0, (self.done + len(found) / steps) / self.epochs))
+        with kept_allocations():
+            for loss, steps in losses:
+                done = min(1.0, (self.done + len(found) / steps) / self.epochs)
+                for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+                    group["lr"] = rate * _learning_curve(done, self.warm_up)
+                self.optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                self.optimizer.step()
+                found.append(loss.detach())
+                after_step(min(1.0, (self.done + len(found) / steps) / self.epochs))
         self.done += 1
         self.loss = float(torch.stack(found).mean()) if found else 0.0
         return len(found)
