@@ -210,7 +210,8 @@ class _ListLosses(_Losses):
             rows, local, among = needed_rows(self.torch_model, users, sample, self.scale)
             loss, user = list_loss(rows, local, among, _TEMPERATURE)
             if self.distill:
-                target, scores = self.teachers.scores(users, sample), scores_of(rows, user, among)
+                target = self.teachers.scores(users, sample)
+                scores = scores_of(rows.candidates, user, among)
                 scores[seen_among(local, among)] = NEVER
                 loss = loss + self.distill * soft_loss(target, scores, self.temperature)
             yield loss, len(parts)

@@ -63,10 +63,10 @@ def rank_rows(
         own = None if user_vectors is None else user_vectors[users[at]]
         logits = oracle.logits(oracle.encode(history, weights, own))
         if model.drop_seen:
-            items = [dataset.histories.of(int(user)) for user in users[at]]
-            owner = np.repeat(np.arange(len(items)), [len(rows) for rows in items])
-            seen = to_model[np.concatenate(items)]
-            logits[owner[seen >= 0], seen[seen >= 0]] = -np.inf
+            if model.past is not None:
+                known = [known_history(to_model, dataset.histories, int(u)) for u in users[at]]
+            owner = np.repeat(np.arange(len(known)), [len(rows) for rows, _ in known])
+            logits[owner, np.concatenate([rows for rows, _ in known])] = -np.inf
         top, best = top_k_of_each(logits, k)
         found = slice(top.shape[1])
         lists[at, found] = np.where(np.isfinite(best), top, -1)

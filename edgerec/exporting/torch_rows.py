@@ -55,15 +55,11 @@ class Integers(nn.Module):
         for name in self.names:
             array = np.asarray(arrays[name])
             self.register_buffer(name, tensor_of(array.reshape(len(affine.codes), -1)))
-        # The columns in the order of ``_planes``, and which group each of them is in.
-        per_byte, held = 8 // affine.bits, affine.codes.shape[1]
-        place = np.arange(held * per_byte).reshape(held, per_byte).T.reshape(-1)
-        is_used = (place < self.width)[:, None]
-        group = place[:, None] // (self.width // self.groups)
-        shifts = 2.0 ** -(affine.bits * np.arange(per_byte, dtype=np.float32))
+        columns, group = affine.planes
+        shifts = 2.0 ** -(affine.bits * np.arange(8 // affine.bits, dtype=np.float32))
         self.register_buffer("shifts", tensor_of(shifts[:, None]))
-        self.register_buffer("places", tensor_of(place.clip(0, self.width - 1)))
-        self.register_buffer("is_own", tensor_of((group == np.arange(self.groups)) & is_used))
+        self.register_buffer("places", tensor_of(columns))
+        self.register_buffer("is_own", tensor_of(group[:, None] == np.arange(self.groups)))
 
     def rows(self, rows: Tensor) -> Tensor:
         """Rows int64[k] as float[k, d]."""
@@ -118,11 +114,7 @@ class SparseRows(nn.Module):
         super().__init__()
         self.most, self.width, self.blocks = sparse.most, sparse.width, sparse.blocks(_NUMBERS)
         self.has_scale = sparse.scale is not None
-        # A table of zeros has one number, so that there is something to read.
-        columns, values = (
-            array if len(array) else np.zeros(1, array.dtype)
-            for array in (sparse.columns, sparse.values)
-        )
+        columns, values = sparse.stored
         self.register_buffer("starts", tensor_of(sparse.starts.astype(np.int32)))
         self.register_buffer("columns", tensor_of(columns))
         self.register_buffer("values", tensor_of(values))

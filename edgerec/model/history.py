@@ -109,15 +109,13 @@ def pad_histories(
         model.normalization,
         model.recency,
     )
-    if (given := _joined(weights or (), longest)) is not None:
-        padded[present] *= given
+    if weights is not None:
+        given = [
+            np.ones(len(rows), np.float32) if own is None else own
+            for rows, own in zip(histories, weights, strict=True)
+        ]
+        padded[present] *= np.concatenate([own[-longest:] for own in given])
     return history, padded
-
-
-def _joined(weights: Sequence[F32 | None], longest: int) -> F32 | None:
-    """Weights of the last ``longest`` past items of several users; none if all count alike."""
-    given = [own[-longest:] for own in weights if own is not None]
-    return np.concatenate(given) if given else None
 
 
 def pad_left(values: NDArray[Any], length: int, padding: float) -> NDArray[Any]:

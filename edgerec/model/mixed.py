@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.errors import CodecError
 from edgerec.model.codecs import F32, Arrays, Codec, Int4, Int8
-from edgerec.model.structure import Partition, Structure, numbers_of
+from edgerec.model.structure import Partition, Structure, rows_of_parts
 
 __all__ = ["Mixed"]
 
@@ -51,7 +51,7 @@ class Mixed(Codec):
 
     def fit(self, matrix: F32) -> Mixed:
         """Count the rows of each codec, and fit both."""
-        high, low = self._heights(len(matrix))
+        high, low = self.heights_of(len(matrix))
         return dataclasses.replace(
             self,
             first=self.first.fit(matrix[:high]),
@@ -61,7 +61,7 @@ class Mixed(Codec):
 
     def encode(self, matrix: F32) -> dict[str, NDArray[Any]]:
         """Encode both parts."""
-        high, _ = self._heights(len(matrix))
+        high, _ = self.heights_of(len(matrix))
         return self.named(self.first.encode(matrix[:high]), self.rest.encode(matrix[high:]))
 
     @staticmethod
@@ -73,14 +73,11 @@ class Mixed(Codec):
 
     def decode(self, arrays: Arrays, rows: NDArray[Any] | slice) -> F32:
         """Decode each row with its codec."""
-        high, low = self.heights
-        wanted = numbers_of(rows, high + low)
-        is_first = wanted < high
-        one = self.first.decode(self._of(arrays, "first_"), wanted[is_first])
-        other = self.rest.decode(self._of(arrays, "rest_"), wanted[~is_first] - high)
-        values = np.empty((len(wanted), one.shape[1]), np.float32)
-        values[is_first], values[~is_first] = one, other
-        return values
+        decode = [
+            functools.partial(part.decode, self._of(arrays, prefix))
+            for part, prefix in zip(self.parts, ("first_", "rest_"), strict=True)
+        ]
+        return rows_of_parts(decode, self.heights, rows)
 
     def structure(self, arrays: Arrays) -> Structure | None:
         """A partition, if both codecs declare a structure."""
@@ -92,11 +89,11 @@ class Mixed(Codec):
         """Keep rows in their codecs, unless their order mixes both or one of them has none left."""
         is_first = rows < self.heights[0]
         kept = int(is_first.sum())
-        if not is_first[:kept].all() or kept in (0, len(rows)):
-            if kept in (0, len(rows)):
-                part, prefix = (self.first, "first_") if kept else (self.rest, "rest_")
-                start = 0 if kept else self.heights[0]
-                return part.take(self._of(arrays, prefix), rows - start)
+        if kept == len(rows):
+            return self.first.take(self._of(arrays, "first_"), rows)
+        if kept == 0:
+            return self.rest.take(self._of(arrays, "rest_"), rows - self.heights[0])
+        if not is_first[:kept].all():
             return super().take(arrays, rows)
         first = self.first.take(self._of(arrays, "first_"), rows[:kept])
         rest = self.rest.take(self._of(arrays, "rest_"), rows[kept:] - self.heights[0])
@@ -106,16 +103,16 @@ class Mixed(Codec):
     def check(self, arrays: Arrays, n: int, d: int) -> None:
         """Check the layout, and both parts by their own codecs."""
         super().check(arrays, n, d)
-        high, low = self._heights(n)
+        high, low = self.heights_of(n)
         self.first.check(self._of(arrays, "first_"), high, d)
         self.rest.check(self._of(arrays, "rest_"), low, d)
 
     def layout(self, n: int, d: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         """The arrays of both parts."""
-        high, low = self._heights(n)
+        high, low = self.heights_of(n)
         return self.named(self.first.layout(high, d), self.rest.layout(low, d))
 
-    def _heights(self, n: int) -> tuple[int, int]:
+    def heights_of(self, n: int) -> tuple[int, int]:
         """The numbers of rows of both parts, which have at least one each."""
         if sum(self.heights) == n:
             return self.heights[0], self.heights[1]

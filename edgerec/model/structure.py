@@ -30,6 +30,7 @@ or the same for each group of its columns, with a scale per group.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,6 +51,7 @@ __all__ = [
     "Structure",
     "leaves",
     "numbers_of",
+    "rows_of_parts",
 ]
 
 
@@ -97,6 +99,18 @@ class Affine:
     def groups(self) -> int:
         """The number of groups G, 1 for a scale per row."""
         return 1 if self.scale.ndim == 1 else int(self.scale.shape[1])
+
+    @property
+    def planes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which column each code is of, int64[m], and of which group that column is.
+
+        Codes are in the order in which arithmetic on whole bytes finds them: the first one of every
+        byte, then the second ones. Those beyond the columns have column d - 1 and group -1.
+        """
+        per_byte, d = 8 // self.bits, self.columns
+        column = np.arange(self.codes.shape[1] * per_byte).reshape(-1, per_byte).T.reshape(-1)
+        group = np.where(column < d, column // (d // self.groups), -1)
+        return column.clip(0, d - 1), group
 
     def numbers(self, rows: NDArray[Any] | slice) -> NDArray[np.int8]:
         """The codes of the given rows, int8[len(rows), d]."""
@@ -177,6 +191,16 @@ class Sparse:
         """The most numbers of a row, at least 1."""
         return max(1, int(np.diff(self.starts.astype(np.int64)).max(initial=0)))
 
+    @property
+    def stored(self) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        """Columns and values as targets store them.
+
+        Where all rows are zero, there is one of each, so that there is something to read.
+        """
+        if len(self.values):
+            return self.columns, self.values
+        return np.zeros(1, self.columns.dtype), np.zeros(1, self.values.dtype)
+
     def blocks(self, numbers: int) -> list[tuple[int, int, int, int]]:
         """Blocks of about so many numbers: first row, end, first number, end."""
         starts = self.starts.astype(np.int64)
@@ -223,16 +247,31 @@ class Partition:
 
     def rows(self, rows: NDArray[Any] | slice) -> F32:
         """Decode the given rows to float32[len(rows), d]."""
-        wanted = numbers_of(rows, sum(self.heights))
-        owner = np.searchsorted(np.cumsum(self.heights), wanted, side="right")
-        found = [
-            (owner == place, part.rows(wanted[owner == place] - start))
-            for place, (part, start) in enumerate(zip(self.parts, self.starts, strict=True))
-        ]
-        values = np.empty((len(wanted), found[0][1].shape[1]), np.float32)
-        for mine, decoded in found:
-            values[mine] = decoded
-        return values
+        return rows_of_parts([part.rows for part in self.parts], self.heights, rows)
+
+
+def rows_of_parts(
+    decode: Sequence[Callable[[NDArray[Any]], F32]],
+    heights: Sequence[int],
+    rows: NDArray[Any] | slice,
+) -> F32:
+    """Decode rows of consecutive parts, float32[len(rows), d].
+
+    Args:
+        decode: decodes rows of each part, which are counted from its first one.
+        heights: the number of rows of each.
+        rows: rows of the whole.
+    """
+    wanted, ends = numbers_of(rows, sum(heights)), np.cumsum(heights)
+    owner = np.searchsorted(ends, wanted, side="right")
+    found = [
+        (owner == place, of_part(wanted[owner == place] - (end - height)))
+        for place, (of_part, end, height) in enumerate(zip(decode, ends, heights, strict=True))
+    ]
+    values = np.empty((len(wanted), found[0][1].shape[1]), np.float32)
+    for mine, decoded in found:
+        values[mine] = decoded
+    return values
 
 
 def leaves(structure: Structure) -> list[Structure]:

@@ -106,9 +106,9 @@ def user_vectors(rows: Rows, users: Lists) -> Tensor:
     return user if users.own is None else user + users.own
 
 
-def scores_of(rows: Rows, user: Tensor, sample: Tensor) -> Tensor:
+def scores_of(candidates: Tensor, user: Tensor, sample: Tensor) -> Tensor:
     """Scores float[B, |S|] of sampled items for user vectors float[B, d] of any length."""
-    return F.normalize(user, dim=1) @ F.embedding(sample, rows.candidates).T
+    return F.normalize(user, dim=1) @ F.embedding(sample, candidates).T
 
 
 def seen_among(users: Lists, sample: Tensor) -> tuple[Tensor, Tensor]:

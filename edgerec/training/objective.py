@@ -97,29 +97,30 @@ class Objective:
         its own, so that as many items are seen per user in a large catalogue as in a small one.
         """
         groups = users.tensor_split(-(-len(users) // _GROUP))
-        samples = self._samples(len(groups), generator)
-        parts = [self._histories(group).within(s) for group, s in zip(groups, samples, strict=True)]
+        parts = [
+            self._histories(group).within(sample)
+            for group, sample in zip(groups, self._samples(len(groups), generator), strict=True)
+        ]
         sizes = [len(needed) for needed, _, _ in parts]
         tables = self.gnn.rows(self.graph, torch.cat([needed for needed, _, _ in parts]))
         split = [torch.split(table, sizes) for table in (*tables.past, tables.candidates)]
-        losses = []
-        for group, sample, part, (*past, candidates) in zip(
-            groups, samples, parts, zip(*split, strict=True), strict=True
-        ):
-            losses.append(self._loss(group, sample, part, Tables(past, candidates), generator))
+        losses = [
+            self._loss(group, part, Tables(past, candidates), generator)
+            for group, part, (*past, candidates) in zip(
+                groups, parts, zip(*split, strict=True), strict=True
+            )
+        ]
         return torch.stack(losses).mean()
 
     def _loss(
         self,
         users: Tensor,
-        sample: Tensor,
         part: tuple[Tensor, Lists, Tensor],
         tables: Tables,
         generator: torch.Generator,
     ) -> Tensor:
-        """The loss of a group; ``part`` is what ``Lists.within`` returned, of which tables are."""
+        """The loss of a group, from what ``Lists.within`` returned and the rows that it needs."""
         needed, local, among = part
-        rows = Rows(tables.candidates, tables.candidates, self.graph.n_items)
         if self.gnn.linear:
             kept, (loss, user) = local, self._left_out(users, local, among, tables)
         else:
@@ -127,9 +128,10 @@ class Objective:
             loss, user = self._from_rest(local, kept, target, among, tables)
         if self.teachers is None:
             return loss
-        taught = self.teachers.scores(dataclasses.replace(kept, items=needed[kept.items]), sample)
+        kept = dataclasses.replace(kept, items=needed[kept.items])
+        taught = self.teachers.scores(kept, needed[among])
         length = F.embedding(among, tables.candidates.detach()).norm(dim=1).median()
-        found = scores_of(rows, user, among) / length
+        found = scores_of(tables.candidates, user, among) / length
         seen = seen_among(local, among)
         taught[seen] = found[seen] = NEVER
         weight = _DISTILL if self.options.distill is None else self.options.distill

@@ -130,4 +130,4 @@ class _Linear(_Dense):
 
     def scores(self, users: Lists, sample: Tensor) -> Tensor:
         own = Lists(users.items, users.counts, self.torch_model.model.recency, given=users.given)
-        return scores_of(self.rows, user_vectors(self.rows, own), sample)
+        return scores_of(self.rows.candidates, user_vectors(self.rows, own), sample)

@@ -31,6 +31,7 @@ from edgerec.plugin import (
     DeviceModel,
     FineTuningCompressor,
     Fp32,
+    Mixed,
     OptionError,
     Table,
     hookimpl,
@@ -150,8 +151,9 @@ class ProductQuantize(FineTuningCompressor):
 
     def _popular(self, model: DeviceModel) -> int:
         """The number of popular rows."""
-        n = len(model.items)
-        return 0 if self.popular is None else min(max(1, round(self.popular * n)), n - 1)
+        if self.popular is None:
+            return 0
+        return Mixed(share=self.popular).heights_of(len(model.items))[0]
 
     def _codecs(self, model: DeviceModel) -> dict[str, PQ | Runs]:
         """The codec of each table's other rows: the requested one, or the best within the bytes.

@@ -130,6 +130,9 @@ class CodewordModel(TorchModel):
             for name, table in model.tables.items()
             if self.popular
         }
+        self.first_rows = {
+            name: torch.from_numpy(table.decode().copy()) for name, table in self.first.items()
+        }
         run, along = places(ends, np.arange(ends[-1]))
         self.run, self.along = torch.from_numpy(run), torch.from_numpy(along)[:, None]
         self.words, self.gains = nn.ParameterDict(), nn.ParameterDict()
@@ -151,7 +154,7 @@ class CodewordModel(TorchModel):
         """Rows computed from the codewords; popular ones are constant."""
         if not self.popular:
             return self._words(name, rows)
-        first = torch.from_numpy(self.first[name].decode().copy())[rows.clamp(max=self.popular - 1)]
+        first = self.first_rows[name][rows.clamp(max=self.popular - 1)]
         rest = self._words(name, (rows - self.popular).clamp(min=0))
         return torch.where((rows < self.popular)[..., None], first, rest)
 

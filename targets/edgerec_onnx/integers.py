@@ -32,6 +32,7 @@ class Integers(Exact):
     def __init__(self, graph: Graph, name: str, affine: Affine, factor: F32 | None) -> None:
         super().__init__(graph, len(affine.codes), factor)
         self.bits, self.groups, self.width = affine.bits, affine.groups, affine.columns
+        self.planes = affine.planes
         ranges = {"scale": affine.scale, "offset": affine.offset}
         self.arrays = [graph.table(stored(affine.codes, self.bits), f"{name}.codes")] + [
             graph.table(array.reshape(self.rows, self.groups, 1), f"{name}.{key}")
@@ -88,14 +89,11 @@ class Integers(Exact):
         Codes lie in the order of their planes. A code c of 4 bits stands for c - 8, and one of a
         single bit for 2 c - 1.
         """
-        graph, per_byte = self.graph, 8 // self.bits
-        held = -(-self.width // per_byte)
-        place = np.arange(held * per_byte).reshape(held, per_byte).T.reshape(-1)
-        group = np.where(place < self.width, place // (self.width // self.groups), -1)
+        graph, (columns, group) = self.graph, self.planes
         own = graph.constant(group[:, None], f"groups_{self.bits}_{self.width}_{self.groups}")
         every = graph.constant(np.arange(self.groups)[None], f"groups_{self.groups}")
         is_own = graph.add("Cast", graph.add("Equal", own, every), to=FLOAT)
-        places = graph.constant(place.clip(0, self.width - 1), f"places_{self.bits}_{self.width}")
+        places = graph.constant(columns, f"places_{self.bits}_{self.width}")
         factors = graph.add("Mul", graph.add("Gather", column, places, axis=0), is_own)
         if self.bits == 8:
             return str(factors), ""

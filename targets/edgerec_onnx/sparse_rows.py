@@ -29,11 +29,7 @@ class SparseRows(Exact):
     def __init__(self, graph: Graph, name: str, sparse: Sparse, factor: F32 | None) -> None:
         super().__init__(graph, len(sparse.starts) - 1, factor)
         self.width, self.most, self.count = sparse.width, sparse.most, max(1, len(sparse.values))
-        # A table of zeros has one number, so that there is something to read.
-        columns, values = (
-            array if len(array) else np.zeros(1, array.dtype)
-            for array in (sparse.columns, sparse.values)
-        )
+        columns, values = sparse.stored
         self.starts = graph.table(sparse.starts.astype(np.int32), f"{name}.starts")
         self.columns = graph.table(columns, f"{name}.columns")
         self.values = graph.table(values, f"{name}.values")

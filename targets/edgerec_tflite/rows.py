@@ -80,16 +80,13 @@ class Integers:
     def _factors(self, user: Tensor) -> Tensor:
         """By what planes of codes are multiplied: u in each group's own columns, float[G, m]."""
         graph, affine, d = self.graph, self.affine, self.affine.columns
-        per_byte, held = 8 // affine.bits, affine.codes.shape[1]
-        place = np.arange(held * per_byte).reshape(held, per_byte).T.reshape(-1)
-        group = np.where(place < d, place // (d // affine.groups), -1).astype(np.int32)
-        shape = (affine.groups, len(place))
+        columns, group = (array.astype(np.int32) for array in affine.planes)
+        shape = (affine.groups, len(columns))
         every = graph.constant(np.arange(affine.groups, dtype=np.int32)[:, None])
         is_own = graph.op("EQUAL", [every, graph.constant(group[None])], shape, "bool")
-        places = graph.constant(place.clip(0, d - 1).astype(np.int32))
-        own = graph.gather(graph.reshape(user, (d,)), places)
+        own = graph.gather(graph.reshape(user, (d,)), graph.constant(columns))
         is_own = graph.op("CAST", [is_own], shape)
-        return graph.op("MUL", [is_own, graph.reshape(own, (1, len(place)))], shape)
+        return graph.op("MUL", [is_own, graph.reshape(own, (1, len(columns)))], shape)
 
     def _values(self, parts: list[Tensor]) -> Tensor:
         """Codes, scales and offsets of k rows as float[k, d]."""

@@ -26,11 +26,7 @@ class SparseRows:
         self.most, self.blocks = sparse.most, sparse.blocks(NUMBERS)
         starts = sparse.starts.astype(np.int32)
         self.starts = graph.constant(starts, key=(id(sparse.starts), "int32"))
-        # A table of zeros has one number, so that there is something to read.
-        columns, values = (
-            array if len(array) else np.zeros(1, array.dtype)
-            for array in (sparse.columns, sparse.values)
-        )
+        columns, values = sparse.stored
         self.columns, self.values = graph.constant(columns), graph.constant(values)
         if self.values.dtype == "float16":
             self.values = graph.op("DEQUANTIZE", [self.values], values.shape)

@@ -60,8 +60,8 @@ def test_a_step_gives_the_same_loss_from_the_rows_that_it_needs(
     assert len(rows.past) == len(rows.candidates) == 8
     of_part = user_vectors(rows, local)
     assert torch.allclose(of_part, user, atol=1e-6)
-    scores = scores_of(every, user, sample)
-    assert torch.allclose(scores_of(rows, of_part, among), scores, atol=1e-6)
+    scores = scores_of(every.candidates, user, sample)
+    assert torch.allclose(scores_of(rows.candidates, of_part, among), scores, atol=1e-6)
     assert {*zip(*(part.tolist() for part in seen_among(local, among)), strict=True)} == seen
     with torch.no_grad():
         found, whole = list_loss(rows, local, among, 0.2), list_loss(every, users, sample, 0.2)
