@@ -32,6 +32,7 @@ def kept_allocations() -> Iterator[None]:
         yield
         return
     try:
+        libc.malloc_trim(0)
         libc.mallopt(_MAP, _KEPT)
         libc.mallopt(_TRIM, _KEPT)
         yield

@@ -74,9 +74,9 @@ class Descent:
                 done = min(1.0, (self.done + len(found) / steps) / self.epochs)
                 for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
                     group["lr"] = rate * _learning_curve(done, self.warm_up)
-                self.optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 self.optimizer.step()
+                self.optimizer.zero_grad()  # before the next loss needs the memory
                 found.append(loss.detach())
                 after_step(min(1.0, (self.done + len(found) / steps) / self.epochs))
         self.done += 1

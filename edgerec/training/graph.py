@@ -72,24 +72,29 @@ class Graph:
         """D^-1 A x: the mean over neighbors, or zero for a node without any."""
         return _product(x, self._weighed("mean"), self._weighed("transposed mean"))
 
-    def pool(self, x: Tensor, normalization: float) -> Tensor:
+    def pool(self, x: Tensor, normalization: float, item_normalization: float = 0.0) -> Tensor:
         """Pool item rows float[n, e] over each user's history: float[U, e].
 
-        Each of a user's n items weighs ``n ** -normalization``.
+        D_u^-p R D_i^-q x, with p the normalization of users and q that of items, and D their
+        degrees: each of a user's n items weighs n^-p.
         """
-        to_users, to_items = self._bipartite(normalization, 0.0)
+        to_users, to_items = self._bipartite(normalization, item_normalization)
         return _product(x, to_users, to_items)
+
+    def spread(self, x: Tensor, normalization: float, item_normalization: float = 0.0) -> Tensor:
+        """Spread user rows float[U, e] over their items, the transpose of ``pool``: float[n, e]."""
+        to_users, to_items = self._bipartite(normalization, item_normalization)
+        return _product(x, to_items, to_users)
 
     def back_and_forth(
         self, x: Tensor, normalization: float, item_normalization: float = 0.0
     ) -> Tensor:
         """Pool item rows over users and spread the result over their items: float[n, e].
 
-        D_i^-q R^T D_u^-2p R D_i^-q x, with p the normalization of users and q that of items, and D
-        their degrees. The matrix is symmetric.
+        D_i^-q R^T D_u^-2p R D_i^-q x, with exponents as in ``pool``. The matrix is symmetric.
         """
-        to_users, to_items = self._bipartite(normalization, item_normalization)
-        return _product(_product(x, to_users, to_items), to_items, to_users)
+        exponents = normalization, item_normalization
+        return self.spread(self.pool(x, *exponents), *exponents)
 
     @functools.lru_cache(maxsize=4)  # noqa: B019  # a graph lives as long as its training
     def _bipartite(self, normalization: float, item_normalization: float) -> tuple[_CSR, _CSR]:

@@ -34,15 +34,18 @@ def check_lowered(gnn: GNN, graph: Graph, train: Interactions, model: DeviceMode
     active = np.flatnonzero(np.diff(train.indptr))
     chosen = active[np.linspace(0, len(active) - 1, min(_USERS, len(active))).astype(int)]
     with torch.no_grad():
-        tables = gnn.tables(graph)
-        for user in chosen.tolist():
-            rows = train.of(user)[-model.history_length :]
+        histories = [train.of(user)[-model.history_length :] for user in chosen.tolist()]
+        needed, place = np.unique(np.concatenate(histories), return_inverse=True)
+        tables = gnn.rows(graph, torch.from_numpy(needed.astype(np.int64)))
+        ends = np.cumsum([len(rows) for rows in histories])[:-1]
+        places = np.split(place, ends)
+        for user, rows, own_rows in zip(chosen.tolist(), histories, places, strict=True):
             history, weights = pad_history(
                 rows, model.history_length, model.normalization, recency=model.recency
             )
             own = None if gnn.users is None else gnn.users[user : user + 1]
             weighted = torch.from_numpy(weights[: len(rows)])
-            pooled = [(weighted @ past[rows.astype(np.int64)])[None] for past in tables.past]
+            pooled = [(weighted @ past[own_rows])[None] for past in tables.past]
             expected = gnn.user(pooled, own).numpy()
             found = run_encoder(
                 model,

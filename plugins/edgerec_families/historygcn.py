@@ -92,11 +92,10 @@ class HistoryGCN(GNN):
         return Tables([past], candidates)
 
     def rows(self, graph: Graph, items: Tensor) -> Tables:
-        """Weighted rows of some items; only these are weighted."""
-        vectors = F.embedding(items, self._smooth(self.vectors(), graph))
-        past = vectors
+        """Weighted rows of some items; only these are normalized and weighted."""
+        vectors = past = _smoothed(self.vectors(), graph, items)
         if self.past_items is not None:
-            past = F.embedding(items, self._smooth(self.past_items, graph))
+            past = _smoothed(self.past_items, graph, items)
         return Tables(
             [past * self.past_weight[items].exp()[:, None]],
             vectors * self.candidate_weight[items].exp()[:, None],
@@ -112,18 +111,19 @@ class HistoryGCN(GNN):
 
     def lower(self, graph: Graph) -> Lowered:
         """One table and a number per item, or two tables."""
-        past, candidates = self._weighted(graph)
-        rows = [Op("Gather", ("items" if self.tied else "past", "history"), "rows")]
-        if self.tied:
-            ratio = (self.past_weight - self.candidate_weight).exp()[:, None]
-            tables = {"items": array(candidates), "past_scale": array(ratio)}
+        weighted = _smoothed(self.vectors(), graph).mul_(self.candidate_weight.exp()[:, None])
+        tables = {"items": array(weighted)}
+        rows = [Op("Gather", ("items" if self.past_items is None else "past", "history"), "rows")]
+        if self.past_items is None:
+            tables["past_scale"] = array((self.past_weight - self.candidate_weight).exp()[:, None])
             rows += [
                 Op("Gather", ("past_scale", "history"), "row_scale"),
                 Op("Mul", ("row_scale", "weights"), "scale"),
                 Op("Mul", ("rows", "scale"), "weighted"),
             ]
         else:
-            tables = {"past": array(past), "items": array(candidates)}
+            past = _smoothed(self.past_items, graph).mul_(self.past_weight.exp()[:, None])
+            tables = {"past": array(past)} | tables
             rows.append(Op("Mul", ("rows", "weights"), "weighted"))
         return Lowered(tables, {}, (*rows, Op("ReduceSum", ("weighted",), "user")))
 
@@ -140,8 +140,7 @@ class HistoryGCN(GNN):
     def _smooth(self, items: Tensor, edge_index: Tensor | Graph) -> Tensor:
         """Propagate items to users and back, add their own vectors, and normalize."""
         if isinstance(edge_index, Graph):
-            smoothed: Tensor = _Smoothing.apply(items, edge_index)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
-            return smoothed
+            return _smoothed(items, edge_index)
         by_item = degree_of(edge_index, self.n_users, self.n_items)[:, None] ** -_ITEM_EXPONENT
         degree = torch.bincount(edge_index[1], minlength=self.n_users + self.n_items)
         scale = degree.clamp(min=1).float() ** -_USER_EXPONENT
@@ -153,25 +152,41 @@ class HistoryGCN(GNN):
         return F.normalize(_OWN * items + back, dim=1)
 
 
+def _smoothed(items: Tensor, graph: Graph, chosen: Tensor | None = None) -> Tensor:
+    """Smoothed rows of the chosen items, int64[m], or of all."""
+    found: Tensor = _Smoothing.apply(items, graph, chosen)  # type: ignore[no-untyped-call]  # torch leaves apply untyped
+    return found
+
+
 class _Smoothing(torch.autograd.Function):
-    """x = normalize(c e + M e), with M symmetric, in place, to need little memory.
+    """x = normalize(c e + M e), with M symmetric; it keeps no more than the rows that are read.
 
     With g the gradient at x, that at e is c g' + M g', where g' = (g - (x · g) x) / |c e + M e|.
     """
 
     @staticmethod
-    def forward(ctx: Any, items: Tensor, graph: Graph) -> Tensor:
+    def forward(ctx: Any, items: Tensor, graph: Graph, chosen: Tensor | None) -> Tensor:
         found = graph.back_and_forth(items, _USER_EXPONENT, _ITEM_EXPONENT)
-        length = found.add_(items, alpha=_OWN).norm(dim=1, keepdim=True).clamp_(min=1e-12)
+        found.add_(items, alpha=_OWN)
+        if chosen is not None:
+            found = found[chosen]
+        length = found.norm(dim=1, keepdim=True).clamp_(min=1e-12)
         found.div_(length)
-        ctx.graph = graph
-        ctx.save_for_backward(found, length)
+        ctx.graph, ctx.shape = graph, items.shape
+        ctx.save_for_backward(found, length, chosen)
         return found
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        found, length = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        found, length, chosen = ctx.saved_tensors
         along = (found * gradients[0]).sum(1, keepdim=True)
         inner = torch.addcmul(gradients[0], found, along, value=-1).div_(length)
-        back = ctx.graph.back_and_forth(inner, _USER_EXPONENT, _ITEM_EXPONENT)
-        return back.add_(inner, alpha=_OWN), None
+        every = inner
+        if chosen is not None:
+            every = inner.new_zeros(ctx.shape).index_add_(0, chosen, inner)
+        users = ctx.graph.pool(every, _USER_EXPONENT, _ITEM_EXPONENT)
+        del every  # so that two matrices of this size are never held at once
+        back: Tensor = ctx.graph.spread(users, _USER_EXPONENT, _ITEM_EXPONENT)
+        if chosen is None:
+            return back.add_(inner, alpha=_OWN), None, None
+        return back.index_add_(0, chosen, inner, alpha=_OWN), None, None
