@@ -21,6 +21,9 @@ from edgerec.plugin import F32, Context, DeviceModel
 
 __all__ = ["Scores", "importance_of", "keep_largest"]
 
+#: The number of users whose gradients are computed at a time.
+_USERS = 256
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -71,18 +74,21 @@ def _accumulate(values: Scores, model: DeviceModel, method: str, context: Contex
     sums = _map(np.zeros_like, values)
     pairs = [(sums.tables[name], torch_model.tables[name]) for name in sums.tables]
     pairs += [(sums.constants[name], torch_model.constants[name]) for name in sums.constants]
-    for number, batch in enumerate(batches(model, dataset, seed=context.seed), 1):
+    # Users of whom the model knows fewer than two items are skipped, so there may be fewer batches.
+    total = -(-int((np.diff(dataset.train.indptr) > 1).sum()) // _USERS)
+    for done, batch in enumerate(batches(model, dataset, size=_USERS, seed=context.seed)):
+        context.progress(done, total, "gradients")
         torch_model.zero_grad()
         ranking_loss(torch_model, batch, scale).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        for total, parameter in pairs:
+        for accumulated, parameter in pairs:
             if parameter.grad is not None:
                 gradient = parameter.grad.numpy()
                 if method == "abs_gradient":
                     gradient = np.abs(gradient)
                 elif method == "fisher":
                     gradient = np.square(gradient)
-                total += gradient
-        context.progress(number, number, "gradients")
+                accumulated += gradient
+    context.progress(total, total, "gradients")
     return sums
 
 

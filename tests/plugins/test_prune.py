@@ -220,3 +220,12 @@ def test_outlines_exist_only_for_predictable_sizes(linear: DeviceModel, sage: De
 def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         Prune(**options)
+
+
+def test_progress_rises_to_the_end(linear: DeviceModel, dataset: Dataset) -> None:
+    told: list[tuple[int, int]] = []
+    context = Context(dataset, progress=lambda done, total, what: told.append((done, total)))
+    importance_of(linear, "fisher", context)
+    assert told[0][0] == 0
+    assert told[-1][0] == told[-1][1]
+    assert [done for done, _ in told] == list(range(told[-1][1] + 1))
