@@ -1,9 +1,9 @@
 r"""Coding: columns of features as numbers, learned from the items of a data set.
 
-A bag of tokens becomes a sparse row of unit length, Σ_t w_it² = 1. Labels weigh alike; words weigh
-w_it ∝ log(n / n_t), with n_t the number of texts that contain them (inverse document frequency:
-Spärck Jones, 1972), and are hashed to a fixed number of places (feature hashing: Weinberger et al.,
-ICML 2009). A vector is centered and divided by its standard deviation and √e. A number becomes its
+A bag of labels or words becomes a sparse row of unit length, Σ_t w_it² = 1, with w_it ∝
+log(n / n_t), where n_t is the number of items that have them (inverse document frequency: Spärck
+Jones, 1972). Words are hashed to a fixed number of places (feature hashing: Weinberger et al., ICML
+2009). A vector is centered and divided by its standard deviation and √e. A number becomes its
 rank among the items' numbers first, so that neither its unit nor an outlier matters.
 
 New items are coded by what was learned: tokens that no item of the data set has say nothing.
@@ -78,9 +78,7 @@ class _TokenCoder(Coder):
         rows = [self._places(row) for row in column.tokens()]
         counts = torch.tensor([len(row) for row in rows], dtype=torch.int64)
         flat = [place for row in rows for place in row]
-        weights = torch.ones(len(flat))
-        if self.hashed:
-            weights = torch.tensor([self.items / self.count[place] for place in flat]).log()
+        weights = torch.tensor([self.items / self.count[place] for place in flat]).log()
         owner = torch.repeat_interleave(counts)
         return Bags(
             torch.tensor(flat, dtype=torch.int64),
