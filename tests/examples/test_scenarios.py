@@ -8,16 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("implicit", reason="the scenarios need `pip install edgerec[examples]`")
 pytest.importorskip("lightgbm", reason="the scenarios need `pip install edgerec[examples]`")
 pytest.importorskip("sklearn", reason="the scenarios need `pip install edgerec[examples]`")
 
+from edgerec import Dataset
+from examples import rankers
 from examples import run as runner
+from examples.content.scenario import run as run_content
+from examples.contest import Baseline, Contest
+from examples.education.scenario import run as run_education
 from examples.health.scenario import run as run_health
 from examples.risk.ratings import facts, read_ratings
 from examples.risk.scenario import opinion, row, window
 from examples.risk.scenario import run as run_risk
+from examples.shop.scenario import run as run_shop
+from examples.social.scenario import run as run_social
 from examples.table import Row, table
-from tests.examples.standins import herb, otc
+from tests.examples.standins import beauty, gowalla, herb, lastfm, mooccube, otc
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +61,85 @@ def test_health(tmp_path: Path) -> None:
     assert found["popularity"]["P@5"] < 0.025
 
 
+def beats(found: dict[str, Row], figure: str, others: tuple[str, ...], by: float) -> None:
+    """What the device recommends is better than some baselines, by a factor."""
+    ours = found["edgerec, int8 bundle"][figure]
+    for name in others:
+        assert ours > by * found[name][figure], name
+
+
+def test_education(tmp_path: Path) -> None:
+    mooccube(tmp_path)
+    found = checked(run_education(tmp_path, 0, tmp_path, trials=2), tmp_path, "education")
+    beats(found, "N@20", ("popularity",), 1.2)
+    # The stand-in's facts say no more than the interactions, so they must at least not hurt.
+    beats(found, "N@20", ("edgerec without the knowledge graph",), 0.9)
+
+
+def test_content(tmp_path: Path) -> None:
+    gowalla(tmp_path)
+    found = checked(run_content(tmp_path, 0, tmp_path, trials=2), tmp_path, "content")
+    beats(found, "N@20", ("popularity",), 1.2)
+
+
+def test_shop(tmp_path: Path) -> None:
+    beauty(tmp_path)
+    found = checked(run_shop(tmp_path, 0, tmp_path, trials=2), tmp_path, "shop")
+    beats(found, "N@10", ("popularity",), 2)
+    # Who follows the order is far better than who counts what was bought together.
+    assert found["Markov chain"]["N@10"] > 1.2 * found["item-kNN (implicit)"]["N@10"]
+
+
+def test_social(tmp_path: Path) -> None:
+    lastfm(tmp_path)
+    found = checked(run_social(tmp_path, 0, tmp_path, trials=2), tmp_path, "social")
+    beats(found, "N@20", ("popularity",), 1.2)
+    # Friends are of the same scene, which popularity does not know.
+    assert found["edgerec, friends: int8 bundle"]["AUC"] > 0.75
+    assert found["friends: popularity"]["AUC"] < 0.65
+
+
+def by_hand() -> Dataset:
+    """Three users and four items; what is held out is the last item of each."""
+    users, items = zip(*((u, i) for u, own in enumerate(("abd", "bcd", "abc")) for i in own))
+    return Dataset.from_pairs(users, items).split_last()
+
+
+def test_baselines_by_hand() -> None:
+    data = by_hand()
+    users = np.arange(3)
+    place = [data.items.rows[one] for one in "abcd"]
+    counts = rankers.popularity(data)(users)[0, place]
+    assert counts.tolist() == [2, 3, 1, 0]
+    # After b comes c once, and b has three users; after a comes b twice, and a has two.
+    chain = rankers.markov(data, 0.5)(users)[:, place]
+    assert np.allclose(chain[0], [0, 0.5, 1 / 3, 0], atol=1e-3)
+    # EASE solves a ridge regression per item, with no weight for the item itself.
+    weights = rankers.ease(data, 2.0)(users)[:, place]
+    seen = rankers.seen(data).toarray()[:, place]
+    for item in range(3):
+        rest = np.delete(np.arange(4), item)
+        x = seen[:, rest]
+        ridge = np.linalg.solve(x.T @ x + 2 * np.eye(3), x.T @ seen[:, item])
+        assert np.allclose(weights[:, item], x @ ridge, atol=1e-5)
+
+
+def test_settings_are_chosen_without_the_test(tmp_path: Path) -> None:
+    data = by_hand()
+    held = Dataset.from_pairs(data.histories.users, data.histories.items, name="held").split_last()
+    asked = []
+
+    def make(given: Dataset, setting: int) -> rankers.Ranker:
+        asked.append((given, setting))
+        return rankers.popularity(given)
+
+    row = Contest(data, held, 2, 0, tmp_path, trials=2).against(Baseline("x", make, (1, 2, 3)))
+    assert [setting for _, setting in asked] == [1, 2, 1]
+    assert [given is data for given, _ in asked] == [False, False, True]
+    # Nobody is recommended what they have.
+    assert row["R@2"] == 1.0
+
+
 def test_what_is_known_ends_at_the_moment(tmp_path: Path) -> None:
     otc(tmp_path)
     ratings = read_ratings(tmp_path / "bitcoin_otc")
@@ -82,7 +169,8 @@ def test_the_cost_by_hand() -> None:
 def test_readmes(name: str) -> None:
     text = (runner.HERE / name / "README.md").read_text("utf-8")
     assert runner._TABLE.search(text)
-    assert "must not be used for" in text
+    assert ("must not be used for" in text) == (name in ("health", "risk"))
+    assert ("consent" in text) == (name in ("risk", "social"))
     assert f"python -m examples.run {name}" in text
 
 

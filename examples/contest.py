@@ -1,0 +1,167 @@
+"""Train and compress a model, and compare the file on the device with baselines.
+
+Every method that has settings gets the same number of them. They are chosen on interactions held
+out from training; the test is measured once, after training with everything else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import edgerec
+from edgerec import Dataset
+from edgerec.data.quality import evaluation_users, quality_of
+from edgerec.data.ranking import rank, top_k_of_each
+from edgerec.training.trained import Trained
+from examples.bundles import ship
+from examples.rankers import Ranker
+from examples.table import Row, kept_share
+
+__all__ = ["Baseline", "Contest", "gnn", "held_out"]
+
+#: From users to their lists, int32[B, k].
+Lists = Callable[[NDArray[np.int64]], NDArray[np.int32]]
+
+#: The number of users that are ranked at a time.
+_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A method by name: what makes it of a dataset and a setting, and the settings to try."""
+
+    name: str
+    make: Callable[[Dataset, Any], Ranker]
+    settings: Sequence[Any] = (None,)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What all methods are measured on.
+
+    Args:
+        data: to train on, and the test.
+        held: the data to choose settings on, with interactions of training in place of the test.
+        k: the length of lists.
+        seed: the seed of training.
+        out: where bundles are written.
+        trials: the most settings that are tried per method.
+    """
+
+    data: Dataset
+    held: Dataset
+    k: int
+    seed: int
+    out: Path
+    trials: int = 4
+
+    def enter(self, name: str, label: str, settings: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """Rows of our own model: in the compressed bundle, and uncompressed."""
+        start = time.process_time()
+        best = self._choose(lambda data, one: gnn(data, self.k, **one, seed=self.seed)[1], settings)
+        trained, _ = gnn(self.data, self.k, **best, seed=self.seed)
+        spent = time.process_time() - start
+        print(f"{label}: {best}", flush=True)
+        whole, bundle = ship(trained.to_device_model(), name, self.out, "quantize:codec=int8")
+        found = [
+            self._row(f"{label}, {kind}", self._on_device(one.path, trained), spent, one.nbytes)
+            for kind, one in (("int8 bundle", bundle), ("uncompressed", whole))
+        ]
+        found[0]["kept"] = kept_share(found[0], found[1], f"N@{self.k}")
+        return found
+
+    def compare(self, label: str, settings: Sequence[Mapping[str, Any]]) -> Row:
+        """The row of a GNN that is not shipped."""
+        return self._best(
+            label, lambda data, one: gnn(data, self.k, **one, seed=self.seed)[1], settings
+        )
+
+    def against(self, baseline: Baseline) -> Row:
+        """The row of a baseline."""
+
+        def make(data: Dataset, setting: Any) -> Lists:
+            ranker = baseline.make(data, setting)
+            return lambda users: _listed(ranker, data, users, self.k)
+
+        return self._best(baseline.name, make, baseline.settings)
+
+    def _best(
+        self, name: str, make: Callable[[Dataset, Any], Lists], settings: Sequence[Any]
+    ) -> Row:
+        start = time.process_time()
+        best = self._choose(make, settings)
+        if best is not None:
+            print(f"{name}: {best}", flush=True)
+        return self._row(name, make(self.data, best), time.process_time() - start)
+
+    def _choose(self, make: Callable[[Dataset, Any], Lists], settings: Sequence[Any]) -> Any:
+        """The setting whose lists are best on interactions held out from training."""
+        settings = settings[: self.trials]
+        if len(settings) == 1:
+            return settings[0]
+        users = evaluation_users(self.held)
+
+        def quality(setting: Any) -> float:
+            return quality_of(make(self.held, setting)(users), self.held, users, self.k).ndcg
+
+        return max(settings, key=quality)
+
+    def _row(self, name: str, lists: Lists, spent: float, size: int | None = None) -> Row:
+        users = evaluation_users(self.data)
+        found = quality_of(lists(users), self.data, users, self.k)
+        return {
+            "method": name,
+            f"R@{self.k}": found.recall,
+            f"N@{self.k}": found.ndcg,
+            "bytes": size,
+            "kept": None,
+            "CPU s": spent,
+        }
+
+    def _on_device(self, path: Path, trained: Trained) -> Lists:
+        """The lists of a bundle, in its own runtime."""
+
+        def lists(users: NDArray[np.int64]) -> NDArray[np.int32]:
+            data, own = self.data, trained.user_vectors
+            found = np.full((len(users), self.k), -1, np.int32)
+            with edgerec.Scorer.open(path) as scorer:
+                for row, user in enumerate(users.tolist()):
+                    history = [data.items.ids[item] for item in data.histories.of(user)]
+                    vector = None if own is None else own[user]
+                    best = scorer.recommend(history, self.k, user_vector=vector)
+                    found[row, : len(best)] = [data.items.rows[item.id] for item in best]
+            return found
+
+        return lists
+
+
+def gnn(data: Dataset, k: int, seed: int, **options: Any) -> tuple[Trained, Lists]:
+    """A trained network, and what lists the items that it recommends."""
+    trained = edgerec.train(data, seed=seed, **options)
+    model, own = trained.to_device_model(), trained.user_vectors
+    return trained, lambda users: rank(model, data, users, k, own)
+
+
+def held_out(data: Dataset) -> Dataset:
+    """The data without its test."""
+    return dataclasses.replace(data, test=None)
+
+
+def _listed(ranker: Ranker, data: Dataset, users: NDArray[np.int64], k: int) -> NDArray[np.int32]:
+    """The k unseen items with the highest scores."""
+    found = []
+    for start in range(0, len(users), _BLOCK):
+        block = users[start : start + _BLOCK]
+        scores = np.ascontiguousarray(ranker(block), np.float32)
+        for row, user in enumerate(block.tolist()):
+            scores[row, data.histories.of(user)] = -np.inf
+        found.append(top_k_of_each(scores, k)[0])
+    return np.concatenate(found)
