@@ -48,11 +48,12 @@ def neighbors(data: Dataset, k: int) -> Ranker:
     return lambda users: (matrix[users] @ model.similarity).toarray()
 
 
-def als(data: Dataset, alpha: float) -> Ranker:
-    """Implicit ALS (Hu, Koren & Volinsky, ICDM 2008) of 64 factors; a 1 weighs 1 + α."""
+def als(data: Dataset, setting: tuple[int, float, float]) -> Ranker:
+    """Implicit ALS (Hu, Koren & Volinsky, ICDM 2008): factors, α (a 1 weighs 1 + α), and λ."""
+    factors, alpha, regularization = setting
     with threadpool_limits(1, "blas"):  # which implicit asks for
         model = AlternatingLeastSquares(
-            64, regularization=0.05, alpha=alpha, iterations=15, random_state=0
+            factors, regularization, alpha, iterations=15, random_state=0
         )
         model.fit(seen(data), show_progress=False)
     rows = model.item_factors.T

@@ -32,6 +32,8 @@ def table(runs: list[list[Row]]) -> str:
                 cells.append("–")
             elif name == "bytes":
                 cells.append(f"{values[0]:,}")
+            elif name == "CPU s":
+                cells.append(f"{np.mean(values):.0f}")
             else:
                 form = ".1%" if name == "kept" else ".4f"
                 cell = f"{np.mean(values):{form}}"

@@ -22,7 +22,11 @@ LIGHTGCN = [
 BASELINES = (
     Baseline("popularity", rankers.popularity),
     Baseline("item-kNN (implicit)", rankers.neighbors, (20, 50, 100, 200)),
-    Baseline("ALS (implicit)", rankers.als, (1.0, 3.0, 10.0, 30.0)),
+    Baseline(
+        "ALS (implicit)",
+        rankers.als,
+        ((64, 10.0, 5.0), (64, 10.0, 50.0), (128, 10.0, 50.0), (128, 30.0, 50.0)),
+    ),
     Baseline("GF-CF", rankers.graph_filter, (0.1, 0.2, 0.3, 0.5)),
 )
 

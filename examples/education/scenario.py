@@ -32,7 +32,11 @@ LIGHTGCN = [
 BASELINES = (
     Baseline("popularity", rankers.popularity),
     Baseline("item-kNN (implicit)", rankers.neighbors, (10, 20, 50, 215)),
-    Baseline("ALS (implicit)", rankers.als, (0.3, 1.0, 3.0, 10.0)),
+    Baseline(
+        "ALS (implicit)",
+        rankers.als,
+        ((8, 10.0, 50.0), (32, 10.0, 50.0), (128, 10.0, 50.0), (128, 30.0, 100.0)),
+    ),
     Baseline("EASE", rankers.ease, (30.0, 100.0, 300.0, 1000.0)),
 )
 

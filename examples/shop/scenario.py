@@ -29,7 +29,11 @@ LIGHTGCN = [
 BASELINES = (
     Baseline("popularity", rankers.popularity),
     Baseline("item-kNN (implicit)", rankers.neighbors, (20, 50, 100, 200)),
-    Baseline("ALS (implicit)", rankers.als, (1.0, 3.0, 10.0, 30.0)),
+    Baseline(
+        "ALS (implicit)",
+        rankers.als,
+        ((64, 10.0, 5.0), (128, 10.0, 5.0), (128, 10.0, 50.0), (128, 30.0, 5.0)),
+    ),
     Baseline("EASE", rankers.ease, (100.0, 300.0, 1000.0, 3000.0)),
     Baseline("Markov chain", rankers.markov, (0.0, 0.3, 0.6, 0.9)),
 )

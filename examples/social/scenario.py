@@ -28,7 +28,11 @@ LIGHTGCN = [
 BASELINES = (
     Baseline("popularity", rankers.popularity),
     Baseline("item-kNN (implicit)", rankers.neighbors, (20, 50, 100, 200)),
-    Baseline("ALS (implicit)", rankers.als, (1.0, 3.0, 10.0, 30.0)),
+    Baseline(
+        "ALS (implicit)",
+        rankers.als,
+        ((32, 10.0, 5.0), (32, 10.0, 50.0), (128, 10.0, 50.0), (128, 30.0, 50.0)),
+    ),
     Baseline("EASE", rankers.ease, (100.0, 300.0, 1000.0, 3000.0)),
 )
 

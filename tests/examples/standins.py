@@ -83,7 +83,7 @@ def gowalla(folder: Path, users: int = 600, items: int = 400) -> None:
     (folder / "gowalla").mkdir(parents=True)
     own = listeners(users, items, 20, rng)
     # Every place is in the first file, as in the real one.
-    own = [[*past, (user + 1) % items][:-1] + [user % items] for user, past in enumerate(own)]
+    own = [[*past, user % items] for user, past in enumerate(own)]
     for name, part in (("train", slice(2, None)), ("test", slice(0, 2))):
         lines = [
             " ".join(map(str, [user, *dict.fromkeys(past[part])])) for user, past in enumerate(own)

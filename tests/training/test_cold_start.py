@@ -100,11 +100,9 @@ def test_the_rows_by_hand(full: Dataset, model: DeviceModel) -> None:
         patch.setattr(module, "_LAMBDAS", (1.0,))
         found = rows_from_features(model, full, new_items("2"), names=["kind"])
     kinds = [title.split()[-1] for title in full.items.titles or ()]
-    # Each item has its kind and "all", so two of a kind are alike by 1, and others by a half. The
-    # new one has its kind alone.
-    alike = np.where(np.equal.outer(kinds, kinds), 1.0, 0.5)
-    kernel = np.exp(alike - 1)
-    new = np.exp(np.where(np.array(kinds) == "2", np.sqrt(0.5), 0.0) - 1)
+    # Each item has its kind and "all", which says nothing. The new one has its kind alone.
+    kernel = np.exp(np.equal.outer(kinds, kinds) - 1.0)
+    new = np.exp((np.array(kinds) == "2") - 1.0)
     for name, table in model.tables.items():
         rows = table.decode()
         mean = rows.mean(0)
@@ -120,7 +118,8 @@ def test_likeness_by_hand() -> None:
     )
     kernel = FeatureKernel(features.columns, torch.arange(3))
     distance = np.square([2, 0]).sum() / (np.array([[0, 0], [2, 0], [0, 0]]) - [2 / 3, 0]).var() / 2
-    near, half = np.exp(-distance / 2), np.sqrt(0.5)
+    # Of three items, two have x and one has y.
+    near, half = np.exp(-distance / 2), np.log(3 / 2) / np.hypot(np.log(3 / 2), np.log(3))
     expected = [[1, (half + near) / 2, 0.5], [(half + near) / 2, 1, near / 2], [0.5, near / 2, 0.5]]
     assert np.allclose(kernel.likeness(features.columns), expected, atol=1e-5)
 
