@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from edgerec.importing.torch_module import from_torch
     from edgerec.model.device_model import DeviceModel
     from edgerec.model.model_file import save_model
+    from edgerec.training.accelerator import accelerator
     from edgerec.training.cold_start import add_items
     from edgerec.training.loop import train
     from edgerec.training.trained import load_trained
@@ -57,6 +58,7 @@ __all__ = [
     "Host",
     "Recipe",
     "Scorer",
+    "accelerator",
     "add_items",
     "agree",
     "build",
@@ -92,6 +94,7 @@ _HOMES = {
     "Host": "contracts.host",
     "Recipe": "building.recipe",
     "Scorer": "device.scorer",
+    "accelerator": "training.accelerator",
     "add_items": "training.cold_start",
     "agree": "building.agree",
     "build": "building.build",

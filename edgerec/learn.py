@@ -14,6 +14,7 @@ from edgerec.importing.ids import read_ids
 from edgerec.importing.pyg import from_pyg
 from edgerec.importing.state import read_state
 from edgerec.importing.torch_module import from_torch
+from edgerec.training.accelerator import on_accelerator
 from edgerec.training.examples import Batch, batches
 from edgerec.training.feature_coding import weigh_by_rarity
 from edgerec.training.gnn import GNN, Lowered, Tables, array, degree_of
@@ -42,6 +43,7 @@ __all__ = [
     "from_pyg",
     "from_torch",
     "load_model",
+    "on_accelerator",
     "rank",
     "ranking_loss",
     "read_ids",

@@ -22,7 +22,7 @@ from edgerec.cli import (
 from edgerec.cli.foreign import advice
 from edgerec.cli.shared import err, out
 from edgerec.contracts.host import Host
-from edgerec.errors import EdgerecError, ForeignFileError
+from edgerec.errors import EdgerecError, ForeignFileError, OptionError
 
 __all__ = ["app", "run"]
 
@@ -57,9 +57,18 @@ def run() -> None:
         sys.exit(2)
 
 
+#: The commands that compute with torch.
+_TRAINING = ("demo", "train", "tune", "build", "sweep")
+
+
 @app.callback(invoke_without_command=True)
 def main(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+    accelerator: Annotated[
+        str | None,
+        typer.Option(help="what trains and fine-tunes: cpu, cuda or mps; cpu by default"),
+    ] = None,
 ) -> None:
     """Compress a trained GNN recommender to a device's budget, and run it there.
 
@@ -68,6 +77,15 @@ def main(
     if version:
         out.print(__version__, highlight=False)
         raise typer.Exit
+    if accelerator is not None:
+        if context.invoked_subcommand not in _TRAINING:
+            raise OptionError(
+                f"--accelerator: has no effect on {context.invoked_subcommand or 'nothing'}; it is "
+                f"for {', '.join(_TRAINING)}"
+            )
+        from edgerec.training.accelerator import accelerator as computing_on
+
+        context.with_resource(computing_on(accelerator))
 
 
 for command in (

@@ -28,6 +28,7 @@ from edgerec.data.dataset import Dataset
 from edgerec.data.matching import check_one_vocabulary
 from edgerec.errors import CompressError
 from edgerec.model.device_model import DeviceModel
+from edgerec.training.accelerator import on_accelerator, seeded
 from edgerec.training.descent import Descent
 from edgerec.training.examples import batches, lists
 from edgerec.training.losses import (
@@ -106,33 +107,34 @@ def fine_tune(
     """
     dataset = context.require_dataset(who)
     check_one_vocabulary(torch_model.model)
-    teachers = Teachers.of(
-        torch_model.model if teacher is None else teacher, torch_model.model.items
-    )
-    losses = (_ListLosses if torch_model.model.is_linear else _ExampleLosses)(
-        torch_model, teachers, dataset, distill, temperature, sample
-    )
-    optimizer = torch.optim.Adam(
-        torch_model.parameters() if parameters is None else parameters, learning_rate
-    )
-    rates = [group["lr"] for group in optimizer.param_groups]
-    codecs = {name: repr(table.codec) for name, table in torch_model.model.tables.items()}
-    setting = (who, epochs, rates, distill, temperature, sample, context.seed, codecs, key)
-    path = _state_path(context, setting, torch_model, teachers)
-    descent = Descent(torch_model, optimizer, epochs, checkpoint=path)
-    if descent.done:
-        after_step(descent.done / epochs)
-    while descent.done < epochs:
-        # One seed per epoch, so that the order of users does not depend on earlier epochs.
-        if not descent.epoch(losses(context.seed * 100_003 + descent.done), after_step):
-            raise CompressError(
-                f"{who}: cannot train, because no user has two items that the model knows"
-            )
-        descent.save()
-        context.progress(descent.done, epochs, f"{who}, loss {descent.loss:.4f}")
-    if path is not None:
-        context.ended.append(path)
-    return descent.loss
+    with on_accelerator(torch_model):
+        teachers = Teachers.of(
+            torch_model.model if teacher is None else teacher, torch_model.model.items
+        )
+        losses = (_ListLosses if torch_model.model.is_linear else _ExampleLosses)(
+            torch_model, teachers, dataset, distill, temperature, sample
+        )
+        optimizer = torch.optim.Adam(
+            torch_model.parameters() if parameters is None else parameters, learning_rate
+        )
+        rates = [group["lr"] for group in optimizer.param_groups]
+        codecs = {name: repr(table.codec) for name, table in torch_model.model.tables.items()}
+        setting = (who, epochs, rates, distill, temperature, sample, context.seed, codecs, key)
+        path = _state_path(context, setting, torch_model, teachers)
+        descent = Descent(torch_model, optimizer, epochs, checkpoint=path)
+        if descent.done:
+            after_step(descent.done / epochs)
+        while descent.done < epochs:
+            # One seed per epoch, so that the order of users does not depend on earlier epochs.
+            if not descent.epoch(losses(context.seed * 100_003 + descent.done), after_step):
+                raise CompressError(
+                    f"{who}: cannot train, because no user has two items that the model knows"
+                )
+            descent.save()
+            context.progress(descent.done, epochs, f"{who}, loss {descent.loss:.4f}")
+        if path is not None:
+            context.ended.append(path)
+        return descent.loss
 
 
 def _state_path(
@@ -143,7 +145,7 @@ def _state_path(
         return None
     train = context.require_dataset(setting[0]).train
     digest = zlib.crc32(repr(setting).encode(), teachers.digest)
-    parts = [parameter.detach().numpy() for parameter in torch_model.parameters()]
+    parts = [parameter.numpy(force=True) for parameter in torch_model.parameters()]
     weights = () if train.weights is None else (train.weights,)
     for part in (*parts, train.indptr, train.items, *weights):
         digest = zlib.crc32(part.tobytes(), digest)
@@ -201,7 +203,7 @@ class _ListLosses(_Losses):
     """Losses of a model that adds up rows, leaving out every item of each history in turn."""
 
     def __call__(self, seed: int) -> Iterator[tuple[Tensor, int]]:
-        generator = torch.Generator().manual_seed(seed)
+        generator = seeded(seed)
         n = len(self.torch_model.model.items)
         size = min(_MOST_USERS, max(_FEWEST_USERS, self.dataset.train.n_users // _STEPS))
         parts = lists(self.torch_model.model, self.dataset, size=size, seed=seed)

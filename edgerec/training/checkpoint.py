@@ -35,9 +35,9 @@ def save_state(
 
     ``kept`` are further arrays by name, which ``load_kept`` reads.
     """
-    sections = {f"parameter/{n}": p.detach().numpy() for n, p in module.named_parameters()}
+    sections = {f"parameter/{n}": p.numpy(force=True) for n, p in module.named_parameters()}
     for index, entry in optimizer.state_dict()["state"].items():
-        sections |= {f"optimizer/{index}/{k}": v.numpy() for k, v in entry.items()}
+        sections |= {f"optimizer/{index}/{k}": v.numpy(force=True) for k, v in entry.items()}
     sections |= {f"kept/{name}": array for name, array in (kept or {}).items()}
     sections["loss"] = np.array([loss])  # an array, because JSON has no NaN
     meta = {"format": _FORMAT, "options": dict(options), "epochs_done": epochs_done}

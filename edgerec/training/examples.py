@@ -91,7 +91,10 @@ class Lists:
     @functools.cached_property
     def age(self) -> Tensor:
         """float[edges], the age j of each item; a user's most recent one has age 1."""
-        return (self.counts.cumsum(0)[self.owner] - torch.arange(len(self.items))).float()
+        return (
+            self.counts.cumsum(0)[self.owner]
+            - torch.arange(len(self.items), device=self.items.device)
+        ).float()
 
     @functools.cached_property
     def weights(self) -> Tensor:
@@ -128,8 +131,8 @@ def batches(
             targets.append(int(rows[place]))
         history, weights = pad_histories(left, model, own)
         yield Batch(
-            torch.from_numpy(history.astype(np.int64)),
-            torch.from_numpy(weights),
+            torch.as_tensor(history.astype(np.int64)),
+            torch.as_tensor(weights),
             torch.tensor(targets),
             _padded(own, history.shape[1]),
         )
@@ -144,7 +147,7 @@ def lists(model: DeviceModel, dataset: Dataset, *, size: int = 400, seed: int = 
     parts = np.array_split(rng.permutation(len(known)), -(-len(known) // size))
     return [
         Lists(
-            torch.from_numpy(np.concatenate([known[u][0] for u in part]).astype(np.int64)),
+            torch.as_tensor(np.concatenate([known[u][0] for u in part]).astype(np.int64)),
             torch.tensor([len(known[u][0]) for u in part]),
             model.recency,
             given=_given([known[u][1] for u in part]),
@@ -159,11 +162,11 @@ def _padded(weights: Sequence[F32 | None], length: int) -> Tensor | None:
     for row, one in enumerate(weights):
         if one is None:
             return None
-        found[row, : len(one)] = torch.from_numpy(one[-length:])
+        found[row, : len(one)] = torch.as_tensor(one[-length:])
     return found
 
 
 def _given(weights: Sequence[F32 | None]) -> Tensor | None:
     """The weights of several users, one after the other; none if all count alike."""
     each = [one for one in weights if one is not None]
-    return torch.from_numpy(np.concatenate(each)) if each else None
+    return torch.as_tensor(np.concatenate(each)) if each else None

@@ -114,7 +114,7 @@ class _VectorCoder(Coder):
                 f"{column.kind}{width}"
             )
         coded = (self._ranked(column) - self.mean) / self.scale
-        return torch.from_numpy(coded.astype(np.float32))
+        return torch.as_tensor(coded.astype(np.float32))
 
     def _ranked(self, column: Vectors) -> NDArray[np.float64]:
         """Vectors, or the share of the known numbers below each number; equal ones count half."""

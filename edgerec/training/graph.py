@@ -29,13 +29,12 @@ class Graph:
     Args:
         interactions: the edges.
         n_items: n, the size of the catalogue.
-        device: where the tensors are, such as ``cpu`` or ``cuda``.
     """
 
-    def __init__(self, interactions: Interactions, n_items: int, device: str = "cpu") -> None:
-        self.n_users, self.n_items, self.device = interactions.n_users, n_items, device
-        items = torch.from_numpy(interactions.items.copy()).to(device)
-        lengths = torch.from_numpy(np.diff(interactions.indptr)).to(device)
+    def __init__(self, interactions: Interactions, n_items: int) -> None:
+        self.n_users, self.n_items = interactions.n_users, n_items
+        items = torch.as_tensor(interactions.items.copy())
+        lengths = torch.as_tensor(np.diff(interactions.indptr))
         counts = torch.bincount(items, minlength=n_items)
         self.degree = torch.cat([lengths, counts]).float()
         # Half the bytes of int64, which is what limits message passing.
@@ -44,7 +43,7 @@ class Graph:
         self._of_items = _Neighbors(users[torch.argsort(items, stable=True)], _ends(counts))
         # Histories and targets are weighed; message passing between items counts all edges alike.
         weights = interactions.weights
-        self.weights = None if weights is None else torch.from_numpy(weights.copy()).to(device)
+        self.weights = None if weights is None else torch.as_tensor(weights.copy())
 
     @property
     def n_nodes(self) -> int:

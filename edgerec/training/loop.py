@@ -24,6 +24,7 @@ from edgerec.errors import DataError, ModelError, OptionError
 from edgerec.model.attribution import attribute_errors
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.options import format_spec
+from edgerec.training.accelerator import on_accelerator, seeded
 from edgerec.training.checkpoint import load_kept
 from edgerec.training.descent import Descent
 from edgerec.training.gnn_file import digest_of, family_options
@@ -79,6 +80,21 @@ def train(
         DataError: no user has two items, or there is nothing to stop by.
     """
     family, options = _resolve(model, options or TrainOptions(), changes, host)
+    with on_accelerator():
+        trained = _train(dataset, options, family, teacher, checkpoint, progress, judged)
+    return trained if trained.gnn.items.is_cpu else _on_cpu(trained)
+
+
+def _train(
+    dataset: Dataset,
+    options: TrainOptions,
+    family: Family,
+    teacher: DeviceModel | Sequence[DeviceModel] | None,
+    checkpoint: str | Path | None,
+    progress: Progress,
+    judged: Callable[[int, float], object],
+) -> Trained:
+    """Train on torch's default device."""
     torch.manual_seed(options.seed)
     graph = Graph(dataset.train, len(dataset.items))
     gnn = make_gnn(family, graph, options, dataset)
@@ -124,6 +140,17 @@ def train(
     return trained
 
 
+def _on_cpu(trained: Trained) -> Trained:
+    """The same network, made anew on the CPU."""
+    dataset, options, family = trained.dataset, trained.options, trained.family
+    graph = Graph(dataset.train, len(dataset.items))
+    with torch.random.fork_rng(devices=[]):
+        gnn = make_gnn(family, graph, options, dataset)
+    gnn.load_state_dict(trained.gnn.state_dict())
+    gnn.popularity = trained.gnn.popularity
+    return Trained(gnn, graph, dataset, options, family)
+
+
 def _resolve(
     model: str | Family | None, options: TrainOptions, changes: dict[str, Any], host: Host | None
 ) -> tuple[Family, TrainOptions]:
@@ -154,7 +181,7 @@ def _losses(objective: Objective, epoch: int) -> Iterator[tuple[Tensor, int]]:
     """The loss of each step of a pass over the users in random order, with how many there are."""
     graph, options = objective.graph, objective.options
     # One generator per epoch, so that a resumed training draws the same numbers.
-    generator = torch.Generator().manual_seed(options.seed * 100_003 + epoch)
+    generator = seeded(options.seed * 100_003 + epoch)
     active = torch.nonzero(graph.degree[: graph.n_users] > 1)[:, 0]
     batches = _split(active[torch.randperm(len(active), generator=generator)], options.batch)
     for users in batches:

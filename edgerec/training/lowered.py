@@ -36,7 +36,7 @@ def check_lowered(gnn: GNN, graph: Graph, train: Interactions, model: DeviceMode
     with torch.no_grad():
         histories = [train.of(user)[-model.history_length :] for user in chosen.tolist()]
         needed, place = np.unique(np.concatenate(histories), return_inverse=True)
-        tables = gnn.rows(graph, torch.from_numpy(needed.astype(np.int64)))
+        tables = gnn.rows(graph, torch.as_tensor(needed.astype(np.int64)))
         ends = np.cumsum([len(rows) for rows in histories])[:-1]
         places = np.split(place, ends)
         for user, rows, own_rows in zip(chosen.tolist(), histories, places, strict=True):
@@ -44,15 +44,15 @@ def check_lowered(gnn: GNN, graph: Graph, train: Interactions, model: DeviceMode
                 rows, model.history_length, model.normalization, recency=model.recency
             )
             own = None if gnn.users is None else gnn.users[user : user + 1]
-            weighted = torch.from_numpy(weights[: len(rows)])
-            pooled = [(weighted @ past[own_rows])[None] for past in tables.past]
-            expected = gnn.user(pooled, own).numpy()
+            weighted = torch.as_tensor(weights[: len(rows)])
+            pooled = [(weighted @ past[torch.as_tensor(own_rows)])[None] for past in tables.past]
+            expected = gnn.user(pooled, own).numpy(force=True)
             found = run_encoder(
                 model,
                 history[None],
                 weights[None],
                 lambda name, taken: model.tables[name].decode(taken.ravel())[None],
-                None if own is None else own.numpy(),
+                None if own is None else own.numpy(force=True),
             )
             error = np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-12)
             if not error <= _MOST:

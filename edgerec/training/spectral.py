@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from edgerec.training.accelerator import seeded
 from edgerec.training.graph import Graph
 
 __all__ = ["spectral_start"]
@@ -22,9 +23,8 @@ def spectral_start(graph: Graph, dim: int, seed: int, rounds: int = 8) -> Tensor
     of 1. Starting from them saves most of the epochs. The exponent was chosen on a validation
     split.
     """
-    generator = torch.Generator().manual_seed(seed)
     width = min(dim + 16, graph.n_items)
-    basis = torch.randn(graph.n_items, width, generator=generator)
+    basis = torch.randn(graph.n_items, width, generator=seeded(seed))
     for _ in range(rounds):
         basis = graph.back_and_forth(basis @ _whitening(basis)[0], 0.5, 0.4)
     turn, squares = _whitening(basis)
@@ -38,10 +38,13 @@ def _whitening(basis: Tensor) -> tuple[Tensor, Tensor]:
     B is float[n, w] with n much larger than w, so the eigenvectors of Bᵀ B need less time and
     memory than a decomposition of B. In float64, what they lose does not matter.
     """
-    gram = basis.new_zeros(basis.shape[1], basis.shape[1], dtype=torch.float64)
+    # On the CPU, as not every accelerator has float64.
+    width = basis.shape[1]
+    gram = torch.zeros(width, width, dtype=torch.float64, device="cpu")
     for block in torch.split(basis, _BLOCK):
-        gram += block.double().T @ block.double()
+        wide = block.cpu().double()
+        gram += wide.T @ wide
     squares, vectors = torch.linalg.eigh(gram)
     values = squares.flip(0).clamp(min=0).sqrt()
     found = vectors.flip(1) / values.clamp(min=max(1e-30, 1e-6 * float(values[0])))
-    return found.float(), values.float()
+    return found.float().to(basis.device), values.float().to(basis.device)

@@ -53,10 +53,10 @@ class EarlyStopping:
         model = self.lower()
         self.module.train()
         own = getattr(self.module, "users", None)
-        vectors = None if own is None else own.detach().numpy()
+        vectors = None if own is None else own.numpy(force=True)
         found = evaluate(model, self.part, users=self.users, user_vectors=vectors).ndcg
         if not self.judged or found > max(self.judged):
-            self._best = {n: p.detach().numpy().copy() for n, p in self.module.named_parameters()}
+            self._best = {n: p.numpy(force=True).copy() for n, p in self.module.named_parameters()}
         self.judged.append(found)
         return found
 

@@ -97,13 +97,11 @@ class _Dense:
         self.torch_model, self.scale = TorchModel(model), scale_of(model)
 
     def scores(self, users: Lists, sample: Tensor) -> Tensor:
-        ends = users.counts.cumsum(0)[:-1].numpy()
-        histories = np.split(users.items.numpy().astype(np.int32), ends)
-        given = None if users.given is None else np.split(users.given.numpy(), ends)
+        ends = users.counts.cumsum(0)[:-1].numpy(force=True)
+        histories = np.split(users.items.numpy(force=True).astype(np.int32), ends)
+        given = None if users.given is None else np.split(users.given.numpy(force=True), ends)
         history, weights = pad_histories(histories, self.torch_model.model, given)
-        user = self.torch_model(
-            torch.from_numpy(history.astype(np.int64)), torch.from_numpy(weights)
-        )
+        user = self.torch_model(torch.as_tensor(history.astype(np.int64)), torch.as_tensor(weights))
         return self.torch_model.logits(F.normalize(user, dim=1), sample) / self.scale
 
     def example_scores(self, batch: Batch) -> Tensor:

@@ -36,11 +36,11 @@ class TorchModel(nn.Module):
         self.model = model
         # Plain dictionaries, registered below: a ParameterDict refuses names like "items".
         self.tables = {
-            name: nn.Parameter(torch.from_numpy(table.decode().copy()))
+            name: nn.Parameter(torch.as_tensor(table.decode().copy()))
             for name, table in model.tables.items()
         }
         self.constants = {
-            name: nn.Parameter(torch.from_numpy(c.copy())) for name, c in model.constants.items()
+            name: nn.Parameter(torch.as_tensor(c.copy())) for name, c in model.constants.items()
         }
         for kind, parameters in (("table", self.tables), ("constant", self.constants)):
             for name, parameter in parameters.items():
@@ -86,10 +86,10 @@ class TorchModel(nn.Module):
 
     def to_device_model(self) -> DeviceModel:
         """Return a DeviceModel of the parameters, with each table encoded by its codec."""
-        values = {name: p.detach().numpy().copy() for name, p in self.constants.items()}
+        values = {name: p.numpy(force=True).copy() for name, p in self.constants.items()}
         return self.model.replace(
             tables={
-                name: table.replace(self.tables[name].detach().numpy())
+                name: table.replace(self.tables[name].numpy(force=True))
                 for name, table in self.model.tables.items()
             },
             constants={name: np.asarray(value, np.float32) for name, value in values.items()},
@@ -113,10 +113,12 @@ class EncodedTorchModel(TorchModel):
         self.model = model
         # Zeros that are omitted stay zero, so they get no gradient.
         self._masks = {
-            name: self.tables[name].detach() != 0
+            name: f"mask:{name}"
             for name, table in model.tables.items()
             if table.codec.leaves_zeros_out
         }
+        for name, mask in self._masks.items():
+            self.register_buffer(mask, self.tables[name].detach() != 0, persistent=False)
         self._written: dict[str, tuple[tuple[int, int], Tensor]] = {}
 
     def table(self, name: str) -> Tensor:
@@ -125,10 +127,12 @@ class EncodedTorchModel(TorchModel):
         # An in-place step raises a parameter's version, so each table is encoded once per step.
         state = latent._version, latent.data_ptr()
         if name not in self._written or self._written[name][0] != state:
-            coded = self.model.tables[name].replace(latent.detach().numpy())
+            coded = self.model.tables[name].replace(latent.numpy(force=True))
             # A codec may return a view of the table, which is read-only.
             decoded = np.require(coded.decode(), requirements="W")
-            self._written[name] = state, torch.from_numpy(decoded)
+            self._written[name] = state, torch.as_tensor(decoded)
         written = self._written[name][1]
         through = latent - latent.detach()
-        return written + (through * self._masks[name] if name in self._masks else through)
+        return written + (
+            through * self.get_buffer(self._masks[name]) if name in self._masks else through
+        )

@@ -50,7 +50,7 @@ class Trained:
     def user_vectors(self) -> F32 | None:
         """float32[U, d], the trained vectors of users; none for a model of histories alone."""
         users = self.gnn.users
-        return None if users is None else users.detach().numpy()
+        return None if users is None else users.numpy(force=True)
 
     def to_device_model(self) -> DeviceModel:
         """Compile the graph away, into item tables and an encoder of histories.

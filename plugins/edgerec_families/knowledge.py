@@ -44,7 +44,7 @@ class Knowledge(GAT):
                 "--triples FILE` (read_dataset(triples=...)), or choose another family"
             )
         triples = dataset.triples[dataset.triples[:, 0].argsort(kind="stable")]
-        item, relation, entity = torch.from_numpy(triples.astype("int64")).T
+        item, relation, entity = torch.as_tensor(triples.astype("int64")).T
         counts = torch.bincount(item, minlength=self.n_items)
         buffers = {
             "relation": relation,

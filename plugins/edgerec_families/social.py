@@ -53,7 +53,7 @@ class Social(LightGCN):
                 "--friends FILE` (read_dataset(friends=...)), or choose another family"
             )
         pairs = dataset.friends[dataset.friends[:, 0].argsort(kind="stable")].astype("int64")
-        user, friend = torch.from_numpy(pairs).T.contiguous()
+        user, friend = torch.as_tensor(pairs).T.contiguous()
         counts = torch.bincount(user, minlength=self.n_users)
         # They follow from the friendships, so that files need not keep them.
         self.register_buffer("friends", torch.stack([friend, user]), persistent=False)

@@ -115,6 +115,9 @@ class CodewordModel(TorchModel):
         ends: int64[runs], one past the last row of each run, not counting popular rows.
     """
 
+    run: Tensor
+    along: Tensor
+
     def __init__(
         self,
         model: DeviceModel,
@@ -130,17 +133,19 @@ class CodewordModel(TorchModel):
             for name, table in model.tables.items()
             if self.popular
         }
-        self.first_rows = {
-            name: torch.from_numpy(table.decode().copy()) for name, table in self.first.items()
-        }
         run, along = places(ends, np.arange(ends[-1]))
-        self.run, self.along = torch.from_numpy(run), torch.from_numpy(along)[:, None]
+        fixed = {"run": torch.as_tensor(run), "along": torch.as_tensor(along)[:, None]}
+        for name, table in self.first.items():
+            fixed["first rows of " + name] = torch.as_tensor(table.decode().copy())
+        # Buffers, so that they are where the parameters are.
+        for name, values in fixed.items():
+            self.register_buffer(name, values, persistent=False)
         self.words, self.gains = nn.ParameterDict(), nn.ParameterDict()
         for name, start in starts.items():
             # Lengths are trained by a factor: one step size suits all sizes, and signs are kept.
             self.gains["of " + name] = nn.Parameter(torch.zeros(start.lengths.shape))
             if start.words is not None:
-                self.words["of " + name] = nn.Parameter(torch.from_numpy(start.words))
+                self.words["of " + name] = nn.Parameter(torch.as_tensor(start.words))
 
     def trained(self) -> list[nn.Parameter]:
         """Codewords, lengths and the encoder's constants, but not the tables that they replace."""
@@ -154,7 +159,7 @@ class CodewordModel(TorchModel):
         """Rows computed from the codewords; popular ones are constant."""
         if not self.popular:
             return self._words(name, rows)
-        first = self.first_rows[name][rows.clamp(max=self.popular - 1)]
+        first = self.get_buffer("first rows of " + name)[rows.clamp(max=self.popular - 1)]
         rest = self._words(name, (rows - self.popular).clamp(min=0))
         return torch.where((rows < self.popular)[..., None], first, rest)
 
@@ -163,35 +168,35 @@ class CodewordModel(TorchModel):
         values = (1 - along) * ends[..., :1] + along * ends[..., 1:]
         codec, codes = self.codecs[name], self.starts[name].codes
         if isinstance(codec, PQ) and codes is not None:
-            taken = torch.from_numpy(codes)[rows]
+            taken = torch.as_tensor(codes)[rows]
             words = summed(taken.reshape(-1, taken.shape[-1]), self.rounded(name))
             values = values * words.reshape(*rows.shape, -1)
         return values
 
     def levels(self, name: str) -> Tensor:
         """Numbers at the ends of each run, float[runs, 2]."""
-        start = torch.from_numpy(self.starts[name].lengths)
+        start = torch.as_tensor(self.starts[name].lengths)
         return start * self.gains["of " + name].exp()
 
     def rounded(self, name: str) -> Tensor:
         """Codewords as they will be stored, with the gradient of unrounded ones."""
         words, codec = self.words["of " + name], self.codecs[name]
         bits = codec.word_bits if isinstance(codec, PQ) else 8
-        return words + (torch.from_numpy(rounded(words.detach().numpy(), bits)[2]) - words.detach())
+        return words + (torch.as_tensor(rounded(words.numpy(force=True), bits)[2]) - words.detach())
 
     def written(self) -> DeviceModel:
         """Return the model with its current codes, codewords and lengths."""
         tables = {}
         for name, codec in self.codecs.items():
-            levels, codes = self.levels(name).detach().numpy(), self.starts[name].codes
+            levels, codes = self.levels(name).numpy(force=True), self.starts[name].codes
             if isinstance(codec, PQ) and codes is not None:
-                words = self.words["of " + name].detach().numpy()
+                words = self.words["of " + name].numpy(force=True)
                 arrays = codec.write(codes, words, self.ends, levels)
             elif isinstance(codec, Runs):
                 arrays = codec.write(self.ends, levels)
             table = Table(codec, (int(self.ends[-1]), self.model.tables[name].shape[1]), arrays)
             tables[name] = joined(self.first[name], table) if self.popular else table
-        constants = {name: c.detach().numpy().copy() for name, c in self.constants.items()}
+        constants = {name: c.numpy(force=True).copy() for name, c in self.constants.items()}
         return self.model.replace(tables=tables, constants=constants)
 
 

@@ -67,28 +67,29 @@ def _map(rule: Callable[..., F32], *parts: Scores) -> Scores:
 
 def _accumulate(values: Scores, model: DeviceModel, method: str, context: Context) -> Scores:
     """Sum gradients, their absolute values or their squares over one pass of training histories."""
-    from edgerec.learn import TorchModel, batches, ranking_loss, scale_of
+    from edgerec.learn import TorchModel, batches, on_accelerator, ranking_loss, scale_of
 
     dataset = context.require_dataset("prune")
-    torch_model, scale = TorchModel(model), scale_of(model)
-    sums = _map(np.zeros_like, values)
-    pairs = [(sums.tables[name], torch_model.tables[name]) for name in sums.tables]
-    pairs += [(sums.constants[name], torch_model.constants[name]) for name in sums.constants]
-    # Users of whom the model knows fewer than two items are skipped, so there may be fewer batches.
-    total = -(-int((np.diff(dataset.train.indptr) > 1).sum()) // _USERS)
-    for done, batch in enumerate(batches(model, dataset, size=_USERS, seed=context.seed)):
-        context.progress(done, total, "gradients")
-        torch_model.zero_grad()
-        ranking_loss(torch_model, batch, scale).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        for accumulated, parameter in pairs:
-            if parameter.grad is not None:
-                gradient = parameter.grad.numpy()
-                if method == "abs_gradient":
-                    gradient = np.abs(gradient)
-                elif method == "fisher":
-                    gradient = np.square(gradient)
-                accumulated += gradient
-    context.progress(total, total, "gradients")
+    with on_accelerator():
+        torch_model, scale = TorchModel(model), scale_of(model)
+        sums = _map(np.zeros_like, values)
+        pairs = [(sums.tables[name], torch_model.tables[name]) for name in sums.tables]
+        pairs += [(sums.constants[name], torch_model.constants[name]) for name in sums.constants]
+        # There may be fewer batches: users of whom the model knows one item are skipped.
+        total = -(-int((np.diff(dataset.train.indptr) > 1).sum()) // _USERS)
+        for done, batch in enumerate(batches(model, dataset, size=_USERS, seed=context.seed)):
+            context.progress(done, total, "gradients")
+            torch_model.zero_grad()
+            ranking_loss(torch_model, batch, scale).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            for accumulated, parameter in pairs:
+                if parameter.grad is not None:
+                    gradient = parameter.grad.numpy(force=True)
+                    if method == "abs_gradient":
+                        gradient = np.abs(gradient)
+                    elif method == "fisher":
+                        gradient = np.square(gradient)
+                    accumulated += gradient
+        context.progress(total, total, "gradients")
     return sums
 
 

@@ -57,8 +57,8 @@ def user_metric(model: DeviceModel, context: Context, users: int = 5000) -> F32:
     dataset = context.require_dataset("quantize")
     oracle, total, seen = Oracle(model), np.zeros((model.width, model.width)), 0
     for batch in batches(model, dataset, seed=context.seed):
-        history = batch.history.numpy().astype(np.int32)
-        user = normalize(oracle.encode(history, batch.weights.numpy()))
+        history = batch.history.numpy(force=True).astype(np.int32)
+        user = normalize(oracle.encode(history, batch.weights.numpy(force=True)))
         total += user.T @ user
         seen += len(user)
         if seen >= users:
