@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
+import torch
 from implicit.als import AlternatingLeastSquares
 from implicit.nearest_neighbours import ItemItemRecommender
 from numpy.typing import NDArray
@@ -63,8 +64,10 @@ def als(data: Dataset, setting: tuple[int, float, float]) -> Ranker:
 def ease(data: Dataset, strength: float) -> Ranker:
     """EASE (Steck, WWW 2019): B = I - P / diag(P), with P = (XᵀX + λI)^-1."""
     matrix = seen(data)
-    inverse = np.linalg.inv((matrix.T @ matrix).toarray() + strength * np.eye(len(data.items)))
-    weights = (-inverse / np.diag(inverse)).astype(np.float32)
+    gram = torch.from_numpy((matrix.T @ matrix).toarray())
+    gram.diagonal().add_(strength)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram)).numpy()
+    weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0)
     return lambda users: matrix[users] @ weights
 
