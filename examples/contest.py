@@ -21,11 +21,12 @@ from edgerec import Dataset
 from edgerec.data.quality import evaluation_users, quality_of
 from edgerec.data.ranking import rank, top_k_of_each
 from edgerec.training.trained import Trained
+from examples import rankers
 from examples.bundles import ship
 from examples.rankers import Ranker
 from examples.table import Row, kept_share
 
-__all__ = ["Baseline", "Contest", "gnn", "held_out"]
+__all__ = ["Baseline", "Contest", "gnn", "held_out", "lightgcn", "usual"]
 
 #: From users to their lists, int32[B, k].
 Lists = Callable[[NDArray[np.int64]], NDArray[np.int32]]
@@ -148,6 +149,24 @@ def gnn(data: Dataset, k: int, seed: int, **options: Any) -> tuple[Trained, List
     trained = edgerec.train(data, seed=seed, **options)
     model, own = trained.to_device_model(), trained.user_vectors
     return trained, lambda users: rank(model, data, users, k, own)
+
+
+def lightgcn(*epochs: int, **options: Any) -> list[dict[str, Any]]:
+    """Settings of edgerec's LightGCN: one layer or two, and some numbers of epochs."""
+    return [
+        {"model": f"lightgcn:layers={layers}", "epochs": one, **options}
+        for layers in (1, 2)
+        for one in epochs
+    ]
+
+
+def usual(als: Sequence[tuple[int, float, float]], *, k: Sequence[int]) -> tuple[Baseline, ...]:
+    """Popularity, item-kNN with k neighbors, and ALS, with settings as ``rankers`` has them."""
+    return (
+        Baseline("popularity", rankers.popularity),
+        Baseline("item-kNN (implicit)", rankers.neighbors, k),
+        Baseline("ALS (implicit)", rankers.als, als),
+    )
 
 
 def held_out(data: Dataset) -> Dataset:

@@ -9,23 +9,16 @@ from pathlib import Path
 
 from edgerec.data.readers import read_dataset
 from examples import rankers
-from examples.contest import Baseline, Contest, held_out
+from examples.contest import Baseline, Contest, held_out, lightgcn, usual
 from examples.table import Row
 
 #: What is tried, four settings for each method that has any.
 OURS = [{"recency": recency, "epochs": epochs} for recency in (0.0, 0.3) for epochs in (8, 16)]
-LIGHTGCN = [
-    {"model": f"lightgcn:layers={layers}", "epochs": epochs}
-    for layers in (1, 2)
-    for epochs in (8, 16)
-]
+LIGHTGCN = lightgcn(8, 16)
 BASELINES = (
-    Baseline("popularity", rankers.popularity),
-    Baseline("item-kNN (implicit)", rankers.neighbors, (20, 50, 100, 200)),
-    Baseline(
-        "ALS (implicit)",
-        rankers.als,
+    *usual(
         ((64, 10.0, 5.0), (64, 10.0, 50.0), (128, 10.0, 50.0), (128, 30.0, 50.0)),
+        k=(20, 50, 100, 200),
     ),
     Baseline("GF-CF", rankers.graph_filter, (0.1, 0.2, 0.3, 0.5)),
 )

@@ -13,7 +13,7 @@ import numpy as np
 from edgerec import Dataset
 from edgerec.data.side_edges import read_triples
 from examples import rankers
-from examples.contest import Baseline, Contest, held_out
+from examples.contest import Baseline, Contest, held_out, lightgcn, usual
 from examples.table import Row
 
 #: What is tried, four settings for each method that has any. Networks with attention are trained
@@ -24,18 +24,11 @@ OURS = [
     for rate in (0.003, 0.01)
 ]
 PLAIN = [one | {"model": "gat"} for one in OURS]
-LIGHTGCN = [
-    {"model": f"lightgcn:layers={layers}", "epochs": epochs}
-    for layers in (1, 2)
-    for epochs in (4, 8)
-]
+LIGHTGCN = lightgcn(4, 8)
 BASELINES = (
-    Baseline("popularity", rankers.popularity),
-    Baseline("item-kNN (implicit)", rankers.neighbors, (10, 20, 50, 215)),
-    Baseline(
-        "ALS (implicit)",
-        rankers.als,
+    *usual(
         ((8, 10.0, 50.0), (32, 10.0, 50.0), (128, 10.0, 50.0), (128, 30.0, 100.0)),
+        k=(10, 20, 50, 215),
     ),
     Baseline("EASE", rankers.ease, (30.0, 100.0, 300.0, 1000.0)),
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 from edgerec import Dataset, Features
 from edgerec.data.readers import read_dataset
 from examples import rankers
-from examples.contest import Baseline, Contest, held_out
+from examples.contest import Baseline, Contest, held_out, lightgcn, usual
 from examples.table import Row
 
 #: What is tried, four settings for each method that has any.
@@ -21,18 +21,11 @@ OURS = [
     for epochs in (8, 16)
 ]
 PLAIN = [one | {"features": None} for one in OURS]
-LIGHTGCN = [
-    {"model": f"lightgcn:layers={layers}", "epochs": epochs}
-    for layers in (1, 2)
-    for epochs in (8, 16)
-]
+LIGHTGCN = lightgcn(8, 16)
 BASELINES = (
-    Baseline("popularity", rankers.popularity),
-    Baseline("item-kNN (implicit)", rankers.neighbors, (20, 50, 100, 200)),
-    Baseline(
-        "ALS (implicit)",
-        rankers.als,
+    *usual(
         ((64, 10.0, 5.0), (128, 10.0, 5.0), (128, 10.0, 50.0), (128, 30.0, 5.0)),
+        k=(20, 50, 100, 200),
     ),
     Baseline("EASE", rankers.ease, (100.0, 300.0, 1000.0, 3000.0)),
     Baseline("Markov chain", rankers.markov, (0.0, 0.3, 0.6, 0.9)),

@@ -10,7 +10,7 @@ from pathlib import Path
 from edgerec import Dataset
 from edgerec.data.readers import read_dataset
 from examples import rankers
-from examples.contest import Baseline, Contest, held_out
+from examples.contest import Baseline, Contest, held_out, lightgcn, usual
 from examples.social.links import compare_links
 from examples.table import Row
 
@@ -20,18 +20,11 @@ OURS = [
     for layers in (1, 2)
     for epochs in (4, 8)
 ]
-LIGHTGCN = [
-    {"model": f"lightgcn:layers={layers}", "learning_rate": 0.03, "epochs": epochs}
-    for layers in (1, 2)
-    for epochs in (4, 8)
-]
+LIGHTGCN = lightgcn(4, 8, learning_rate=0.03)
 BASELINES = (
-    Baseline("popularity", rankers.popularity),
-    Baseline("item-kNN (implicit)", rankers.neighbors, (20, 50, 100, 200)),
-    Baseline(
-        "ALS (implicit)",
-        rankers.als,
+    *usual(
         ((32, 10.0, 5.0), (32, 10.0, 50.0), (128, 10.0, 50.0), (128, 30.0, 50.0)),
+        k=(20, 50, 100, 200),
     ),
     Baseline("EASE", rankers.ease, (100.0, 300.0, 1000.0, 3000.0)),
 )
