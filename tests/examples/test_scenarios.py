@@ -15,7 +15,6 @@ pytest.importorskip("sklearn", reason="the scenarios need `pip install edgerec[e
 from edgerec import Dataset
 from examples import rankers
 from examples import run as runner
-from examples.content.scenario import run as run_content
 from examples.contest import Baseline, Contest
 from examples.education.scenario import run as run_education
 from examples.health.scenario import run as run_health
@@ -25,7 +24,7 @@ from examples.risk.scenario import run as run_risk
 from examples.shop.scenario import run as run_shop
 from examples.social.scenario import run as run_social
 from examples.table import Row, table
-from tests.examples.standins import beauty, gowalla, herb, lastfm, mooccube, otc
+from tests.examples.standins import beauty, herb, lastfm, mooccube, otc
 
 pytestmark = pytest.mark.slow
 
@@ -74,12 +73,6 @@ def test_education(tmp_path: Path) -> None:
     beats(found, "N@20", ("popularity",), 1.2)
     # The stand-in's facts say no more than the interactions, so they must at least not hurt.
     beats(found, "N@20", ("edgerec without the knowledge graph",), 0.9)
-
-
-def test_content(tmp_path: Path) -> None:
-    gowalla(tmp_path)
-    found = checked(run_content(tmp_path, 0, tmp_path, trials=2), tmp_path, "content")
-    beats(found, "N@20", ("popularity",), 1.2)
 
 
 def test_shop(tmp_path: Path) -> None:
