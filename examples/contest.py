@@ -26,7 +26,7 @@ from examples.bundles import ship
 from examples.rankers import Ranker
 from examples.table import Row, kept_share
 
-__all__ = ["Baseline", "Contest", "gnn", "held_out", "lightgcn", "usual"]
+__all__ = ["Baseline", "Contest", "held_out", "lightgcn", "usual"]
 
 #: From users to their lists, int32[B, k].
 Lists = Callable[[NDArray[np.int64]], NDArray[np.int32]]
@@ -67,8 +67,8 @@ class Contest:
     def enter(self, name: str, label: str, settings: Sequence[Mapping[str, Any]]) -> list[Row]:
         """Rows of our own model: in the compressed bundle, and uncompressed."""
         start = time.process_time()
-        best = self._choose(lambda data, one: gnn(data, self.k, **one, seed=self.seed)[1], settings)
-        trained, _ = gnn(self.data, self.k, **best, seed=self.seed)
+        best = self._choose(self._network, settings)
+        trained = edgerec.train(self.data, seed=self.seed, **best)
         spent = time.process_time() - start
         print(f"{label}: {best}", flush=True)
         whole, bundle = ship(trained.to_device_model(), name, self.out, "quantize:codec=int8")
@@ -81,9 +81,7 @@ class Contest:
 
     def compare(self, label: str, settings: Sequence[Mapping[str, Any]]) -> Row:
         """The row of a GNN that is not shipped."""
-        return self._best(
-            label, lambda data, one: gnn(data, self.k, **one, seed=self.seed)[1], settings
-        )
+        return self._best(label, self._network, settings)
 
     def against(self, baseline: Baseline) -> Row:
         """The row of a baseline."""
@@ -93,6 +91,12 @@ class Contest:
             return lambda users: _listed(ranker, data, users, self.k)
 
         return self._best(baseline.name, make, baseline.settings)
+
+    def _network(self, data: Dataset, options: Mapping[str, Any]) -> Lists:
+        """The lists of a network that is trained with these options."""
+        trained = edgerec.train(data, seed=self.seed, **options)
+        model, own = trained.to_device_model(), trained.user_vectors
+        return lambda users: rank(model, data, users, self.k, own)
 
     def _best(
         self, name: str, make: Callable[[Dataset, Any], Lists], settings: Sequence[Any]
@@ -142,13 +146,6 @@ class Contest:
             return found
 
         return lists
-
-
-def gnn(data: Dataset, k: int, seed: int, **options: Any) -> tuple[Trained, Lists]:
-    """A trained network, and what lists the items that it recommends."""
-    trained = edgerec.train(data, seed=seed, **options)
-    model, own = trained.to_device_model(), trained.user_vectors
-    return trained, lambda users: rank(model, data, users, k, own)
 
 
 def lightgcn(*epochs: int, **options: Any) -> list[dict[str, Any]]:
