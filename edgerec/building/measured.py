@@ -14,8 +14,10 @@ from edgerec.data.dataset import Dataset
 from edgerec.data.quality import Quality, evaluate, evaluation_users, quality_of
 from edgerec.device.bench import History, measure
 from edgerec.device.figures import Figures, Retention
+from edgerec.device.scorer import Scorer
 from edgerec.errors import DataError, OptionError
 from edgerec.files.container import Container
+from edgerec.model.codecs import F32
 
 __all__ = ["histories_of", "measure_quality", "quality_of_file", "with_retention"]
 
@@ -45,6 +47,7 @@ def quality_of_file(
     users: int | None = None,
     runtime: str | None = None,
     trust: bool = False,
+    user_vectors: F32 | None = None,
 ) -> Quality:
     """Evaluate a saved model by the oracle, or a bundle by running it in its runtime.
 
@@ -55,10 +58,13 @@ def quality_of_file(
         users: the number of test users; none means all.
         runtime: the runtime of a bundle; the target's best one by default.
         trust: whether to run a payload that needs trust (see ``Scorer``).
+        user_vectors: float32[U, d], the vectors of the dataset's users, for a model that reads
+            them.
 
     Raises:
         DataError: nothing is held out to test on, or the file has items that the dataset lacks.
-        OptionError: k is not positive, or more than a bundle recommends.
+        OptionError: k is not positive, or more than a bundle recommends; or users have vectors,
+            and the model reads none, or the other way round.
     """
     if k < 1:
         raise OptionError(f"k: expected at least 1, got {k}")
@@ -66,12 +72,56 @@ def quality_of_file(
     if Container(path).kind == "model":
         if runtime is not None:
             raise OptionError(f"runtime: {path} is a model, which has no runtime")
-        return evaluate(load_model(path), dataset, users=chosen, k=k)
-    most = open_bundle(path, verify=False).signature.top_k
-    if k > most:
-        raise OptionError(f"k: {path} recommends at most {most} items, got {k}")
+        model = load_model(path)
+        width = model.inputs.get("user_vector", 0)
+        _check_vectors(path, width, user_vectors)
+        return evaluate(model, dataset, users=chosen, k=k, user_vectors=user_vectors)
+    signature = open_bundle(path, verify=False).signature
+    if k > signature.top_k:
+        raise OptionError(f"k: {path} recommends at most {signature.top_k} items, got {k}")
+    _check_vectors(path, signature.inputs.get("user_vector", 0), user_vectors)
+    if user_vectors is not None:
+        lists = _own_lists(path, dataset, chosen, user_vectors, k, runtime, trust)
+        return quality_of(lists, dataset, chosen, k)
     figures = measure(path, histories_of(dataset, chosen), k=k, runtime=runtime, trust=trust)
     return quality_of(_rows(figures, dataset, chosen), dataset, chosen, k)
+
+
+def _check_vectors(path: str | Path, width: int, user_vectors: F32 | None) -> None:
+    """Check that users have vectors of the width that a model reads, which is 0 for none."""
+    given = 0 if user_vectors is None else user_vectors.shape[1]
+    if given == width:
+        return
+    if not width:
+        raise OptionError(f"user_vectors: {path} recommends from histories alone; leave them out")
+    raise OptionError(
+        f"user_vectors: {path} reads vectors of width {width}, got "
+        + (f"width {given}" if given else "none; pass those of the data's users")
+    )
+
+
+def _own_lists(
+    path: str | Path,
+    dataset: Dataset,
+    users: NDArray[Any],
+    user_vectors: F32,
+    k: int,
+    runtime: str | None,
+    trust: bool,
+) -> NDArray[np.int32]:
+    """The lists of a bundle that reads the users' own vectors, int32[users, k], -1 for none."""
+    found, rows = np.full((len(users), k), -1, np.int32), dataset.items.rows
+    with Scorer.open(path, runtime=runtime, trust=trust) as scorer:
+        for place, user in enumerate(users.tolist()):
+            past, weights = dataset.histories.of(user), dataset.histories.weights_of(user)
+            best = scorer.recommend(
+                [dataset.items.ids[row] for row in past.tolist()],
+                k,
+                weights=None if weights is None else weights.tolist(),
+                user_vector=user_vectors[user],
+            )
+            found[place, : len(best)] = [rows.get(one.id, -1) for one in best]
+    return found
 
 
 def histories_of(dataset: Dataset, users: NDArray[Any]) -> list[History]:

@@ -175,6 +175,10 @@ def evaluate(
     on: Annotated[str, typer.Option(help="what to measure on: test or valid")] = "test",
     k: Annotated[int, typer.Option("-k", help="length of the lists", min=1)] = 20,
     users: Annotated[int, typer.Option(help="number of users; 0 means all", min=0)] = 0,
+    user_vectors: Annotated[
+        str | None,
+        typer.Option(help="rows of the data's users, as --save-user-vectors of `train` writes"),
+    ] = None,
     runtime: Annotated[
         str | None, typer.Option(help="installed runtime of a bundle; the best one by default")
     ] = None,
@@ -187,12 +191,22 @@ def evaluate(
     """
     from edgerec.building.measured import quality_of_file
     from edgerec.data.sources import load
+    from edgerec.importing.user_rows import user_rows
 
     if on not in ("test", "valid"):
         raise OptionError(f"--on: expected test or valid, got {on!r}")
     dataset = load(source)
     dataset = dataset.on_valid() if on == "valid" else dataset
-    found = quality_of_file(file, dataset, k=k, users=users or None, runtime=runtime, trust=trust)
+    own = None if user_vectors is None else user_rows(user_vectors, len(dataset.users))
+    found = quality_of_file(
+        file,
+        dataset,
+        k=k,
+        users=users or None,
+        runtime=runtime,
+        trust=trust,
+        user_vectors=own,
+    )
     if as_json:
         out.print_json(json.dumps(found.summary()))
         return

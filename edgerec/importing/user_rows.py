@@ -12,10 +12,35 @@ from edgerec.errors import ModelError, OptionError
 from edgerec.importing.state import read_state
 from edgerec.model.integers import F32
 
-__all__ = ["user_row"]
+__all__ = ["user_row", "user_rows"]
 
 #: The rows of all nodes in a state dict of torch-geometric's LightGCN, users first.
 _NODES = "embedding.weight"
+
+
+def user_rows(rows: str, count: int) -> F32:
+    """The rows of all users, float32[count, d], in the order of a data set.
+
+    Args:
+        rows: as for ``user_row``.
+        count: the number of users.
+
+    Raises:
+        ModelError: the rows cannot be read, or one is not finite.
+        OptionError: there is no such array, or another number of rows.
+    """
+    found, nodes = _floats(rows)
+    if len(found) != count and not (nodes and len(found) > count):
+        raise OptionError(
+            f"user_vectors: expected {count:,} rows in {rows}, one per user of the data, got "
+            f"{len(found):,}"
+        )
+    every: F32 = np.asarray(found[:count], np.float32)
+    if len(wrong := np.flatnonzero(~np.isfinite(every).all(axis=1))):
+        raise ModelError(
+            f"{rows}: row {wrong[0]} has a number that is NaN, infinite, or beyond float32"
+        )
+    return every
 
 
 def user_row(rows: str, user: str, ids: list[str]) -> F32:
@@ -31,14 +56,7 @@ def user_row(rows: str, user: str, ids: list[str]) -> F32:
         ModelError: the rows cannot be read, or that of this user is not finite.
         OptionError: there is no such array or user, or not an id per row.
     """
-    path, name = _split(rows)
-    found = _matrix(path, name)
-    nodes = path.suffix in (".pt", ".pth") and name in ("", _NODES)
-    if found.ndim != 2 or found.dtype.kind != "f":
-        raise ModelError(
-            f"{rows}: expected a matrix of floats, a row per user, got {found.dtype} "
-            f"{[*found.shape]}"
-        )
+    found, nodes = _floats(rows)
     if len(found) != len(ids) and not (nodes and len(found) > len(ids)):
         raise OptionError(
             f"--ids: expected {len(found):,} ids, one per row of {rows}, got {len(ids):,}"
@@ -55,6 +73,22 @@ def user_row(rows: str, user: str, ids: list[str]) -> F32:
             "float32; nothing was written"
         )
     return row
+
+
+def _floats(rows: str) -> tuple[NDArray[Any], bool]:
+    """The matrix of a file, and whether its rows are those of all nodes, users first.
+
+    Raises:
+        ModelError: it is no matrix of floats.
+    """
+    path, name = _split(rows)
+    found = _matrix(path, name)
+    if found.ndim != 2 or found.dtype.kind != "f":
+        raise ModelError(
+            f"{rows}: expected a matrix of floats, a row per user, got {found.dtype} "
+            f"{[*found.shape]}"
+        )
+    return found, path.suffix in (".pt", ".pth") and name in ("", _NODES)
 
 
 def _split(rows: str) -> tuple[Path, str]:

@@ -13,11 +13,14 @@ from typer.testing import CliRunner
 
 import edgerec
 from edgerec.cli import app
+from edgerec.contracts.opening import load_model
 from edgerec.data.dataset import Dataset
 from edgerec.data.dataset_file import save_dataset
+from edgerec.data.quality import evaluate
 from edgerec.device.scorer import Scorer
-from edgerec.errors import ModelError, OptionError
+from edgerec.errors import EdgerecError, ModelError, OptionError
 from edgerec.importing.torch_module import from_torch
+from edgerec.model.model_file import save_model
 
 WIDTH, USERS = 4, ["ann", "bob", "7"]
 RNG = np.random.default_rng(0)
@@ -162,3 +165,37 @@ def test_ids_and_bundles_that_are_refused(folder: Path) -> None:
         given = ["--ids", "users.txt", "-o", rows.partition(":")[0]]
         with pytest.raises(OptionError, match=r"--out: .* is also an input"):
             run("user-vector", rows, "ann", *given)
+
+
+def test_measuring_with_the_rows_of_all_users(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_dataset(dataset, "x.dataset")
+    options = ["--model", "lightgcn:user_embedding=True", "--dim", "8", "--epochs", "4"]
+    own = ["--user-vectors", "rows.npy"]
+    run("train", "x.dataset", *options, "--save-user-vectors", "rows.npy", "-o", "x.model")
+    model = load_model("x.model")
+    wanted = evaluate(model, dataset, user_vectors=np.load("rows.npy"))
+    # Moving every row by one matters, so these figures tell whose row is whose.
+    shifted = evaluate(model, dataset, user_vectors=np.roll(np.load("rows.npy"), 1, axis=0))
+    assert abs(shifted.ndcg - wanted.ndcg) > 0.005
+    edgerec.export(model, "numpy", "x.edgerec", top_k=20)
+    for name in ("x.model", "x.edgerec"):
+        found = json.loads(run("evaluate", name, "--data", "x.dataset", *own, "--json"))
+        assert found["ndcg"] == pytest.approx(wanted.ndcg, abs=1e-6), name
+        with pytest.raises(OptionError, match=f"user_vectors: {name} reads vectors of width 8, g"):
+            run("evaluate", name, "--data", "x.dataset")
+    np.save("few.npy", np.load("rows.npy")[1:])
+    np.save("bad.npy", np.where(np.arange(8) == 3, np.nan, np.load("rows.npy")))
+    wrong = {
+        "few.npy": r"user_vectors: expected 120 rows in few\.npy, one per user",
+        "bad.npy": r"bad\.npy: row 0 has a number that is NaN",
+    }
+    for name, message in wrong.items():
+        with pytest.raises(EdgerecError, match=message):
+            run("evaluate", "x.model", "--data", "x.dataset", "--user-vectors", name)
+    alone = edgerec.train(dataset, dim=8, epochs=1).to_device_model()
+    save_model(alone, "alone.model")
+    with pytest.raises(OptionError, match=r"user_vectors: alone\.model recommends from h"):
+        run("evaluate", "alone.model", "--data", "x.dataset", *own)
