@@ -16,7 +16,7 @@ from edgerec.cli import app
 from edgerec.contracts.opening import load_model
 from edgerec.data.dataset import Dataset
 from edgerec.data.dataset_file import save_dataset
-from edgerec.data.quality import evaluate
+from edgerec.data.quality import evaluate, evaluation_users
 from edgerec.device.scorer import Scorer
 from edgerec.errors import EdgerecError, ModelError, OptionError
 from edgerec.importing.torch_module import from_torch
@@ -177,6 +177,8 @@ def test_measuring_with_the_rows_of_all_users(
     run("train", "x.dataset", *options, "--save-user-vectors", "rows.npy", "-o", "x.model")
     model = load_model("x.model")
     wanted = evaluate(model, dataset, user_vectors=np.load("rows.npy"))
+    users = evaluation_users(dataset, 50)
+    fewer = evaluate(model, dataset, users=users, user_vectors=np.load("rows.npy"))
     # Moving every row by one matters, so these figures tell whose row is whose.
     shifted = evaluate(model, dataset, user_vectors=np.roll(np.load("rows.npy"), 1, axis=0))
     assert abs(shifted.ndcg - wanted.ndcg) > 0.005
@@ -184,6 +186,8 @@ def test_measuring_with_the_rows_of_all_users(
     for name in ("x.model", "x.edgerec"):
         found = json.loads(run("evaluate", name, "--data", "x.dataset", *own, "--json"))
         assert found["ndcg"] == pytest.approx(wanted.ndcg, abs=1e-6), name
+        some = run("evaluate", name, "--data", "x.dataset", *own, "--users", "50", "--json")
+        assert json.loads(some)["ndcg"] == pytest.approx(fewer.ndcg, abs=1e-6), name
         with pytest.raises(OptionError, match=f"user_vectors: {name} reads vectors of width 8, g"):
             run("evaluate", name, "--data", "x.dataset")
     np.save("few.npy", np.load("rows.npy")[1:])
