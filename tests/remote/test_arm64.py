@@ -25,6 +25,8 @@ from edgerec.testing import CORE_CODECS, example_models
 from edgerec.training.loop import train
 from edgerec_pq.codec import PQ
 from tests.rigs.answers import ask
+from tests.rigs.codecs import CODECS
+from tests.rigs.codecs import coded as in_codec
 
 SYSROOT = default_folder()
 pytestmark = [
@@ -77,6 +79,12 @@ def exported(
             path = folder / f"{family}-{codec.name}-{number}.edgerec"
             export(coded, request.param, path, top_k=20)
             found[path] = coded
+    # Every structure that a codec can declare; rows are long enough for all groups.
+    for number, codec in enumerate(CODECS):
+        structured = in_codec(example_models(700, 32)["sum"], codec)
+        path = folder / f"structure-{number}.edgerec"
+        export(structured, request.param, path, top_k=20)
+        found[path] = structured
     return found
 
 
