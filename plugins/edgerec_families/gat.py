@@ -45,11 +45,16 @@ class _FusedGATConv(GATConv):  # type: ignore[misc]  # torch-geometric has no ty
 
     def terms(self, x: Tensor) -> Tensor:
         """The two terms of the quotient side by side: float[n, dim + heads]."""
+        rows, logits = self.values(x)
+        shares = logits.exp()
+        return torch.cat([(rows * shares[..., None]).flatten(1), shares], 1)
+
+    def values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows float[n, heads, dim / heads] and logits float[n, heads], at most 0."""
         rows = self.lin(x).view(-1, self.heads, self.out_channels)
         logits = F.leaky_relu((rows * self.att_src).sum(-1), self.negative_slope)
-        # The same factor in both terms, so that none overflows.
-        shares = (logits - logits.amax(0, keepdim=True).detach()).exp()
-        return torch.cat([(rows * shares[..., None]).flatten(1), shares], 1)
+        # The same factor in both sums of the quotient, so that none overflows.
+        return rows, logits - logits.amax(0, keepdim=True).detach()
 
     def quotient(self, pooled: Tensor) -> Tensor:
         """What attention gives for pooled terms, float[B, dim + heads]: float[B, dim]."""
@@ -105,11 +110,16 @@ class GAT(GNN):
         return result
 
     def lower(self, graph: Graph) -> Lowered:
-        """One past table, and a quotient."""
-        tables, dim, heads = self.tables(graph), self.dim, self.heads
+        """Rows, logits in a table of their own, and a softmax.
+
+        Shares in a table differ by orders of magnitude, which no integers hold; logits do not.
+        """
+        dim, heads, items = self.dim, self.heads, self._items(graph)
+        rows, logits = self._last.values(items)
         arrays = {
-            "past": array(tables.past[0]),
-            "items": array(self.readout(tables.candidates, graph.item_degree)),
+            "past": array(rows.flatten(1)),
+            "attention": array(logits),
+            "items": array(self.readout(items, graph.item_degree)),
         }
         constants = {
             "each": array(torch.eye(heads).repeat_interleave(dim // heads, 1)),
@@ -118,12 +128,15 @@ class GAT(GNN):
         }
         ops = (
             Op("Gather", ("past", "history"), "rows"),
-            Op("Mul", ("rows", "weights"), "weighted"),
-            Op("ReduceSum", ("weighted",), "pooled"),
-            Op("Slice", ("pooled",), "sums", {"start": 0, "end": dim}),
-            Op("Slice", ("pooled",), "shares", {"start": dim, "end": dim + heads}),
-            Op("MatMul", ("shares", "each"), "spread"),
-            Op("Add", ("spread", "least"), "total"),
+            Op("Gather", ("attention", "history"), "logits"),
+            Op("Add", ("logits", "mask"), "masked"),
+            Op("Softmax", ("masked",), "attended"),
+            Op("Mul", ("attended", "weights"), "weighted"),
+            Op("MatMul", ("weighted", "each"), "shares"),
+            Op("Mul", ("rows", "shares"), "terms"),
+            Op("ReduceSum", ("terms",), "sums"),
+            Op("ReduceSum", ("shares",), "share"),
+            Op("Add", ("share", "least"), "total"),
             Op("Div", ("sums", "total"), "mean"),
             Op("Add", ("mean", "bias"), "user"),
         )
