@@ -9,9 +9,9 @@ items to users and back. With h_j = W x_j, for each head,
 
 Users have no vector before they attend to their items, so there is nothing of u in α_i before it is
 normalized: an item says the same about each user, relative to the user's other items. Then a
-softmax is a quotient of two sums, Σ exp(l_i) h_i / Σ exp(l_i), and a device adds up the rows
-[exp(l_i) h_i ‖ exp(l_i)] of one table. The way back from users to items is computed likewise.
-W starts at the identity and a at zero, so training starts from means of spectral vectors.
+softmax is a quotient of two sums, Σ exp(l_i) h_i / Σ exp(l_i), and training adds up the rows
+[exp(l_i) h_i ‖ exp(l_i)] of one matrix. The way back from users to items is computed likewise. A
+device has h and l in tables, and takes the softmax over the history itself. W starts at the identity and a at zero, so training starts from means of spectral vectors.
 """
 
 from __future__ import annotations

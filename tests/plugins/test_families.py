@@ -7,13 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+import edgerec
 from edgerec.building.tuning import tune
 from edgerec.cli.report import plugin_rows
 from edgerec.contracts.family import Family
 from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
+from edgerec.data.quality import evaluate
 from edgerec.errors import ModelError, OptionError, UnknownNameError
 from edgerec.model.items import Items
 from edgerec.model.options import format_spec, from_options, parse_spec
@@ -218,3 +222,18 @@ def test_a_family_as_an_object(dataset: Dataset) -> None:
         train(dataset, model=LightGCN(layers=2), user_embedding=True)
     with pytest.raises(ModelError, match="family faulty: KeyError: 'lost'"):
         train(dataset, model=Faulty("an exception"), epochs=1)
+
+
+@pytest.mark.parametrize("family", ["gat", "knowledge"])
+def test_attention_survives_int8(dataset: Dataset, family: str) -> None:
+    """Also where shares differ by orders of magnitude, as after a long training."""
+    trained = train(dataset, model=family, epochs=1, dim=16)
+    last = trained.gnn.get_submodule("to_user.1")
+    with torch.no_grad():
+        last.att_src.normal_(0, 8, generator=torch.Generator().manual_seed(0))
+    model = trained.to_device_model()
+    small = edgerec.compress(model, "quantize:codec=int8")
+    shares = model.tables["attention"].decode()
+    assert np.exp(shares).max() > 1e3 * np.median(np.exp(shares))
+    kept = evaluate(small, dataset).kept(evaluate(model, dataset))
+    assert kept[1] > 0.9, kept
