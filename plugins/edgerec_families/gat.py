@@ -11,7 +11,8 @@ Users have no vector before they attend to their items, so there is nothing of u
 normalized: an item says the same about each user, relative to the user's other items. Then a
 softmax is a quotient of two sums, Σ exp(l_i) h_i / Σ exp(l_i), and training adds up the rows
 [exp(l_i) h_i ‖ exp(l_i)] of one matrix. The way back from users to items is computed likewise. A
-device has h and l in tables, and takes the softmax over the history itself. W starts at the identity and a at zero, so training starts from means of spectral vectors.
+device has h and l in tables, and takes the softmax over the history itself. W starts at the
+identity and a at zero, so training starts from means of spectral vectors.
 """
 
 from __future__ import annotations
