@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 import edgerec
 from edgerec import Dataset
-from edgerec.data.quality import evaluation_users, quality_of
+from edgerec.building.measured import quality_of_file
+from edgerec.data.quality import Quality, evaluation_users, quality_of
 from edgerec.data.ranking import rank, top_k_of_each
-from edgerec.training.trained import Trained
 from examples import rankers
 from examples.bundles import ship
 from examples.rankers import Ranker
@@ -73,7 +73,12 @@ class Contest:
         print(f"{label}: {best}", flush=True)
         whole, bundle = ship(trained.to_device_model(), name, self.out, "quantize:codec=int8")
         found = [
-            self._row(f"{label}, {kind}", self._on_device(one.path, trained), spent, one.nbytes)
+            self._row(
+                f"{label}, {kind}",
+                quality_of_file(one.path, self.data, k=self.k, user_vectors=trained.user_vectors),
+                spent,
+                one.nbytes,
+            )
             for kind, one in (("int8 bundle", bundle), ("uncompressed", whole))
         ]
         found[0]["kept"] = kept_share(found[0], found[1], f"N@{self.k}")
@@ -105,7 +110,9 @@ class Contest:
         best = self._choose(make, settings)
         if best is not None:
             print(f"{name}: {best}", flush=True)
-        return self._row(name, make(self.data, best), time.process_time() - start)
+        lists, users = make(self.data, best), evaluation_users(self.data)
+        spent = time.process_time() - start
+        return self._row(name, quality_of(lists(users), self.data, users, self.k), spent)
 
     def _choose(self, make: Callable[[Dataset, Any], Lists], settings: Sequence[Any]) -> Any:
         """The setting whose lists are best on interactions held out from training."""
@@ -119,9 +126,7 @@ class Contest:
 
         return max(settings, key=quality)
 
-    def _row(self, name: str, lists: Lists, spent: float, size: int | None = None) -> Row:
-        users = evaluation_users(self.data)
-        found = quality_of(lists(users), self.data, users, self.k)
+    def _row(self, name: str, found: Quality, spent: float, size: int | None = None) -> Row:
         return {
             "method": name,
             f"R@{self.k}": found.recall,
@@ -130,22 +135,6 @@ class Contest:
             "kept": None,
             "CPU s": spent,
         }
-
-    def _on_device(self, path: Path, trained: Trained) -> Lists:
-        """The lists of a bundle, in its own runtime."""
-
-        def lists(users: NDArray[np.int64]) -> NDArray[np.int32]:
-            data, own = self.data, trained.user_vectors
-            found = np.full((len(users), self.k), -1, np.int32)
-            with edgerec.Scorer.open(path) as scorer:
-                for row, user in enumerate(users.tolist()):
-                    history = [data.items.ids[item] for item in data.histories.of(user)]
-                    vector = None if own is None else own[user]
-                    best = scorer.recommend(history, self.k, user_vector=vector)
-                    found[row, : len(best)] = [data.items.rows[item.id] for item in best]
-            return found
-
-        return lists
 
 
 def lightgcn(*epochs: int, **options: Any) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,13 @@ def quality_of_file(
     if k > signature.top_k:
         raise OptionError(f"k: {path} recommends at most {signature.top_k} items, got {k}")
     _check_vectors(path, signature.inputs.get("user_vector", 0), user_vectors)
-    if user_vectors is not None:
-        lists = _own_lists(path, dataset, chosen, user_vectors, k, runtime, trust)
-        return quality_of(lists, dataset, chosen, k)
-    figures = measure(path, histories_of(dataset, chosen), k=k, runtime=runtime, trust=trust)
-    return quality_of(_rows(figures, dataset, chosen), dataset, chosen, k)
+    if user_vectors is None:
+        figures = measure(path, histories_of(dataset, chosen), k=k, runtime=runtime, trust=trust)
+        lists = figures.lists or ()
+    else:
+        with Scorer.open(path, runtime=runtime, trust=trust) as scorer:
+            lists = _own_lists(scorer, dataset, chosen, user_vectors, k)
+    return quality_of(_rows(lists, path, dataset, k), dataset, chosen, k)
 
 
 def _check_vectors(path: str | Path, width: int, user_vectors: F32 | None) -> None:
@@ -101,26 +104,19 @@ def _check_vectors(path: str | Path, width: int, user_vectors: F32 | None) -> No
 
 
 def _own_lists(
-    path: str | Path,
-    dataset: Dataset,
-    users: NDArray[Any],
-    user_vectors: F32,
-    k: int,
-    runtime: str | None,
-    trust: bool,
-) -> NDArray[np.int32]:
-    """The lists of a bundle that reads the users' own vectors, int32[users, k], -1 for none."""
-    found, rows = np.full((len(users), k), -1, np.int32), dataset.items.rows
-    with Scorer.open(path, runtime=runtime, trust=trust) as scorer:
-        for place, user in enumerate(users.tolist()):
-            past, weights = dataset.histories.of(user), dataset.histories.weights_of(user)
-            best = scorer.recommend(
-                [dataset.items.ids[row] for row in past.tolist()],
-                k,
-                weights=None if weights is None else weights.tolist(),
-                user_vector=user_vectors[user],
-            )
-            found[place, : len(best)] = [rows.get(one.id, -1) for one in best]
+    scorer: Scorer, dataset: Dataset, users: NDArray[Any], user_vectors: F32, k: int
+) -> list[list[str]]:
+    """The ids that a bundle recommends to users with vectors of their own."""
+    found = []
+    for user in users.tolist():
+        past, weights = dataset.histories.of(user), dataset.histories.weights_of(user)
+        best = scorer.recommend(
+            [dataset.items.ids[row] for row in past.tolist()],
+            k,
+            weights=None if weights is None else weights.tolist(),
+            user_vector=user_vectors[user],
+        )
+        found.append([one.id for one in best])
     return found
 
 
@@ -151,7 +147,8 @@ def with_retention(
     k = figures.k
     if k < before.lists.shape[1]:
         before = quality_of(before.lists[:, :k], dataset, users, k)
-    quality = quality_of(_rows(figures, dataset, users), dataset, users, k)
+    rows = _rows(figures.lists or (), figures.bundle, dataset, k)
+    quality = quality_of(rows, dataset, users, k)
     kept, shared = quality.kept(before)
     half = quality.kept_interval(before).half
     retention = Retention(
@@ -161,17 +158,19 @@ def with_retention(
     return figures.replace(lists=None, retention=retention)
 
 
-def _rows(figures: Figures, dataset: Dataset, users: NDArray[Any]) -> NDArray[np.int32]:
-    """The lists of bench figures as rows of a dataset, int32[users, k], -1 for none.
+def _rows(
+    lists: Sequence[Sequence[str]], bundle: str | Path, dataset: Dataset, k: int
+) -> NDArray[np.int32]:
+    """A bundle's lists of ids as rows of a dataset, int32[len(lists), k], -1 for none.
 
     Raises:
         DataError: a list has an item that the dataset lacks.
     """
-    lists, rows = np.full((len(users), figures.k), -1, np.int32), dataset.items.rows
-    for place, found in enumerate(figures.lists or ()):
-        if unknown := [item for item in found if item not in rows]:
+    found, rows = np.full((len(lists), k), -1, np.int32), dataset.items.rows
+    for place, one in enumerate(lists):
+        if unknown := [item for item in one if item not in rows]:
             raise DataError(
-                f"{figures.bundle}: recommends {unknown[0]!r}, which {dataset.name} does not have"
+                f"{bundle}: recommends {unknown[0]!r}, which {dataset.name} does not have"
             )
-        lists[place, : len(found)] = [rows[item] for item in found]
-    return lists
+        found[place, : len(one)] = [rows[item] for item in one]
+    return found

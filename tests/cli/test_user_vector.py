@@ -18,7 +18,7 @@ from edgerec.data.dataset import Dataset
 from edgerec.data.dataset_file import save_dataset
 from edgerec.data.quality import evaluate, evaluation_users
 from edgerec.device.scorer import Scorer
-from edgerec.errors import EdgerecError, ModelError, OptionError
+from edgerec.errors import DataError, EdgerecError, ModelError, OptionError
 from edgerec.importing.torch_module import from_torch
 from edgerec.model.model_file import save_model
 
@@ -190,6 +190,12 @@ def test_measuring_with_the_rows_of_all_users(
         assert json.loads(some)["ndcg"] == pytest.approx(fewer.ndcg, abs=1e-6), name
         with pytest.raises(OptionError, match=f"user_vectors: {name} reads vectors of width 8, g"):
             run("evaluate", name, "--data", "x.dataset")
+    fewer_items = Dataset.from_pairs(list(dataset.users) * 2, ["i001"] * 120 + ["i002"] * 120)
+    save_dataset(fewer_items.split_last(), "other.dataset")
+    with pytest.raises(
+        DataError, match=r"x\.edgerec: recommends 'i\d+', which pairs does not have"
+    ):
+        run("evaluate", "x.edgerec", "--data", "other.dataset", *own)
     np.save("few.npy", np.load("rows.npy")[1:])
     np.save("bad.npy", np.where(np.arange(8) == 3, np.nan, np.load("rows.npy")))
     wrong = {
