@@ -228,7 +228,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """The results as a Markdown table: the lowest overlap of all targets."""
     targets = ", ".join(dict.fromkeys(row["target"] for row in rows))
     lines = [
-        f"The lowest of {targets}.",
+        f"Overlaps and NDCG are the lowest of any target: {targets}.",
         "",
         "| model | what users start with | H | overlap, fp32 | int8 | NDCG@20 | original's |",
         "|---|---|---|---|---|---|---|",
@@ -265,7 +265,7 @@ def main() -> None:
     old = json.loads(path.read_text("utf-8")) if path.exists() else []
     rows += [row for row in old if (row["model"], row["target"]) not in new]
     rows.sort(key=lambda row: every.index(row["model"]))
-    write_text(RESULTS / "imports.json", json.dumps(rows, indent=1) + "\n")
+    write_text(path, json.dumps(rows, indent=1) + "\n")
     write_text(RESULTS / "imports.md", table(rows))
 
 

@@ -33,7 +33,7 @@ from edgerec.training.objective import Objective
 from edgerec.training.options import FAMILY_OPTIONS, TrainOptions
 from edgerec.training.spectral import spectral_start
 from edgerec.training.stopping import EarlyStopping
-from edgerec.training.trained import Trained, make_gnn
+from edgerec.training.trained import Trained, make_gnn, untrained
 
 __all__ = ["train"]
 
@@ -142,13 +142,10 @@ def _train(
 
 def _on_cpu(trained: Trained) -> Trained:
     """The same network, made anew on the CPU."""
-    dataset, options, family = trained.dataset, trained.options, trained.family
-    graph = Graph(dataset.train, len(dataset.items))
-    with torch.random.fork_rng(devices=[]):
-        gnn = make_gnn(family, graph, options, dataset)
-    gnn.load_state_dict(trained.gnn.state_dict())
-    gnn.popularity = trained.gnn.popularity
-    return Trained(gnn, graph, dataset, options, family)
+    found = untrained(trained.family, trained.options, trained.dataset)
+    found.gnn.load_state_dict(trained.gnn.state_dict())
+    found.gnn.popularity = trained.gnn.popularity
+    return found
 
 
 def _resolve(

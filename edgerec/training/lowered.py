@@ -39,19 +39,19 @@ def check_lowered(gnn: GNN, graph: Graph, train: Interactions, model: DeviceMode
         tables = gnn.rows(graph, torch.as_tensor(needed.astype(np.int64)))
         ends = np.cumsum([len(rows) for rows in histories])[:-1]
         places = np.split(place, ends)
-        for user, rows, own_rows in zip(chosen.tolist(), histories, places, strict=True):
+        for user, rows, taken in zip(chosen.tolist(), histories, places, strict=True):
             history, weights = pad_history(
                 rows, model.history_length, model.normalization, recency=model.recency
             )
             own = None if gnn.users is None else gnn.users[user : user + 1]
             weighted = torch.as_tensor(weights[: len(rows)])
-            pooled = [(weighted @ past[torch.as_tensor(own_rows)])[None] for past in tables.past]
+            pooled = [(weighted @ past[torch.as_tensor(taken)])[None] for past in tables.past]
             expected = gnn.user(pooled, own).numpy(force=True)
             found = run_encoder(
                 model,
                 history[None],
                 weights[None],
-                lambda name, taken: model.tables[name].decode(taken.ravel())[None],
+                lambda name, which: model.tables[name].decode(which.ravel())[None],
                 None if own is None else own.numpy(force=True),
             )
             error = np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-12)

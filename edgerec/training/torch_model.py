@@ -112,13 +112,10 @@ class EncodedTorchModel(TorchModel):
         super().__init__(model if start is None else start)
         self.model = model
         # Zeros that are omitted stay zero, so they get no gradient.
-        self._masks = {
-            name: f"mask:{name}"
-            for name, table in model.tables.items()
-            if table.codec.leaves_zeros_out
-        }
-        for name, mask in self._masks.items():
-            self.register_buffer(mask, self.tables[name].detach() != 0, persistent=False)
+        for name, table in model.tables.items():
+            if table.codec.leaves_zeros_out:
+                mask = self.tables[name].detach() != 0
+                self.register_buffer(f"mask:{name}", mask, persistent=False)
         self._written: dict[str, tuple[tuple[int, int], Tensor]] = {}
 
     def table(self, name: str) -> Tensor:
@@ -133,6 +130,5 @@ class EncodedTorchModel(TorchModel):
             self._written[name] = state, torch.as_tensor(decoded)
         written = self._written[name][1]
         through = latent - latent.detach()
-        return written + (
-            through * self.get_buffer(self._masks[name]) if name in self._masks else through
-        )
+        mask = self._buffers.get(f"mask:{name}")
+        return written + (through if mask is None else through * mask)

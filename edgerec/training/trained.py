@@ -25,7 +25,7 @@ from edgerec.training.item_features import add_features
 from edgerec.training.lowered import check_lowered
 from edgerec.training.options import TrainOptions
 
-__all__ = ["Trained", "load_trained", "make_gnn"]
+__all__ = ["Trained", "load_trained", "make_gnn", "untrained"]
 
 
 @dataclass(frozen=True)
@@ -136,11 +136,17 @@ def load_trained(
             f"{path}: was trained with the family {file.family} and its options "
             f"{dict(file.family_options)}, not with {format_spec(family)}; pass that family"
         )
+    trained = untrained(family, file.options, dataset)
+    file.restore(trained.gnn)
+    return trained
+
+
+def untrained(family: Family, options: TrainOptions, dataset: Dataset) -> Trained:
+    """An untrained network, made without touching the state of torch's random numbers."""
     graph = Graph(dataset.train, len(dataset.items))
     with torch.random.fork_rng(devices=[]):
-        gnn = make_gnn(family, graph, file.options, dataset)
-    file.restore(gnn)
-    return Trained(gnn, graph, dataset, file.options, family)
+        gnn = make_gnn(family, graph, options, dataset)
+    return Trained(gnn, graph, dataset, options, family)
 
 
 def make_gnn(family: Family, graph: Graph, options: TrainOptions, dataset: Dataset) -> GNN:

@@ -54,7 +54,7 @@ def compare_links(data: Dataset, seed: int, out: Path) -> list[Row]:
         "friends: Adamic-Adar": common @ rare,
     }
     found = [
-        (f"edgerec, friends: {kind}", scores(one.path, people, asked), one.nbytes)
+        (f"edgerec, friends: {kind}", scores(one.path, people, places), one.nbytes)
         for kind, one in (("int8 bundle", bundle), ("uncompressed", whole))
     ]
     found += [(name, one, None) for name, one in baselines.items()]
@@ -77,13 +77,15 @@ def no_friends(
     return np.array(sorted(found), np.int32)
 
 
-def scores(path: Path, people: Dataset, asked: NDArray[np.int32]) -> NDArray[np.float64]:
-    """How well the second of each pair suits the friends of the first, and the other way round."""
-    row = {person: place for place, person in enumerate(people.users)}
-    circle = [[people.items.ids[one] for one in people.train.of(u)] for u in range(len(row))]
-    found = np.zeros(len(asked))
+def scores(path: Path, people: Dataset, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How well the second of each pair suits the friends of the first, and the other way round.
+
+    Pairs are rows of users, int64[n, 2].
+    """
+    circle = [[people.items.ids[one] for one in friends] for friends in people.train.lists()]
+    found = np.zeros(len(pairs))
     with edgerec.Scorer.open(path) as scorer:
-        for place, (a, b) in enumerate(asked.tolist()):
+        for place, (a, b) in enumerate(pairs.tolist()):
             for one, other in ((a, b), (b, a)):
-                found[place] += scorer.score(circle[row[str(one)]], [str(other)])[0]
+                found[place] += scorer.score(circle[one], [people.users[other]])[0]
     return found

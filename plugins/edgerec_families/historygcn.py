@@ -49,7 +49,7 @@ class HistoryGCN(GNN):
 
     def __init__(self, n_users: int, n_items: int, dim: int, tied: bool) -> None:
         super().__init__()
-        self.n_users, self.n_items, self.dim, self.tied = n_users, n_items, dim, tied
+        self.n_users, self.n_items, self.dim = n_users, n_items, dim
         self.items = nn.Parameter(torch.randn(n_items, dim) * 0.1)
         self.users = None
         self.past_items = None if tied else nn.Parameter(self.items.detach().clone())
@@ -112,19 +112,22 @@ class HistoryGCN(GNN):
     def lower(self, graph: Graph) -> Lowered:
         """One table and a number per item, or two tables."""
         weighted = _smoothed(self.vectors(), graph).mul_(self.candidate_weight.exp()[:, None])
-        tables = {"items": array(weighted)}
-        rows = [Op("Gather", ("items" if self.past_items is None else "past", "history"), "rows")]
         if self.past_items is None:
-            tables["past_scale"] = array((self.past_weight - self.candidate_weight).exp()[:, None])
-            rows += [
+            ratio = (self.past_weight - self.candidate_weight).exp()[:, None]
+            tables = {"items": array(weighted), "past_scale": array(ratio)}
+            rows = [
+                Op("Gather", ("items", "history"), "rows"),
                 Op("Gather", ("past_scale", "history"), "row_scale"),
                 Op("Mul", ("row_scale", "weights"), "scale"),
                 Op("Mul", ("rows", "scale"), "weighted"),
             ]
         else:
             past = _smoothed(self.past_items, graph).mul_(self.past_weight.exp()[:, None])
-            tables = {"past": array(past)} | tables
-            rows.append(Op("Mul", ("rows", "weights"), "weighted"))
+            tables = {"past": array(past), "items": array(weighted)}
+            rows = [
+                Op("Gather", ("past", "history"), "rows"),
+                Op("Mul", ("rows", "weights"), "weighted"),
+            ]
         return Lowered(tables, {}, (*rows, Op("ReduceSum", ("weighted",), "user")))
 
     def _weighted(self, edge_index: Tensor | Graph) -> tuple[Tensor, Tensor]:

@@ -92,16 +92,13 @@ class _Devices(TorchFunctionMode):
         asked: set[str] = set()
 
         def at_home(x: Any) -> Any:
-            if isinstance(x, torch.device) or x in ("xpu", "cpu"):
-                asked.add("away" if torch.device(x).type == ELSEWHERE.type else "home")
-                return torch.device("cpu")
-            return x
+            if not _is_name(x):
+                return x
+            asked.add("away" if torch.device(x).type == ELSEWHERE.type else "home")
+            return torch.device("cpu")
 
         moves = name in ("to", "cpu", "as_tensor", "tensor")
-        args, kwargs = tree_map(
-            lambda x: x if isinstance(x, Tensor) else at_home(x) if _is_name(x) else x,
-            (args, kwargs or {}),
-        )
+        args, kwargs = tree_map(at_home, (args, kwargs or {}))
         if name == "cpu":
             asked = {"home"}
         if name == "new_tensor" and isinstance(own, Tensor):
