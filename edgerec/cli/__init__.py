@@ -67,7 +67,7 @@ def main(
     version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
     accelerator: Annotated[
         str | None,
-        typer.Option(help="what trains and fine-tunes: cpu, cuda or mps; cpu by default"),
+        typer.Option(help="device to train and fine-tune on: cpu, cuda or mps; cpu by default"),
     ] = None,
 ) -> None:
     """Compress a trained GNN recommender to a device's budget, and run it there.
