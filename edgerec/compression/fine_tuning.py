@@ -12,6 +12,7 @@ by Adam, with a learning rate that decays along a cosine.
 from __future__ import annotations
 
 import abc
+import dataclasses
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -30,7 +31,8 @@ from edgerec.errors import CompressError
 from edgerec.model.device_model import DeviceModel
 from edgerec.training.accelerator import on_accelerator, seeded
 from edgerec.training.descent import Descent
-from edgerec.training.examples import batches, lists
+from edgerec.training.examples import batches, lists, predicts_next
+from edgerec.training.held_out import in_order
 from edgerec.training.losses import (
     example_scores,
     list_loss,
@@ -39,6 +41,7 @@ from edgerec.training.losses import (
     scores_of,
     seen_among,
     soft_loss,
+    user_vectors,
 )
 from edgerec.training.normalizer import NEVER
 from edgerec.training.teacher import Teachers
@@ -200,17 +203,25 @@ class _Losses(abc.ABC):
 
 
 class _ListLosses(_Losses):
-    """Losses of a model that adds up rows, leaving out every item of each history in turn."""
+    """Losses of a model that adds up rows, leaving out every item of each history in turn.
+
+    If the model was trained to predict the next item, those after it are left out as well.
+    """
 
     def __call__(self, seed: int) -> Iterator[tuple[Tensor, int]]:
         generator = seeded(seed)
-        n = len(self.torch_model.model.items)
+        n, ordered = len(self.torch_model.model.items), predicts_next(self.torch_model.model)
         size = min(_MOST_USERS, max(_FEWEST_USERS, self.dataset.train.n_users // _STEPS))
         parts = lists(self.torch_model.model, self.dataset, size=size, seed=seed)
         for users in parts:
             sample = torch.randperm(n, generator=generator)[: self.sample]
             rows, local, among = needed_rows(self.torch_model, users, sample, self.scale)
-            loss, user = list_loss(rows, local, among, _TEMPERATURE)
+            if ordered:
+                held, _ = in_order(local, self.torch_model.model.history_length)
+                before = dataclasses.replace(rows, past=user_vectors(rows, held.kept))
+                loss, user = held.loss(before, among, _TEMPERATURE), user_vectors(rows, local)
+            else:
+                loss, user = list_loss(rows, local, among, _TEMPERATURE)
             if self.distill:
                 target = self.teachers.scores(users, sample)
                 scores = scores_of(rows.candidates, user, among)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ from edgerec.model.codecs import F32
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import history_weights, pad_histories
 
-__all__ = ["Batch", "Lists", "batches", "lists"]
+__all__ = ["Batch", "Lists", "batches", "lists", "predicts_next"]
 
 
 @dataclass(frozen=True)
@@ -111,23 +111,28 @@ def batches(
 ) -> Iterator[Batch]:
     """Go once through the users in random order, leaving one item of each out as the target.
 
-    Users with fewer than two items that the model knows are skipped, because nothing would be
-    left of their history.
+    For a model that predicts the next item, those after the target are left out as well. Users
+    with fewer than two items that the model knows are skipped, because nothing would be left of
+    their history.
     """
     rng = np.random.default_rng(seed)
-    known = known_histories(model, dataset)
+    known, in_order = known_histories(model, dataset), predicts_next(model)
     order = rng.permutation([u for u, (rows, _) in enumerate(known) if len(rows) > 1])
     for start in range(0, len(order), size):
         left, own, targets = [], [], []
         for user in order[start : start + size]:
             rows, given = known[user]
-            place = int(
-                rng.integers(len(rows))
+            first = int(in_order)  # nothing comes before the first item
+            place = first + int(
+                rng.integers(len(rows) - first)
                 if given is None
-                else rng.choice(len(rows), p=given / given.sum(dtype=np.float64))
+                else rng.choice(
+                    len(rows) - first, p=given[first:] / given[first:].sum(dtype=np.float64)
+                )
             )
-            left.append(np.delete(rows, place))
-            own.append(None if given is None else np.delete(given, place))
+            rest = np.arange(place) if in_order else np.delete(np.arange(len(rows)), place)
+            left.append(rows[rest])
+            own.append(None if given is None else given[rest])
             targets.append(int(rows[place]))
         history, weights = pad_histories(left, model, own)
         yield Batch(
@@ -154,6 +159,12 @@ def lists(model: DeviceModel, dataset: Dataset, *, size: int = 400, seed: int = 
         )
         for part in parts
     ]
+
+
+def predicts_next(model: DeviceModel) -> bool:
+    """Whether the model was trained to predict items from those before them."""
+    training = model.metadata.get("training")
+    return isinstance(training, Mapping) and training.get("predict") == "next"
 
 
 def _padded(weights: Sequence[F32 | None], length: int) -> Tensor | None:

@@ -15,6 +15,9 @@ defines the sum. With a teacher, ``distill`` times
 
 is added, where t are the teacher's scores for the same users. What it ranks high among the items
 that a user has not seen is worth recommending (Hinton et al., 2015; Tang & Wang, KDD 2018).
+
+All of this ignores what came first. With ``predict="next"``, an item is predicted from those before
+it alone, as in models of sequences (Kang & McAuley, ICDM 2018).
 """
 
 from __future__ import annotations
@@ -33,16 +36,15 @@ from edgerec.model.device_model import DeviceModel
 from edgerec.training.examples import Lists
 from edgerec.training.gnn import GNN, Tables
 from edgerec.training.graph import Graph, bag
+from edgerec.training.held_out import HeldOut, at_random, in_order
 from edgerec.training.losses import (
     Rows,
     list_loss,
-    sampled_softmax,
     scores_of,
     seen_among,
-    shares_of,
     soft_loss,
 )
-from edgerec.training.normalizer import NEVER, log_normalizer
+from edgerec.training.normalizer import NEVER
 from edgerec.training.teacher import Teachers
 
 if TYPE_CHECKING:
@@ -121,11 +123,15 @@ class Objective:
     ) -> Tensor:
         """The loss of a group, from what ``Lists.within`` returned and the rows that it needs."""
         needed, local, among = part
-        if self.gnn.linear:
+        if self.options.predict == "next":
+            kept, (loss, user) = local, self._in_order(users, local, among, tables)
+        elif self.gnn.linear:
             kept, (loss, user) = local, self._left_out(users, local, among, tables)
         else:
-            kept, target = _held_out(local, generator)
-            loss, user = self._from_rest(local, kept, target, among, tables)
+            # Leaving out each item in turn would be a new encoding every time.
+            held = at_random(local, _HELD_OUT, self.options.user_weight, generator)
+            kept, user = held.kept, self._encoded(held.kept, tables)
+            loss = self._held_out_loss(held, user, among, tables)
         if self.teachers is None:
             return loss
         kept = dataclasses.replace(kept, items=needed[kept.items])
@@ -156,24 +162,29 @@ class Objective:
         o = self.options
         return list_loss(rows, lists, sample, o.temperature, o.user_weight, o.gce)
 
-    def _from_rest(
-        self, whole: Lists, kept: Lists, target: Tensor, sample: Tensor, tables: Tables
+    def _in_order(
+        self, users: Tensor, lists: Lists, sample: Tensor, tables: Tables
     ) -> tuple[Tensor, Tensor]:
-        """The loss of a dense encoder, where leaving out each item would be a new encoding.
+        """The loss of predicting each item but the first from those before it.
 
-        So the items ``target`` of the whole histories are predicted from those that are kept.
+        Returns:
+            The loss, and the vectors of the whole histories.
         """
-        weight = kept.weights * kept.counts.float()[kept.owner] ** -self.gnn.normalization
-        pooled = [bag(past, kept.items, kept.ends, weight) for past in tables.past]
-        user, o = F.normalize(self.gnn.user(pooled), dim=1), self.options
-        others = log_normalizer(
-            user, F.embedding(sample, tables.candidates), seen_among(whole, sample), o.temperature
-        )
-        owner, item = whole.owner[target], whole.items[target]
-        positive = (F.embedding(owner, user) * F.embedding(item, tables.candidates)).sum(1)
-        shares = shares_of(whole, o.user_weight)[target]
-        ratio = self.graph.n_items / len(sample)
-        return sampled_softmax(others, positive, owner, shares, ratio, o.temperature, o.gce), user
+        own = None if self.gnn.users is None else F.embedding(users, self.gnn.users)
+        held, owner = in_order(lists, self.options.history_length, self.options.user_weight)
+        user = self._encoded(held.kept, tables, None if own is None else F.embedding(owner, own))
+        loss = self._held_out_loss(held, user, sample, tables)
+        return loss, user if self.teachers is None else self._encoded(lists, tables, own)
+
+    def _held_out_loss(self, held: HeldOut, user: Tensor, sample: Tensor, tables: Tables) -> Tensor:
+        rows = Rows(user, tables.candidates, self.graph.n_items)
+        return held.loss(rows, sample, self.options.temperature, self.options.gce)
+
+    def _encoded(self, lists: Lists, tables: Tables, own: Tensor | None = None) -> Tensor:
+        """User vectors of histories, float[B, d]."""
+        weight = lists.weights * lists.counts.float()[lists.owner] ** -self.gnn.normalization
+        pooled = [bag(past, lists.items, lists.ends, weight) for past in tables.past]
+        return self.gnn.user(pooled, own)
 
     def _histories(self, users: Tensor) -> Lists:
         item, _, offsets, given = self.graph.histories(users)
@@ -189,11 +200,3 @@ class Objective:
                 n // size
             )
         return found[:count]
-
-
-def _held_out(whole: Lists, generator: torch.Generator) -> tuple[Lists, Tensor]:
-    """Histories without a random part of their items, and bool[edges], which are in that part."""
-    target = torch.rand(len(whole.items), generator=generator) < _HELD_OUT
-    counts = torch.bincount(whole.owner[~target], minlength=len(whole.counts))
-    given = None if whole.given is None else whole.given[~target]
-    return Lists(whole.items[~target], counts, whole.recency, given=given), target

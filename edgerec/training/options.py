@@ -49,6 +49,13 @@ class TrainOptions:
             "name, such as titles,genres"
         },
     )
+    predict: str = field(
+        default="any",
+        metadata={
+            "help": "what is learned from a history: `any` of its items from all others, or the "
+            "`next` one from those before it"
+        },
+    )
     epochs: int = field(default=8, metadata={"help": "number of passes over the users"})
     patience: int | None = field(
         default=None,
@@ -96,6 +103,8 @@ class TrainOptions:
                 f"{', '.join(twice)}: is also given in the model {self.model!r}; give it once"
             )
         read_feature_names(self.features)
+        if self.predict not in ("any", "next"):
+            raise OptionError(f"predict: expected 'any' or 'next', got {self.predict!r}")
         for name in ("dim", "epochs", "batch", "negatives", "history_length", "layers", "patience"):
             value = getattr(self, name)
             if value is not None and value < 1:

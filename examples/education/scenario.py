@@ -52,7 +52,7 @@ def run(folder: Path, seed: int, out: Path, trials: int = 4) -> list[Row]:
     contest = Contest(data, held, 20, seed, out, trials)
 
     # 2. Courses with what is known of them, compressed to half and measured on the device.
-    rows = contest.enter("education", "edgerec", OURS)
+    rows, _ = contest.enter("education", "edgerec", OURS)
 
     # 3. The same without the knowledge graph, and the usual baselines.
     rows.append(contest.compare("edgerec without the knowledge graph", PLAIN))

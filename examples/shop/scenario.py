@@ -5,8 +5,11 @@ python -m examples.run shop --data FOLDER
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+
+import numpy as np
 
 from edgerec import Dataset, Features
 from edgerec.data.readers import read_dataset
@@ -16,11 +19,17 @@ from examples.table import Row
 
 #: What is tried, four settings for each method that has any.
 OURS = [
-    {"recency": recency, "epochs": epochs, "features": "attributes"}
-    for recency in (0.8, 1.2)
-    for epochs in (8, 16)
+    {
+        "model": "historygcn:tied=false",
+        "predict": "next",
+        "recency": recency,
+        "epochs": epochs,
+        "features": "attributes",
+        "user_weight": 0.0,
+    }
+    for recency in (1.2, 1.8)
+    for epochs in (4, 6)
 ]
-PLAIN = [one | {"features": None} for one in OURS]
 LIGHTGCN = lightgcn(8, 16)
 BASELINES = (
     *usual(
@@ -32,12 +41,17 @@ BASELINES = (
 )
 
 
-def read(folder: Path) -> Dataset:
-    """What each customer bought, in order, and the attributes of each product."""
+def read(folder: Path, shuffled: int | None = None) -> Dataset:
+    """What each customer bought, in order, and the attributes of each product.
+
+    With the seed ``shuffled``, every product has those of another one.
+    """
     data = read_dataset(folder / "Beauty.txt", format="train.txt")
     listed = json.loads((folder / "Beauty_item2attributes.json").read_text("utf-8"))
-    labels = [[str(one) for one in labels] for labels in listed.values()]
-    return data.with_features(Features.of(listed, categories={"attributes": labels}))
+    products, labels = list(listed), [[str(one) for one in labels] for labels in listed.values()]
+    if shuffled is not None:
+        np.random.default_rng(shuffled).shuffle(products)
+    return data.with_features(Features.of(products, categories={"attributes": labels}))
 
 
 def run(folder: Path, seed: int, out: Path, trials: int = 4) -> list[Row]:
@@ -48,9 +62,14 @@ def run(folder: Path, seed: int, out: Path, trials: int = 4) -> list[Row]:
     contest = Contest(data, held, 10, seed, out, trials)
 
     # 2. Ours, compressed to half and measured on the device.
-    rows = contest.enter("shop", "edgerec", OURS)
+    rows, best = contest.enter("shop", "edgerec", OURS)
 
-    # 3. The same without attributes, and baselines that do or do not know the order.
-    rows.append(contest.compare("edgerec without attributes", PLAIN))
+    # 3. The same without attributes, with those of other products, and without the order.
+    rows.append(contest.compare("without attributes", [{**best, "features": None}]))
+    control = dataclasses.replace(contest, data=read(folder / "beauty", seed).split_last())
+    rows.append(control.compare("with shuffled attributes", [best]))
+    rows.append(contest.compare("predicting any product", [{**best, "predict": "any"}]))
+
+    # 4. LightGCN, and baselines that do or do not know the order.
     rows.append(contest.compare("LightGCN", LIGHTGCN))
     return rows + [contest.against(one) for one in BASELINES]

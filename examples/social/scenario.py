@@ -52,7 +52,7 @@ def run(folder: Path, seed: int, out: Path, trials: int = 4) -> list[Row]:
     contest = Contest(data, held, 20, seed, out, trials)
 
     # 2. Artists. What friends listen to is a vector in a file of the user's own.
-    rows = contest.enter("social", "edgerec", OURS)
+    rows, _ = contest.enter("social", "edgerec", OURS)
 
     # 3. The same without friends, and the usual baselines.
     rows.append(contest.compare("LightGCN, without friends", LIGHTGCN))

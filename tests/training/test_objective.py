@@ -11,7 +11,9 @@ from torch import Tensor
 from edgerec.data.dataset import Dataset
 from edgerec.model.device_model import DeviceModel
 from edgerec.training import objective
+from edgerec.training.examples import Lists
 from edgerec.training.graph import Graph
+from edgerec.training.held_out import HeldOut
 from edgerec.training.loop import train
 from edgerec.training.objective import Objective
 from edgerec.training.options import TrainOptions
@@ -72,14 +74,14 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_groups(
 
     monkeypatch.setattr(objective, "_GROUP", 20)
     left, seeds = iter(samples), iter(range(3))
-    held_out = objective._held_out
+    at_random = objective.at_random
 
     def seeded(
-        whole: objective.Lists, generator: torch.Generator
-    ) -> tuple[objective.Lists, Tensor]:
-        return held_out(whole, generator.manual_seed(next(seeds)))
+        lists: Lists, share: float, user_weight: float, generator: torch.Generator
+    ) -> HeldOut:
+        return at_random(lists, share, user_weight, generator.manual_seed(next(seeds)))
 
-    monkeypatch.setattr(objective, "_held_out", seeded)
+    monkeypatch.setattr(objective, "at_random", seeded)
     found = asked(users, generator)
     found.backward()  # type: ignore[no-untyped-call]
     assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
