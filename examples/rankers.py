@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
+import scipy.sparse.linalg
 import torch
 from implicit.als import AlternatingLeastSquares
 from implicit.nearest_neighbours import ItemItemRecommender
@@ -19,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from edgerec import Dataset
 
-__all__ = ["Ranker", "als", "ease", "markov", "neighbors", "popularity", "seen"]
+__all__ = ["Ranker", "als", "ease", "graph_filter", "markov", "neighbors", "popularity", "seen"]
 
 #: From users, int64[B], to scores of all items, float[B, n].
 Ranker = Callable[[NDArray[np.int64]], NDArray[Any]]
@@ -90,3 +91,27 @@ def markov(data: Dataset, older: float) -> Ranker:
     )
     common = (counts / counts.sum() * 1e-3).astype(np.float32)
     return lambda users: (recent[users] @ chain).toarray() + common
+
+
+def graph_filter(data: Dataset, share: float) -> Ranker:
+    """GF-CF (Shen et al., CIKM 2021): R̃ᵀR̃ + α D^-½ V Vᵀ D^½, with 256 singular vectors V of R̃.
+
+    R̃ is the matrix of interactions normalized by the square roots of both degrees, and D has the
+    degrees of items.
+    """
+    matrix = seen(data)
+    by_user, by_item = (
+        np.maximum(np.asarray(matrix.sum(axis)).ravel(), 1) ** -0.5 for axis in (1, 0)
+    )
+    normal = scipy.sparse.diags(by_user) @ matrix @ scipy.sparse.diags(by_item)
+    count = min(256, min(normal.shape) - 1)
+    start = np.random.default_rng(0).random(min(normal.shape))
+    vectors = scipy.sparse.linalg.svds(normal, count, v0=start)[2].astype(np.float32)
+    left, right = vectors * by_item, vectors / by_item
+    likeness = (normal.T @ normal).tocsr()
+
+    def scores(users: NDArray[np.int64]) -> NDArray[Any]:
+        rows = matrix[users]
+        return (rows @ likeness).toarray() + share * (rows @ left.T) @ right
+
+    return scores

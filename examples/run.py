@@ -20,7 +20,7 @@ from examples.table import table
 HERE = Path(__file__).parent
 
 #: The scenarios, in the order of the table.
-NAMES = ("risk", "health", "education", "shop", "social")
+NAMES = ("risk", "health", "education", "content", "shop", "social")
 
 _TABLE = re.compile(r"(<!-- table -->\n)(.*?)<!-- end -->", re.DOTALL)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["beauty", "herb", "lastfm", "mooccube", "otc"]
+__all__ = ["beauty", "gowalla", "herb", "lastfm", "mooccube", "otc"]
 
 
 def otc(folder: Path, traders: int = 600, ratings: int = 6000) -> None:
@@ -75,6 +75,20 @@ def mooccube(folder: Path, users: int = 600, items: int = 120) -> None:
     (folder / "mooccube" / "ratings_final.txt").write_text("\n".join(lines) + "\n")
     facts = [f"{one}\t0\t{500 + one % 8}\n{one}\t1\t{600 + one % 24}" for one in range(items)]
     (folder / "mooccube" / "kg_final.txt").write_text("\n".join(facts) + "\n")
+
+
+def gowalla(folder: Path, users: int = 600, items: int = 400) -> None:
+    """A line per user: the user, then places."""
+    rng = np.random.default_rng(0)
+    (folder / "gowalla").mkdir(parents=True)
+    own = listeners(users, items, 20, rng)
+    # Every place is in the first file, as in the real one.
+    own = [[*past, user % items] for user, past in enumerate(own)]
+    for name, part in (("train", slice(2, None)), ("test", slice(0, 2))):
+        lines = [
+            " ".join(map(str, [user, *dict.fromkeys(past[part])])) for user, past in enumerate(own)
+        ]
+        (folder / "gowalla" / f"{name}.txt").write_text("\n".join(lines) + "\n")
 
 
 def beauty(folder: Path, users: int = 600, items: int = 300) -> None:

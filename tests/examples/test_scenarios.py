@@ -15,6 +15,7 @@ pytest.importorskip("sklearn", reason="the scenarios need `pip install edgerec[e
 from edgerec import Dataset
 from examples import rankers
 from examples import run as runner
+from examples.content.scenario import run as run_content
 from examples.contest import Baseline, Contest
 from examples.education.scenario import run as run_education
 from examples.health.scenario import run as run_health
@@ -24,7 +25,7 @@ from examples.risk.scenario import run as run_risk
 from examples.shop.scenario import run as run_shop
 from examples.social.scenario import run as run_social
 from examples.table import Row, table
-from tests.examples.standins import beauty, herb, lastfm, mooccube, otc
+from tests.examples.standins import beauty, gowalla, herb, lastfm, mooccube, otc
 
 pytestmark = pytest.mark.slow
 
@@ -75,10 +76,18 @@ def test_education(tmp_path: Path) -> None:
     beats(found, "N@20", ("edgerec without the knowledge graph",), 0.9)
 
 
+def test_content(tmp_path: Path) -> None:
+    gowalla(tmp_path)
+    found = checked(run_content(tmp_path, 0, tmp_path, trials=2), tmp_path, "content")
+    beats(found, "N@20", ("popularity",), 1.2)
+    assert found["GF-CF"]["N@20"] > 1.2 * found["popularity"]["N@20"]
+
+
 def test_shop(tmp_path: Path) -> None:
     beauty(tmp_path)
     found = checked(run_shop(tmp_path, 0, tmp_path, trials=2), tmp_path, "shop")
     beats(found, "N@10", ("popularity",), 2)
+    beats(found, "N@10", ("predicting any product",), 1.2)
     # Who follows the order is far better than who counts what was bought together.
     assert found["Markov chain"]["N@10"] > 1.2 * found["item-kNN (implicit)"]["N@10"]
 
@@ -114,6 +123,12 @@ def test_baselines_by_hand() -> None:
         x = seen[:, rest]
         ridge = np.linalg.solve(x.T @ x + 2 * np.eye(3), x.T @ seen[:, item])
         assert np.allclose(weights[:, item], x @ ridge, atol=1e-5)
+    # GF-CF adds a linear filter, and an ideal low-pass filter that is not symmetric.
+    root = np.sqrt(np.maximum(seen.sum(0), 1))
+    normal = seen / np.sqrt(seen.sum(1))[:, None] / root
+    low = np.linalg.svd(normal)[2][:2]
+    both = normal.T @ normal + 0.3 * np.diag(1 / root) @ low.T @ low @ np.diag(root)
+    assert np.allclose(rankers.graph_filter(data, 0.3)(users)[:, place], seen @ both, atol=1e-5)
 
 
 def test_settings_are_chosen_without_the_test(tmp_path: Path) -> None:
