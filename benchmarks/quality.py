@@ -3,12 +3,12 @@
     python -m benchmarks.quality [--gowalla FOLDER] [--ml-100k] [--beauty FILE] [--seeds 0 1 2]
 
 FOLDER contains train.txt and test.txt of Gowalla's standard split, as published by LightGCN's
-authors. FILE is Beauty, with one line per user and items in order of time; it is split
-leave-last-out. MovieLens-100K is fetched. The first part measures the model of d = 64 and its
-compressed versions, and the second part measures other models to compare it with; ``--part``
-selects one of the two. The results, ``benchmarks/results/quality.json`` and ``quality.md``, are
-means over seeds and their spread. They cover the full test set and rank all items except those of
-the training history.
+authors. FILE is Beauty, with one line per user and items in order of time; it is split leave-last-
+out. MovieLens-100K is fetched. The first part measures the model of d = 64 and its compressed
+versions, the second part other models to compare it with, and the third one, where the last item is
+the test, models that predict the next item; ``--part`` selects among them. The results,
+``benchmarks/results/quality.json`` and ``quality.md``, are means over seeds and their spread. They
+cover the full test set and rank all items except those of the training history.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,20 @@ OTHERS: dict[str, dict[str, Any]] = {
 #: The first model, trained with the wide one as its teacher.
 TAUGHT = "taught by d = 256"
 
+#: Training options of a model that predicts the next item, which the test of these data is, and the
+#: chains to measure it with.
+NEXT = "predicts the next"
+NEXT_OPTIONS: dict[str, dict[str, Any]] = {
+    "beauty": {
+        "model": "historygcn:tied=false",
+        "predict": "next",
+        "recency": 1.5,
+        "epochs": 5,
+        "user_weight": 0.0,
+    }
+}
+NEXT_CHAINS = {f"{NEXT}, {name}": CHAINS[name] for name in ("int8", "pq 32", "distill 24, pq 16")}
+
 console = Console()
 
 
@@ -131,11 +145,18 @@ def run(data: Dataset, seed: int, parts: list[str]) -> Iterator[dict[str, Any]]:
         seconds = time.process_time() - start
         return row(data, seed, name, small, evaluate(small, data), before, seconds)
 
-    if "compressed" in parts:
-        model, before, new = trained("uncompressed")
+    def measured(
+        name: str, chains: Mapping[str, tuple[str, ...]], **changes: Any
+    ) -> Iterator[dict[str, Any]]:
+        model, before, new = trained(name, **changes)
         yield new
-        for name, chain in CHAINS.items():
-            yield compressed(name, model, before, *chain)
+        for chain_name, chain in chains.items():
+            yield compressed(chain_name, model, before, *chain)
+
+    if "compressed" in parts:
+        yield from measured("uncompressed", CHAINS)
+    if "next" in parts and data.name in NEXT_OPTIONS:
+        yield from measured(NEXT, NEXT_CHAINS, **NEXT_OPTIONS[data.name])
     if "others" not in parts:
         return
     for name, changes in OTHERS.items():
@@ -247,7 +268,7 @@ def write(new: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _place(row: dict[str, Any]) -> tuple[Any, ...]:
-    order = ("uncompressed", *CHAINS, *OTHERS, TAUGHT)
+    order = ("uncompressed", *CHAINS, NEXT, *NEXT_CHAINS, *OTHERS, TAUGHT)
     return row["dataset"], order.index(row["model"]), row["seed"]
 
 
@@ -258,7 +279,7 @@ def main() -> None:
     parser.add_argument("--beauty", help="the file Beauty.txt")
     parser.add_argument("--ml-100k", action="store_true", help="include MovieLens-100K")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parts = ["compressed", "others"]
+    parts = ["compressed", "others", "next"]
     parser.add_argument("--part", choices=parts, nargs="+", default=parts)
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []

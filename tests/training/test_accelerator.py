@@ -81,6 +81,17 @@ def test_families(dataset: Dataset, family: str, device: str) -> None:
     alike(there, here, dataset)
 
 
+@pytest.mark.parametrize("family", ["lightgcn:user_embedding=True", "graphsage", "historygcn"])
+def test_the_next_item(dataset: Dataset, family: str, device: str) -> None:
+    options = {**SMALL, "model": family, "predict": "next", "recency": 1.0}
+    here = train(dataset, **options)
+    with away(device):
+        there = train(dataset, **options)
+        if there.user_vectors is None:
+            edgerec.compress(there.to_device_model(), "pq:bytes=4,epochs=1", dataset=dataset)
+    alike(there, here, dataset)
+
+
 def test_a_teacher_stopping_and_resuming(dataset: Dataset, device: str, tmp_path: Path) -> None:
     teacher = train(dataset, dim=16, epochs=2).to_device_model()
     other = train(dataset, model="graphsage", dim=16, epochs=2).to_device_model()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
+from edgerec.compression import fine_tuning
 from edgerec.data.dataset import Dataset
 from edgerec.data.interactions import Interactions
 from edgerec.data.quality import evaluate
@@ -16,7 +19,7 @@ from edgerec.errors import OptionError
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_history
 from edgerec.model.items import Items
-from edgerec.training.examples import Lists
+from edgerec.training.examples import Lists, batches
 from edgerec.training.graph import Graph
 from edgerec.training.held_out import in_order
 from edgerec.training.loop import train
@@ -24,6 +27,7 @@ from edgerec.training.losses import soft_loss
 from edgerec.training.objective import Objective
 from edgerec.training.options import TrainOptions
 from edgerec.training.teacher import Teachers
+from edgerec.training.torch_model import TorchModel
 from edgerec.training.trained import make_gnn
 from tests.conftest import make_dataset
 
@@ -45,15 +49,53 @@ def test_prefixes_worked_example() -> None:
     assert each.recency == 0.5
 
 
-@pytest.mark.parametrize("weighted", [False, True])
+def weighted(data: Dataset) -> Dataset:
+    """The same interactions, which count more or less."""
+    weights = np.random.default_rng(0).uniform(0.5, 2, len(data.train)).astype(np.float32)
+    given = Interactions(data.train.indptr, data.train.items, weights=weights)
+    return Dataset("weighted", data.users, data.items, given)
+
+
+def by_hand(
+    histories: Interactions,
+    users: list[int],
+    encode: Callable[[int, Tensor, Tensor], Tensor],
+    candidates: Tensor,
+    sample: Tensor,
+    gce: float,
+    normalization: float,
+) -> float:
+    """The loss of each prefix by itself, with at most four items; ρ = 0.7, g = 0.2, τ = 0.15.
+
+    ``encode`` returns the vector of a user, given rows and their weights.
+    """
+    losses, shares = [], []
+    for user in users:
+        items, given = histories.of(user), histories.weights_of(user)
+        parts = np.arange(len(items), 0, -1) ** (-0.7 / 3)
+        parts = parts * len(items) ** 0.8 / parts.sum() * (1 if given is None else given)
+        for place in range(1, len(items)):
+            before = slice(max(0, place - 4), place)
+            own = None if given is None else given[before]
+            _, weights = pad_history(items[before], 4, normalization, own, recency=0.7)
+            known = torch.as_tensor(items[before].astype(np.int64))
+            vector = encode(user, known, torch.as_tensor(weights[: len(known)]))
+            scores = candidates @ F.normalize(vector, dim=0) / 0.15
+            seen = {*known.tolist(), int(items[place])}
+            rest = scores[[one for one in sample.tolist() if one not in seen]].logsumexp(0)
+            rest = rest + math.log(len(candidates) / len(sample))
+            loss = F.softplus(rest - scores[int(items[place])])
+            losses.append(float(-torch.expm1(-gce * loss) / gce if gce else loss))
+            shares.append(parts[place])
+    return float(np.average(losses, weights=shares))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_loss_is_that_of_each_prefix_by_itself(family: str, weighted: bool) -> None:
+def test_the_loss_is_that_of_each_prefix_by_itself(family: str, given: bool) -> None:
     data = make_dataset().split_random(0.2)
-    if weighted:
-        rng = np.random.default_rng(0)
-        weights = rng.uniform(0.5, 2, len(data.train)).astype(np.float32)
-        train_of = Interactions(data.train.indptr, data.train.items, weights=weights)
-        data = Dataset("weighted", data.users, data.items, train_of)
+    data = weighted(data) if given else data
     torch.manual_seed(0)
     o = TrainOptions(
         model=family, dim=8, negatives=25, recency=0.7, predict="next", history_length=4
@@ -63,41 +105,65 @@ def test_the_loss_is_that_of_each_prefix_by_itself(family: str, weighted: bool) 
     asked = Objective(gnn, graph, data, o)
     users = torch.nonzero(graph.degree[: graph.n_users] > 1)[:3, 0]
     sample = asked._samples(1, torch.Generator().manual_seed(5))[0]
-    found = asked(users, torch.Generator().manual_seed(5))
-
     tables = gnn.rows(graph, torch.arange(len(data.items)))
-    losses, shares = [], []
-    for user in users.tolist():
-        items = data.train.of(user)
-        given = data.train.weights_of(user)
-        ages = np.arange(len(items), 0, -1)
-        parts = ages ** (-0.7 / 3)
-        parts = parts * len(items) ** 0.8 / parts.sum()
-        parts = parts if given is None else parts * given
-        for place in range(1, len(items)):
-            before = slice(max(0, place - 4), place)
-            _, weights = pad_history(
-                items[before],
-                4,
-                gnn.normalization,
-                None if given is None else given[before],
-                recency=0.7,
-            )
-            known = torch.as_tensor(items[before].astype(np.int64))
-            weight = torch.as_tensor(weights[: len(known)])
-            own = None if gnn.users is None else gnn.users[user : user + 1]
-            vector = gnn.user([(weight @ past[known])[None] for past in tables.past], own)
-            scores = (F.normalize(vector, dim=1) @ tables.candidates.T)[0] / o.temperature
-            masked = {*known.tolist(), int(items[place])}
-            others = [one for one in sample.tolist() if one not in masked]
-            ratio = math.log(len(data.items) / len(sample))
-            rest = scores[others].logsumexp(0) + ratio
-            loss = F.softplus(rest - scores[int(items[place])])
-            losses.append(-torch.expm1(-o.gce * loss) / o.gce)
-            shares.append(parts[place])
-    share = torch.tensor(np.array(shares) / sum(shares), dtype=torch.float32)
-    expected = (torch.stack(losses) * share).sum()
-    assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-4)
+
+    def encode(user: int, rows: Tensor, weights: Tensor) -> Tensor:
+        own = None if gnn.users is None else gnn.users[user : user + 1]
+        return gnn.user([(weights @ past[rows])[None] for past in tables.past], own)[0]
+
+    expected = by_hand(
+        data.train, users.tolist(), encode, tables.candidates, sample, o.gce, gnn.normalization
+    )
+    assert float(asked(users, torch.Generator().manual_seed(5))) == pytest.approx(
+        expected, rel=1e-4
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("given", [False, True])
+def test_fine_tuning_predicts_the_next_item_as_well(given: bool) -> None:
+    data = make_dataset().split_random(0.2)
+    data = weighted(data) if given else data
+    with torch.enable_grad():
+        trained = train(data, dim=8, epochs=1, predict="next", recency=0.7, history_length=4)
+    model = trained.to_device_model()
+    end = data.train.indptr[3]
+    weights = None if data.train.weights is None else data.train.weights[:end]
+    few = Interactions(data.train.indptr[:4], data.train.items[:end], weights=weights)
+    data = Dataset("few", data.users[:3], data.items, few)
+    found = fine_tuning._ListLosses(
+        TorchModel(model), Teachers.of(model, model.items), data, 0.0, 0.1, 1000
+    )
+    ((loss, steps),) = found(0)
+    rows = {name: torch.as_tensor(table.decode().copy()) for name, table in model.tables.items()}
+
+    def encode(user: int, which: Tensor, weights: Tensor) -> Tensor:
+        return (weights[:, None] * rows["past_scale"][which] * rows["items"][which]).sum(0)
+
+    candidates = rows["items"] / rows["items"].norm(dim=1).median()
+    every = torch.arange(len(data.items))
+    expected = by_hand(few, [0, 1, 2], encode, candidates, every, 0.0, model.normalization)
+    assert steps == 1
+    assert float(loss) == pytest.approx(expected, rel=1e-4)
+
+
+def test_examples_end_before_the_target() -> None:
+    data = weighted(make_dataset().split_random(0.2))
+    model = train(data, dim=8, epochs=1, predict="next", recency=0.7).to_device_model()
+    past = [data.train.of(user).tolist() for user in range(len(data.users))]
+    places = set()
+    for batch in batches(model, data):
+        assert batch.given is not None
+        for history, target, given in zip(batch.history, batch.target, batch.given, strict=True):
+            found = [*history[history >= 0].tolist(), int(target)]
+            users = [user for user, one in enumerate(past) if one[: len(found)] == found]
+            assert users
+            own = data.train.weights_of(users[0])
+            assert own is not None
+            assert given[: len(found) - 1].tolist() == own[: len(found) - 1].tolist()
+            places.add(len(found) - 1)
+    assert min(places) == 1
+    assert len(places) > 5
 
 
 def ring(users: int = 400, items: int = 48) -> Dataset:
