@@ -88,7 +88,7 @@ def test_the_next_item(dataset: Dataset, family: str, device: str) -> None:
     with away(device):
         there = train(dataset, **options)
         if there.user_vectors is None:
-            edgerec.compress(there.to_device_model(), "pq:bytes=4,epochs=1", dataset=dataset)
+            edgerec.compress(there.to_device_model(), "distill:width=4,epochs=1", dataset=dataset)
     alike(there, here, dataset)
 
 
