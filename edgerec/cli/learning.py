@@ -25,6 +25,10 @@ def train(
         list[Path] | None,
         typer.Option(help="wider .model of the same data to learn from; repeat it for more"),
     ] = None,
+    teacher_vectors: Annotated[
+        str | None,
+        typer.Option(help="rows of the data's users, if the teacher reads a user_vector"),
+    ] = None,
     options_file: Annotated[
         Path | None,
         typer.Option("--options", help=".toml of options, as `tune` writes it; flags override it"),
@@ -48,6 +52,7 @@ def train(
     from edgerec.data.quality import evaluate as run_evaluation
     from edgerec.data.sources import load
     from edgerec.files.atomic import atomic_write
+    from edgerec.importing.user_rows import user_rows
     from edgerec.model.model_file import save_model
     from edgerec.training.loop import train as run_training
 
@@ -68,9 +73,15 @@ def train(
     dataset = load(source)
     checkpoint = output.with_name(output.name + ".checkpoint")
     wide = [load_model(path) for path in teacher or []]
+    rows = None if teacher_vectors is None else user_rows(teacher_vectors, len(dataset.users))
     with progress_bar("training", err) as progress:
         trained = run_training(
-            dataset, chosen, teacher=wide or None, checkpoint=checkpoint, progress=progress
+            dataset,
+            chosen,
+            teacher=wide or None,
+            teacher_vectors=rows,
+            checkpoint=checkpoint,
+            progress=progress,
         )
     model, users = trained.to_device_model(), trained.user_vectors
     if save_user_vectors is not None:

@@ -139,6 +139,6 @@ def ending_in_user(ops: list[Op], user: Value, width: int) -> tuple[Op, ...]:
             needed.update(op.inputs)
             inputs = tuple("user" if one == name else one for one in op.inputs)
             kept.append(Op(op.kind, inputs, "user" if op.output == name else op.output, op.given))
-    if not kept:
-        raise ModelError("encoder: it returns one of its inputs")
+    if not kept:  # it returns an input of one row, which is the sum of its rows
+        return (Op("ReduceSum", (name,), "user"),)
     return tuple(reversed(kept))

@@ -22,6 +22,7 @@ from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
 from edgerec.errors import DataError, ModelError, OptionError
 from edgerec.model.attribution import attribute_errors
+from edgerec.model.codecs import F32
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.options import format_spec
 from edgerec.training.accelerator import on_accelerator, seeded
@@ -51,6 +52,7 @@ def train(
     *,
     model: str | Family | None = None,
     teacher: DeviceModel | Sequence[DeviceModel] | None = None,
+    teacher_vectors: F32 | None = None,
     checkpoint: str | Path | None = None,
     progress: Progress = no_progress,
     judged: Callable[[int, float], object] = lambda epoch, ndcg: None,
@@ -65,6 +67,7 @@ def train(
         model: a GNN family, as an object or as text of the form ``name:option=value,...``; by
             default that of ``options``.
         teacher: a wider model of the same items, or several, whose ranking is learned as well.
+        teacher_vectors: float32[users, d], the users' own vectors, if a teacher reads them.
         checkpoint: a file for the state after each epoch. If it exists, training resumes from it.
             The caller removes it after saving the model.
         progress: called with (epochs done, epochs, text).
@@ -81,7 +84,8 @@ def train(
     """
     family, options = _resolve(model, options or TrainOptions(), changes, host)
     with on_accelerator():
-        trained = _train(dataset, options, family, teacher, checkpoint, progress, judged)
+        taught_by = teacher, teacher_vectors
+        trained = _train(dataset, options, family, taught_by, checkpoint, progress, judged)
     return trained if trained.gnn.items.is_cpu else _on_cpu(trained)
 
 
@@ -89,7 +93,7 @@ def _train(
     dataset: Dataset,
     options: TrainOptions,
     family: Family,
-    teacher: DeviceModel | Sequence[DeviceModel] | None,
+    taught_by: tuple[DeviceModel | Sequence[DeviceModel] | None, F32 | None],
     checkpoint: str | Path | None,
     progress: Progress,
     judged: Callable[[int, float], object],
@@ -105,7 +109,7 @@ def _train(
             f"{dataset.name}: no user has two training items, which are needed to predict one from "
             "the other; hold out less, or use more interactions"
         )
-    objective = Objective(gnn, graph, dataset, options, teacher)
+    objective = Objective(gnn, graph, dataset, options, *taught_by)
     optimizer = torch.optim.Adam(gnn.parameters(), options.learning_rate, fused=True)
     taught = None if objective.teachers is None else objective.teachers.digest
     settings = _settings(options, family) | {

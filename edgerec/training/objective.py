@@ -32,6 +32,7 @@ from torch.nn import functional as F
 
 from edgerec.data.dataset import Dataset
 from edgerec.errors import OptionError
+from edgerec.model.codecs import F32
 from edgerec.model.device_model import DeviceModel
 from edgerec.training.examples import Lists
 from edgerec.training.gnn import GNN, Tables
@@ -74,9 +75,11 @@ class Objective:
         dataset: the dataset, whose catalogue a teacher must have.
         options: temperature, negatives, weights.
         teacher: a model of the same catalogue, several, or none.
+        teacher_vectors: float32[U, d], the users' own vectors, if a teacher reads them.
 
     Raises:
-        OptionError: the teacher has another catalogue, or ``distill`` is set without a teacher.
+        OptionError: the teacher has another catalogue, ``distill`` or ``teacher_vectors`` is set
+            without a teacher, or these are not as the teacher needs them.
     """
 
     def __init__(
@@ -86,11 +89,21 @@ class Objective:
         dataset: Dataset,
         options: TrainOptions,
         teacher: DeviceModel | Sequence[DeviceModel] | None = None,
+        teacher_vectors: F32 | None = None,
     ) -> None:
         self.gnn, self.graph, self.options = gnn, graph, options
         if teacher is None and options.distill is not None:
             raise OptionError("distill: has no effect without a teacher; set both")
-        self.teachers = None if teacher is None else Teachers.of(teacher, dataset.items)
+        if teacher is None and teacher_vectors is not None:
+            raise OptionError("teacher_vectors: has no effect without a teacher; set both")
+        if teacher_vectors is not None and len(teacher_vectors) != len(dataset.users):
+            raise OptionError(
+                f"teacher_vectors: expected one row for each of {len(dataset.users):,} users, got "
+                f"{len(teacher_vectors):,}"
+            )
+        self.teachers = (
+            None if teacher is None else Teachers.of(teacher, dataset.items, teacher_vectors)
+        )
 
     def __call__(self, users: Tensor, generator: torch.Generator) -> Tensor:
         """The loss over all items of some users, int64[B].
@@ -135,7 +148,7 @@ class Objective:
         if self.teachers is None:
             return loss
         kept = dataclasses.replace(kept, items=needed[kept.items])
-        taught = self.teachers.scores(kept, needed[among])
+        taught = self.teachers.scores(kept, needed[among], users)
         length = F.embedding(among, tables.candidates.detach()).norm(dim=1).median()
         found = scores_of(tables.candidates, user, among) / length
         seen = seen_among(local, among)

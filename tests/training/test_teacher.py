@@ -12,11 +12,16 @@ import torch
 
 import edgerec
 from edgerec.data.dataset import Dataset
+from edgerec.data.metrics import overlap
 from edgerec.data.quality import evaluate
+from edgerec.data.ranking import rank
 from edgerec.errors import OptionError
-from edgerec.model.device_model import DeviceModel
+from edgerec.model.codecs import F32, Fp32
+from edgerec.model.device_model import DeviceModel, Head
 from edgerec.model.history import pad_history
+from edgerec.model.ops import Op
 from edgerec.model.oracle import Oracle, normalize
+from edgerec.model.table import Table
 from edgerec.training import objective
 from edgerec.training.examples import Batch, Lists, lists
 from edgerec.training.loop import train
@@ -153,3 +158,65 @@ def test_any_teacher_and_more_than_one(dataset: Dataset, teacher: DeviceModel) -
     )
     assert by_sage > alone
     assert by_both != by_sage
+
+
+def factors(dataset: Dataset) -> tuple[DeviceModel, F32]:
+    """A model that reads the user's own row, and the rows of all users."""
+    rng = np.random.default_rng(0)
+    past, items = rng.normal(size=(2, len(dataset.items), 6)).astype(np.float32)
+    users = np.array([past[rows].sum(0) for rows in dataset.train.lists()])
+    model = DeviceModel(
+        items=dataset.items,
+        tables={"items": Table.encode(items, Fp32())},
+        encoder=(Op("ReduceSum", ("user_vector",), "user"),),
+        head=Head("items"),
+        history_length=9,
+    )
+    return model, users
+
+
+def test_a_teacher_with_user_rows(dataset: Dataset) -> None:
+    model, users = factors(dataset)
+    teachers = Teachers([model], dataset.items, users)
+    lists, numbers = Lists(torch.tensor([3, 1, 4]), torch.tensor([2, 1])), torch.tensor([7, 2])
+    sample = torch.arange(10, 30)
+    found = teachers.scores(lists, sample, numbers)
+    items = model.tables["items"].decode()
+    expected = normalize(users[[7, 2]]) @ items[10:30].T / scale_of(model)
+    assert np.allclose(found.numpy(), expected, atol=1e-5)
+    assert teachers.digest != Teachers([model], dataset.items, users[::-1]).digest
+
+    # A student of histories alone comes to rank as it does for the same users.
+    every = np.arange(len(dataset.users))
+    wanted = rank(model, dataset, every, 20, users)
+
+    def agreement(rows: F32) -> float:
+        trained = train(
+            dataset,
+            teacher=model,
+            teacher_vectors=rows,
+            distill=20.0,
+            **{**SMALL, "dim": 16, "epochs": 20},
+        )
+        return overlap(wanted, rank(trained.to_device_model(), dataset, every, 20))
+
+    assert agreement(users) > agreement(users[::-1]) + 0.1
+
+
+def test_user_rows_of_teachers_are_checked(dataset: Dataset, teacher: DeviceModel) -> None:
+    model, users = factors(dataset)
+
+    def refused(message: str, **options: Any) -> None:
+        with pytest.raises(OptionError, match=message):
+            train(dataset, **options, **SMALL)
+
+    refused("pass those of all users as teacher_vectors", teacher=model)
+    refused("teacher_vectors: has no effect without a teacher", teacher_vectors=users)
+    refused("no teacher reads vectors of users", teacher=teacher, teacher_vectors=users)
+    refused(
+        "expected one row for each of 120 users, got 119", teacher=model, teacher_vectors=users[1:]
+    )
+    refused("expected rows of 6 numbers, got", teacher=model, teacher_vectors=users[:, :5])
+    refused("a number is NaN", teacher=model, teacher_vectors=users + np.float32(np.nan))
+    aware = model.replace(encoder=(Op("ReduceSum", ("context",), "user"),), context_width=6)
+    refused("teacher: reads a context", teacher=aware)
