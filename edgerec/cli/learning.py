@@ -27,7 +27,7 @@ def train(
     ] = None,
     teacher_vectors: Annotated[
         str | None,
-        typer.Option(help="rows of the data's users, if the teacher reads a user_vector"),
+        typer.Option(help="rows of the data's users, if the teacher reads them"),
     ] = None,
     options_file: Annotated[
         Path | None,

@@ -75,7 +75,7 @@ class Objective:
         dataset: the dataset, whose catalogue a teacher must have.
         options: temperature, negatives, weights.
         teacher: a model of the same catalogue, several, or none.
-        teacher_vectors: float32[U, d], the users' own vectors, if a teacher reads them.
+        teacher_vectors: float32[U, c], the users' own rows, if a teacher reads them.
 
     Raises:
         OptionError: the teacher has another catalogue, ``distill`` or ``teacher_vectors`` is set

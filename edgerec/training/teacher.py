@@ -43,12 +43,12 @@ class Teachers:
     Args:
         models: one or more models, of any family.
         items: the catalogue of the student.
-        vectors: float32[U, d], the users' own vectors, which a teacher reads; none if all teachers
-            score histories alone.
+        vectors: float32[U, c], the users' own rows, which a teacher reads as its ``user_vector`` or
+            its ``context``; none if all teachers score histories alone.
 
     Raises:
-        OptionError: a teacher has another catalogue or reads a context, or it reads vectors that
-            are not given or have another length.
+        OptionError: a teacher has another catalogue, or it reads rows that are not given or have
+            another length.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class Teachers:
                     f"({len(items):,}); train both on the same dataset"
                 )
             _check_inputs(model, vectors)
-        if vectors is not None and not any(model.needs_user_vector for model in models):
-            raise OptionError("teacher_vectors: no teacher reads vectors of users; leave them out")
+        if vectors is not None and not any(_reads(model) for model in models):
+            raise OptionError("teacher_vectors: no teacher reads rows of users; leave them out")
         self.vectors = None if vectors is None else torch.as_tensor(np.array(vectors, np.float32))
         self.models = tuple(models)
         self._asked = [_Linear(m) if m.is_linear else _Dense(m) for m in models]
@@ -94,7 +94,7 @@ class Teachers:
     def scores(self, users: Lists, sample: Tensor, numbers: Tensor | None = None) -> Tensor:
         """Scores float[B, |S|] of sampled items for whole histories; NEVER for seen items.
 
-        ``numbers`` are the rows of the users, int64[B], for teachers that read their vectors.
+        ``numbers`` are the rows of the users, int64[B], for teachers that read their own.
         """
         own = None
         if self.vectors is not None and numbers is not None:
@@ -126,7 +126,7 @@ class _Dense:
         user = self.torch_model(
             torch.as_tensor(history.astype(np.int64)),
             torch.as_tensor(weights),
-            own if self.torch_model.model.needs_user_vector else None,
+            **dict.fromkeys(_reads(self.torch_model.model), own),
         )
         return self.torch_model.logits(F.normalize(user, dim=1), sample) / self.scale
 
@@ -157,20 +157,28 @@ class _Linear(_Dense):
         return scores_of(self.rows.candidates, user_vectors(self.rows, lists), sample)
 
 
+def _reads(model: DeviceModel) -> list[str]:
+    """The inputs that a row of the user is for."""
+    return [name for name in ("user_vector", "context") if name in model.inputs]
+
+
 def _check_inputs(model: DeviceModel, vectors: F32 | None) -> None:
-    """Check that a teacher has the inputs that it reads besides histories."""
-    width = model.inputs.get("user_vector")
-    if "context" in model.inputs:
-        raise OptionError("teacher: reads a context, which no data set has")
-    if width is not None and vectors is None:
+    """Check that a teacher has what it reads besides histories."""
+    reads = _reads(model)
+    if len(reads) > 1:
+        raise OptionError("teacher: reads both a user_vector and a context; expected one of them")
+    if reads and vectors is None:
         raise OptionError(
-            "teacher: reads a user_vector; pass those of all users as teacher_vectors "
+            f"teacher: reads a {reads[0]}; pass the rows of all users as teacher_vectors "
             "(--teacher-vectors)"
         )
-    if vectors is not None and not np.isfinite(vectors).all():
+    if vectors is None:
+        return
+    if not np.isfinite(vectors).all():
         raise OptionError("teacher_vectors: a number is NaN or infinite")
-    if width is not None and vectors is not None and vectors.shape[1:] != (width,):
-        raise OptionError(
-            f"teacher_vectors: expected rows of {width} numbers, got an array of shape "
-            f"{list(vectors.shape)}"
-        )
+    for name in reads:
+        if vectors.shape[1:] != (model.inputs[name],):
+            raise OptionError(
+                f"teacher_vectors: expected rows of {model.inputs[name]} numbers, got an array of "
+                f"shape {list(vectors.shape)}"
+            )

@@ -111,6 +111,14 @@ def test_a_family_that_reads_side_edges(tmp_path: Path, dataset: Dataset) -> Non
         assert "test: Recall@20" in done.stdout
         loaded = load_trained(tmp_path / "x.gnn", load_dataset(tmp_path / "d.dataset"))
         assert same_content(loaded.to_device_model(), load_model(tmp_path / "x.model"))
+        if own:
+            edgerec("train", "d.dataset", "--dim", "8", "-o", "alone.model", cwd=tmp_path)
+            taught = ("--teacher", "x.model", "--teacher-vectors", "rows.npy", "-o", "taught.model")
+            done = edgerec("train", "d.dataset", "--dim", "8", *taught, cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+            alone, learned = (load_model(tmp_path / f"{x}.model") for x in ("alone", "taught"))
+            assert learned.inputs == {}
+            assert not same_content(alone, learned)
     row = ("user-vector", "rows.npy", "u001", "--data", "d.dataset", "-o", "u001.user")
     assert edgerec(*row, cwd=tmp_path).returncode == 0
     assert np.load(tmp_path / "rows.npy")[1].any()
@@ -126,6 +134,11 @@ def test_a_family_that_reads_side_edges(tmp_path: Path, dataset: Dataset) -> Non
         fails(
             tmp_path, message, *train, "--model", "lightgcn", *arguments, "y.npy", "-o", "y.model"
         )
+    fails(
+        tmp_path,
+        "teacher_vectors: has no effect without a teacher",
+        *(*train, "--teacher-vectors", "rows.npy", "-o", "y.model"),
+    )
     assert not (tmp_path / "y.npy").exists()
 
 

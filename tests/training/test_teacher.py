@@ -214,13 +214,21 @@ def test_user_rows_of_teachers_are_checked(dataset: Dataset, teacher: DeviceMode
         with pytest.raises(OptionError, match=message):
             train(dataset, **options, **SMALL)
 
-    refused("pass those of all users as teacher_vectors", teacher=model)
+    refused("reads a user_vector; pass the rows of all users as teacher_vectors", teacher=model)
     refused("teacher_vectors: has no effect without a teacher", teacher_vectors=users)
-    refused("no teacher reads vectors of users", teacher=teacher, teacher_vectors=users)
+    refused("no teacher reads rows of users", teacher=teacher, teacher_vectors=users)
     refused(
         "expected one row for each of 120 users, got 119", teacher=model, teacher_vectors=users[1:]
     )
     refused("expected rows of 6 numbers, got", teacher=model, teacher_vectors=users[:, :5])
     refused("a number is NaN", teacher=model, teacher_vectors=users + np.float32(np.nan))
     aware = model.replace(encoder=(Op("ReduceSum", ("context",), "user"),), context_width=6)
-    refused("teacher: reads a context", teacher=aware)
+    refused("reads a context; pass the rows", teacher=aware)
+    both = Op("Add", ("user_vector", "context"), "user")
+    refused("reads both", teacher=model.replace(encoder=(both,), context_width=6))
+    lists, numbers = Lists(torch.tensor([3, 1, 4]), torch.tensor([2, 1])), torch.tensor([7, 2])
+    scores = [
+        Teachers([one], dataset.items, users).scores(lists, torch.arange(9), numbers)
+        for one in (model, aware)
+    ]
+    assert torch.equal(*scores)
