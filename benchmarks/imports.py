@@ -40,6 +40,9 @@ RESULTS = Path(__file__).parent / "results"
 #: The width of all states, the number of interactions per step, epochs, and the learning rate.
 WIDTH, BATCH, EPOCHS, RATE = 32, 8192, 40, 0.01
 
+#: The weight of the original's lists in the training of a model that it teaches.
+DISTILL = 20.0
+
 #: The lengths of lists and of histories; no user has more items than the longer one.
 TOP, LENGTHS = 20, (100, 800)
 
@@ -181,7 +184,7 @@ def compared(
 
 
 def networks(names: list[str], data: Dataset, targets: list[str]) -> list[dict[str, Any]]:
-    """All networks of torch-geometric, with the user's own row and with a predicted one."""
+    """All networks of torch-geometric: with the user's own row, with a predicted one, and taught."""
     users, items = len(data.users), len(data.items)
     edges = torch.from_numpy(np.stack([data.train.users, data.train.items + users])).long()
     graph = Data(edge_index=torch.cat([edges, edges.flip(0)], 1), num_nodes=users + items)
@@ -193,7 +196,9 @@ def networks(names: list[str], data: Dataset, targets: list[str]) -> list[dict[s
             states = getattr(model, method)(graph.edge_index).numpy()
         wanted = ranked(states[:users] @ states[users:].T, data)
         own = next(m for m in model.modules() if isinstance(m, nn.Embedding)).weight.detach()
-        for length in LENGTHS:
+        own = own[:users].numpy()
+        student = None
+        for length in reversed(LENGTHS):
             found = {}
             for mode, predict in (("the user's own row", False), ("predicted", True)):
                 found[mode] = edgerec.from_pyg(
@@ -207,9 +212,22 @@ def networks(names: list[str], data: Dataset, targets: list[str]) -> list[dict[s
                 )
             if not found["the user's own row"].inputs:
                 found = {"history alone": found["the user's own row"]}
-            done = compared(found, wanted, data, own.numpy(), targets)
+            elif student is None:
+                exact = found["the user's own row"]
+                student = taught(exact, own, data)
+            if student is not None:
+                found["taught"] = student.replace(history_length=length)
+            done = compared(found, wanted, data, own, targets)
             rows += [{"model": name} | row for row in done]
     return rows
+
+
+def taught(teacher: DeviceModel, own: Any, data: Dataset) -> DeviceModel:
+    """A model of histories alone that has learned the lists of one that reads users' rows."""
+    trained = edgerec.train(
+        data, teacher=teacher, teacher_vectors=own, dim=WIDTH, distill=DISTILL, epochs=16
+    )
+    return trained.to_device_model()
 
 
 def towers(names: list[str], data: Dataset, targets: list[str]) -> list[dict[str, Any]]:
@@ -264,7 +282,7 @@ def main() -> None:
     new = {(row["model"], row["target"]) for row in rows}
     old = json.loads(path.read_text("utf-8")) if path.exists() else []
     rows += [row for row in old if (row["model"], row["target"]) not in new]
-    rows.sort(key=lambda row: every.index(row["model"]))
+    rows.sort(key=lambda row: (every.index(row["model"]), row["history_length"]))
     write_text(path, json.dumps(rows, indent=1) + "\n")
     write_text(RESULTS / "imports.md", table(rows))
 
