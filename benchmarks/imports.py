@@ -184,7 +184,7 @@ def compared(
 
 
 def networks(names: list[str], data: Dataset, targets: list[str]) -> list[dict[str, Any]]:
-    """All networks of torch-geometric: with the user's own row, with a predicted one, and taught."""
+    """All networks of torch-geometric: with the user's row, with a predicted one, and taught."""
     users, items = len(data.users), len(data.items)
     edges = torch.from_numpy(np.stack([data.train.users, data.train.items + users])).long()
     graph = Data(edge_index=torch.cat([edges, edges.flip(0)], 1), num_nodes=users + items)
