@@ -25,7 +25,17 @@ from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import merge_repeats
 from edgerec.model.items import Items
 
-__all__ = ["ENOUGH", "Kept", "Synthetic", "apart", "judged_by", "kept_of", "learnable", "synthetic"]
+__all__ = [
+    "ENOUGH",
+    "Kept",
+    "Synthetic",
+    "apart",
+    "check_inputs",
+    "judged_by",
+    "kept_of",
+    "learnable",
+    "synthetic",
+]
 
 #: The overlap from which a smaller bundle is worth more than a closer one: 19 of 20 items.
 ENOUGH = 0.95
@@ -85,6 +95,20 @@ def apart(figures: Figures, dataset: Dataset) -> tuple[Figures, float | None]:
     return figures.replace(retention=None), figures.retention.overlap
 
 
+def check_inputs(model: DeviceModel) -> None:
+    """Refuse a model whose files cannot be judged by histories.
+
+    Raises:
+        OptionError: it reads what histories do not have.
+    """
+    if lacking := [name for name in model.inputs if name != "weights"]:
+        raise OptionError(
+            f"the model reads {' and '.join(lacking)}, which histories do not have, so its files "
+            "cannot be judged by them; compress and export it by themselves, and measure a file "
+            "by `edgerec evaluate --user-vectors`"
+        )
+
+
 def judged_by(
     model: DeviceModel, dataset: Dataset | None, device: Device | None, users: int | None, seed: int
 ) -> Dataset:
@@ -98,9 +122,10 @@ def judged_by(
         seed: of those histories.
 
     Raises:
-        OptionError: there is no data set, and the budget limits quality, or the model reads what
-            random histories do not have.
+        OptionError: the model reads what no data set has, or there is no data set, and the budget
+            limits quality.
     """
+    check_inputs(model)
     if dataset is not None:
         return dataset
     if device is not None and device.budget.min_quality is not None:
@@ -108,11 +133,6 @@ def judged_by(
             f"{device.name}: budget.min_quality is {device.budget.min_quality:g}, but without a "
             "data set quality is not measured; drop that limit, or pass the data instead of "
             "--no-quality"
-        )
-    if lacking := [name for name in model.inputs if name != "weights"]:
-        raise OptionError(
-            f"the model reads {' and '.join(lacking)}, which random histories do not have; "
-            "compress and export it without a build"
         )
     return synthetic(model, min(users or _HISTORIES, _HISTORIES), seed)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgerec.building.fidelity import check_inputs
 from edgerec.building.measured import measure_quality
 from edgerec.building.records import on_device, violations
 from edgerec.contracts.bundle import Bundle
@@ -44,7 +45,8 @@ def verify(
         the device's own where ``edgerec bench --save`` recorded them.
 
     Raises:
-        OptionError: the budget limits quality, and the dataset or the model is missing.
+        OptionError: the budget limits quality, and the dataset or the model is missing; or the
+            model reads what histories do not have.
         BundleError: the file is damaged.
         TargetError: the bundle does not run.
     """
@@ -53,6 +55,7 @@ def verify(
     if device.targets and bundle.target not in device.targets:
         wrong.append(f"target: {bundle.target}; the device has {', '.join(device.targets)}")
     if dataset is not None and model is not None:
+        check_inputs(model)
         chosen = evaluation_users(dataset, users)
         before = evaluate(model, dataset, users=chosen)
         figures = measure_quality(Path(path), before, dataset, chosen, runtime, trust=trust)

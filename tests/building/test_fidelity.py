@@ -26,6 +26,7 @@ from edgerec.building.recipe import Recipe
 from edgerec.building.search.chains import Tried, by_preference
 from edgerec.building.search.plan import plan
 from edgerec.building.search.sampler import search_spaces
+from edgerec.building.search.sweep import sweep
 from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
 from edgerec.data.quality import evaluate, evaluation_users
@@ -34,6 +35,7 @@ from edgerec.errors import BudgetError, CompressError, OptionError
 from edgerec.model.codecs import Int4
 from edgerec.model.device_model import DeviceModel
 from edgerec.testing import adverse_models
+from tests.conftest import make_dataset
 from tests.rigs.compressors import Drop, Narrow, Slow
 from tests.rigs.plans import QUICK, device, size_of
 
@@ -126,8 +128,14 @@ def test_what_cannot_be_judged_without_data(tables: DeviceModel, tmp_path: Path)
         plan(tables, None, limited, folder=tmp_path)
     with pytest.raises(OptionError, match=message):
         build(tables, None, Recipe(targets=("numpy",), device=limited), tmp_path)
-    with pytest.raises(OptionError, match="the model reads user_vector and context, which random"):
-        judged_by(adverse_models()["situated"], None, None, None, 0)
+    situated = adverse_models()["situated"]
+    with pytest.raises(OptionError, match="the model reads user_vector and context, which hist"):
+        judged_by(situated, None, None, None, 0)
+    with pytest.raises(OptionError, match="cannot be judged by them"):
+        sweep(situated, make_dataset().split_random(0.2), [device()], folder=tmp_path)
+    path = edgerec.export(situated, "numpy", tmp_path / "x.edgerec").path
+    with pytest.raises(OptionError, match="cannot be judged by them"):
+        edgerec.verify(path, device(), dataset=make_dataset().split_random(0.2), model=situated)
     weighted = judged_by(tables.replace(weighted=True), None, device(), 7, 0)
     assert isinstance(weighted, Synthetic)
     assert len(weighted.users) == 7

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgerec.building.build import Built
+from edgerec.building.fidelity import check_inputs
 from edgerec.building.search.choice import Choice
 from edgerec.building.search.plan import explore
 from edgerec.building.search.trials import check_targets
@@ -81,13 +82,15 @@ def sweep(
         host: the plugins to search with; the installed ones by default.
 
     Raises:
-        OptionError: there is no device, or two have the same name. A budget that cannot be kept
+        OptionError: there is no device, two have the same name, or the model reads what histories
+            do not have. A budget that cannot be kept
             is not an error here; that device's row says so.
     """
     host = host or Host.installed()
     names = [device.name for device in devices]
     if not devices or len(set(names)) < len(names):
         raise OptionError(f"sweep: expected devices of different names, got {names or 'none'}")
+    check_inputs(model)
     for device in devices:
         check_targets(device, host)
     folder = Path(folder)
