@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from edgerec.data.feature_files import read_features
     from edgerec.data.features import Features
     from edgerec.data.quality import evaluate
+    from edgerec.data.sentences import encode_texts
     from edgerec.data.sources import load
     from edgerec.device.scorer import Scorer
     from edgerec.errors import EdgerecError
@@ -63,6 +64,7 @@ __all__ = [
     "agree",
     "build",
     "compress",
+    "encode_texts",
     "evaluate",
     "export",
     "fold_in",
@@ -99,6 +101,7 @@ _HOMES = {
     "agree": "building.agree",
     "build": "building.build",
     "compress": "compression.chain",
+    "encode_texts": "data.sentences",
     "evaluate": "data.quality",
     "export": "exporting.export",
     "fold_in": "importing.fold_in",

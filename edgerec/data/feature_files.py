@@ -14,6 +14,7 @@ from edgerec.data.content import open_content
 from edgerec.data.features import Features
 from edgerec.data.formats import Layout, open_sheet
 from edgerec.data.json_lines import JsonLinesSheet
+from edgerec.data.sentences import encode_texts
 from edgerec.data.sheets import Sheet
 from edgerec.errors import DataError
 
@@ -21,6 +22,9 @@ __all__ = ["parse_feature_columns", "read_features"]
 
 #: What a column can be read as.
 _KINDS = ("categories", "numbers", "text", "vectors")
+
+#: What the name of a sentence encoder follows.
+_ENCODED = "text@"
 
 
 def read_features(
@@ -32,13 +36,15 @@ def read_features(
         path: a csv, tsv, Parquet, JSON-lines or RecBole ``.item`` file with one line per item.
         columns: by name, what a column is: ``categories`` (one label, several with ``|`` between
             them, or a list), ``numbers``, ``text``, ``vectors`` (a list of numbers, of the same
-            length in every line); or the path of a ``.npy`` array, float[n, e], whose rows belong
-            to the lines of the file.
+            length in every line); ``text@MODEL`` for texts as vectors of a sentence encoder
+            (``encode_texts``); or the path of a ``.npy`` array, float[n, e], whose rows belong to
+            the lines of the file.
         item: the id column; by default, the one with a usual name.
 
     Raises:
         DataError: a file cannot be read, a column is missing, an item occurs twice, a value is
-            missing or wrong, or an array has another number of rows.
+            missing or wrong, an array has another number of rows, or an encoder cannot be loaded.
+        OptionError: texts are to be encoded, and sentence-transformers is not installed.
     """
     path = Path(path)
     if not columns:
@@ -46,9 +52,10 @@ def read_features(
     sheet = _open(path)
     inside = {name: kind for name, kind in columns.items() if not kind.endswith(".npy")}
     for name, kind in inside.items():
-        if kind not in _KINDS:
+        if kind not in _KINDS and not (kind.startswith(_ENCODED) and kind != _ENCODED):
             raise DataError(
-                f"{path}: {name}: expected {', '.join(_KINDS)} or a .npy file, got {kind!r}"
+                f"{path}: {name}: expected {', '.join(_KINDS)}, text@MODEL or a .npy file, got "
+                f"{kind!r}"
             )
         if name not in sheet.columns:
             raise DataError(f"{path}: no column {name!r}; columns: {', '.join(sheet.columns)}")
@@ -61,7 +68,13 @@ def read_features(
         refuse(sheet, frame, items, twice, str(key), "expected every item once")
     found: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS}
     for name, kind in columns.items():
-        if name in inside:
+        if kind.startswith(_ENCODED):
+            texts = _texts(sheet, frame, name)
+            try:
+                found["vectors"][name] = encode_texts(texts, kind.removeprefix(_ENCODED))
+            except DataError as error:
+                raise DataError(f"{path}: {name}: {error}") from None
+        elif name in inside:
             found[kind][name] = _READ[kind](sheet, frame, name)
         else:
             found["vectors"][name] = _array(Path(kind), path, frame.height)
