@@ -45,10 +45,10 @@ _TILTS = (-0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.2)
 _RANGES = {"learning_rate": (0.002, 0.04), "temperature": (0.05, 0.5)}
 
 #: What the study draws.
-_TUNED = ("learning_rate", "temperature", "recency", "epochs")
+_TUNED = ("learning_rate", "temperature", "recency", "predict", "epochs")
 
-#: Values of recency; 0 reads histories as sets.
-_RECENCIES = (0.0, 0.5, 1.0)
+#: Values of recency; 0 reads histories as sets. Only histories in an order have a next item.
+_RECENCIES = (0.0, 0.5, 1.0, 1.5)
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ def tune(
     host: Host | None = None,
 ) -> Tuned:
     """Choose epochs, learning rate, temperature, tilt, and whether to read the order of histories.
+
+    Where it is read, that includes whether to predict the next item.
 
     Args:
         dataset: with validation interactions.
@@ -145,6 +147,9 @@ def _run(
         }
         recencies = sorted({*_RECENCIES, given.recency})
         tried["recency"] = trial.suggest_categorical("recency", recencies)
+        tried["predict"] = given.predict
+        if tried["recency"] > 0:
+            tried["predict"] = trial.suggest_categorical("predict", ["any", "next"])
         tried["epochs"] = trial.suggest_int("epochs", 2, max(_EPOCHS, given.epochs))
         # The first trial is what is there now, so that what is gained can be told.
         tried["patience"] = _PATIENCE if done else given.patience

@@ -109,7 +109,7 @@ def train(
         out.print(f"{part}: {figures}", highlight=False)
 
 
-@flags_of(TrainOptions, ("learning_rate", "temperature", "tilt", "recency", "patience"))
+@flags_of(TrainOptions, ("learning_rate", "temperature", "tilt", "recency", "predict", "patience"))
 def tune(
     source: Annotated[str, typer.Option("--data", help="dataset with interactions to choose by")],
     output: Annotated[Path, typer.Option("-o", "--out", help=".toml file of options to write")],

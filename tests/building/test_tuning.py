@@ -77,6 +77,9 @@ def test_order_is_read_only_where_it_helps(dataset: Dataset) -> None:
     tuned = tune(moving(), dataclasses.replace(GIVEN, dim=16), trials=6)
     assert tuned.order_helps
     assert tuned.options["recency"] > 0
+    # What comes next follows from the last item alone.
+    assert tuned.options["predict"] == "next"
+    assert {one["predict"] for one in tuned.trials if one["recency"] == 0} == {"any"}
     # Where nothing is in order, the best trial that reads none is taken.
     tuned = tune(dataset, GIVEN, trials=6)
     assert tuned.order is not None

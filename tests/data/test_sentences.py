@@ -19,7 +19,13 @@ def encoder() -> str:
 
 
 def test_texts_that_mean_the_same_are_close(encoder: str) -> None:
-    texts = ["A man robs a bank", "", "Someone steals money from a vault", "How to bake bread", "  "]
+    texts = [
+        "A man robs a bank",
+        "",
+        "Someone steals money from a vault",
+        "How to bake bread",
+        "  ",
+    ]
     found = edgerec.encode_texts(texts, encoder)
     assert found.dtype == np.float32
     robbery, empty, theft, bread, blank = found
