@@ -85,7 +85,7 @@ FAMILIES: dict[str, tuple[Callable[..., Family], dict[str, list[Any]]]] = {
 }
 
 #: Options on Gowalla, where nothing is tuned.
-GOWALLA: dict[str, Any] = {"epochs": 5}
+GOWALLA: dict[str, Any] = {"epochs": 10}
 
 #: What all are trained with: no history is cut off, as the graph does not cut any.
 COMMON: dict[str, Any] = {"history_length": 1000}
