@@ -5,8 +5,10 @@
 Each network of torch-geometric is trained by BPR for a few epochs; ``import_towers.py`` has models
 that describe users by their histories. The original's lists are the top 20 unseen items of every
 user, from its own states on the whole graph. Ours are those of ``Scorer`` on the written files, at
-fp32 and int8, with H past items. Results of other models and targets are kept, as ExecuTorch's are
-made in an environment of its own: ``benchmarks/results/imports.json`` and ``imports.md``.
+fp32 and int8, with H past items. A model that reads users' rows also teaches one that does not,
+which is trained once and read at each H. Results of other models and targets are kept, as
+ExecuTorch's are made in an environment of its own: ``benchmarks/results/imports.json`` and
+``imports.md``.
 """
 
 from __future__ import annotations
@@ -248,7 +250,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [
         f"Overlaps and NDCG are the lowest of any target: {targets}.",
         "",
-        "| model | what users start with | H | overlap, fp32 | int8 | NDCG@20 | original's |",
+        "| model | user vector | H | overlap, fp32 | int8 | NDCG@20 | original's |",
         "|---|---|---|---|---|---|---|",
     ]
     keys = dict.fromkeys((r["model"], r["mode"], r["history_length"]) for r in rows)

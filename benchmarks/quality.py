@@ -3,12 +3,12 @@
     python -m benchmarks.quality [--gowalla FOLDER] [--ml-100k] [--beauty FILE] [--seeds 0 1 2]
 
 FOLDER contains train.txt and test.txt of Gowalla's standard split, as published by LightGCN's
-authors. FILE is Beauty, with one line per user and items in order of time; it is split leave-last-
-out. MovieLens-100K is fetched. The first part measures the model of d = 64 and its compressed
-versions, the second part other models to compare it with, and the third one, where the last item is
-the test, models that predict the next item; ``--part`` selects among them. The results,
-``benchmarks/results/quality.json`` and ``quality.md``, are means over seeds and their spread. They
-cover the full test set and rank all items except those of the training history.
+authors. FILE is Beauty, with one line per user and items in order of time; it is split
+leave-last-out. MovieLens-100K is fetched. The first part measures the model of d = 64 and its
+compressed versions, the second part other models to compare it with, and the third one, where the
+last item is the test, models that predict the next item; ``--part`` selects among them. The
+results, ``benchmarks/results/quality.json`` and ``quality.md``, are means over seeds and their
+spread. They cover the full test set and rank all items except those of the training history.
 """
 
 from __future__ import annotations

@@ -102,10 +102,12 @@ def check_inputs(model: DeviceModel) -> None:
         OptionError: it reads what histories do not have.
     """
     if lacking := [name for name in model.inputs if name != "weights"]:
+        measure = ""
+        if lacking == ["user_vector"]:
+            measure = ", and measure the file with `edgerec evaluate --user-vectors`"
         raise OptionError(
             f"the model reads {' and '.join(lacking)}, which histories do not have, so its files "
-            "cannot be judged by them; compress and export it by themselves, and measure a file "
-            "by `edgerec evaluate --user-vectors`"
+            f"cannot be judged by them; use `edgerec compress` and `edgerec export`{measure}"
         )
 
 

@@ -96,7 +96,7 @@ def _check_vectors(path: str | Path, width: int, user_vectors: F32 | None) -> No
     if given == width:
         return
     if not width:
-        raise OptionError(f"user_vectors: {path} recommends from histories alone; leave them out")
+        raise OptionError(f"user_vectors: {path} reads no user_vector; leave them out")
     raise OptionError(
         f"user_vectors: {path} reads vectors of width {width}, got "
         + (f"width {given}" if given else "none; pass those of the data's users")

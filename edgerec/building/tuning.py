@@ -147,7 +147,8 @@ def _run(
         }
         recencies = sorted({*_RECENCIES, given.recency})
         tried["recency"] = trial.suggest_categorical("recency", recencies)
-        tried["predict"] = given.predict
+        # Without recency, only the first trial may predict the next item, if that is given.
+        tried["predict"] = "any" if done else given.predict
         if tried["recency"] > 0:
             tried["predict"] = trial.suggest_categorical("predict", ["any", "next"])
         tried["epochs"] = trial.suggest_int("epochs", 2, max(_EPOCHS, given.epochs))

@@ -23,7 +23,7 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--out", help=".model file to write")],
     teacher: Annotated[
         list[Path] | None,
-        typer.Option(help="wider .model of the same data to learn from; repeat it for more"),
+        typer.Option(help=".model of the same data to learn from; repeat it for more"),
     ] = None,
     teacher_vectors: Annotated[
         str | None,
@@ -52,11 +52,12 @@ def train(
     from edgerec.data.quality import evaluate as run_evaluation
     from edgerec.data.sources import load
     from edgerec.files.atomic import atomic_write
-    from edgerec.importing.user_rows import user_rows
+    from edgerec.importing.user_rows import file_of, user_rows
     from edgerec.model.model_file import save_model
     from edgerec.training.loop import train as run_training
 
-    inputs = (source, *(teacher or []), options_file)
+    vectors_file = None if teacher_vectors is None else file_of(teacher_vectors)
+    inputs = (source, *(teacher or []), vectors_file, options_file)
     check_output(output, *inputs)
     others = {"--save-gnn": save_gnn, "--save-user-vectors": save_user_vectors}
     taken = {output.resolve(): "--out"}
@@ -73,7 +74,9 @@ def train(
     dataset = load(source)
     checkpoint = output.with_name(output.name + ".checkpoint")
     wide = [load_model(path) for path in teacher or []]
-    rows = None if teacher_vectors is None else user_rows(teacher_vectors, len(dataset.users))
+    rows = None
+    if teacher_vectors is not None:
+        rows = user_rows(teacher_vectors, len(dataset.users), "--teacher-vectors")
     with progress_bar("training", err) as progress:
         trained = run_training(
             dataset,
@@ -121,8 +124,9 @@ def tune(
 ) -> None:
     """Choose epochs, learning rate, temperature, tilt, and whether the order of histories helps.
 
-    Trainings are compared on what `data --valid` held out; what is held out to test on is not
-    looked at. After an interruption, the same command resumes.
+    If it helps, this may include predicting the next item. Trainings are compared on what `data
+    --valid` held out; what is held out to test on is not looked at. After an interruption, the same
+    command resumes.
 
     Example: `edgerec tune --data shop.dataset -o shop.toml`, and then
     `edgerec train shop.dataset --options shop.toml -o shop.model`

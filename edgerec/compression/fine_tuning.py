@@ -12,7 +12,6 @@ by Adam, with a learning rate that decays along a cosine.
 from __future__ import annotations
 
 import abc
-import dataclasses
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -52,6 +51,9 @@ __all__ = ["fine_tune", "fine_tune_result"]
 #: Users per step of a linear model: the fewest, the most, because all of their scores are held at
 #: a time, and the steps per epoch in between.
 _FEWEST_USERS, _MOST_USERS, _STEPS = 32, 2000, 74
+
+#: About how many edges the histories of a step have, if each item has one of those before it.
+_EDGES = 1 << 20
 
 #: Users per step of any other model, and items that users of a linear model are scored against.
 _EXAMPLES, _SAMPLE = 256, 16384
@@ -104,12 +106,18 @@ def fine_tune(
         The mean loss of the last epoch.
 
     Raises:
-        CompressError: there is no dataset, or no user has two items.
+        CompressError: there is no dataset, no user has two items, or the model reads what
+            histories do not have.
         ModelError: past items are others than candidates.
         OptionError: a teacher has another catalogue.
     """
     dataset = context.require_dataset(who)
     check_one_vocabulary(torch_model.model)
+    if reads := [name for name in torch_model.model.inputs if name != "weights"]:
+        raise CompressError(
+            f"{who}: the model reads {' and '.join(reads)}, which histories do not have, so it "
+            "cannot be fine-tuned on them; compress it without training, where there is that option"
+        )
     with on_accelerator(torch_model):
         teachers = Teachers.of(
             torch_model.model if teacher is None else teacher, torch_model.model.items
@@ -212,14 +220,18 @@ class _ListLosses(_Losses):
         generator = seeded(seed)
         n, ordered = len(self.torch_model.model.items), predicts_next(self.torch_model.model)
         size = min(_MOST_USERS, max(_FEWEST_USERS, self.dataset.train.n_users // _STEPS))
+        if ordered:
+            past = np.diff(self.dataset.train.indptr)
+            edges = (past * past.clip(max=self.torch_model.model.history_length)).mean()
+            size = max(1, min(size, int(_EDGES / max(1.0, edges))))
         parts = lists(self.torch_model.model, self.dataset, size=size, seed=seed)
         for users in parts:
             sample = torch.randperm(n, generator=generator)[: self.sample]
             rows, local, among = needed_rows(self.torch_model, users, sample, self.scale)
             if ordered:
                 held, _ = in_order(local, self.torch_model.model.history_length)
-                before = dataclasses.replace(rows, past=user_vectors(rows, held.kept))
-                loss, user = held.loss(before, among, _TEMPERATURE), user_vectors(rows, local)
+                before, user = (user_vectors(rows, one) for one in (held.kept, local))
+                loss = held.loss(before, rows.candidates, among, n, _TEMPERATURE)
             else:
                 loss, user = list_loss(rows, local, among, _TEMPERATURE)
             if self.distill:
@@ -231,11 +243,16 @@ class _ListLosses(_Losses):
 
 
 class _ExampleLosses(_Losses):
-    """Losses of any other model, leaving out one item of each history, over the whole catalogue."""
+    """Losses of any other model, leaving out one item of each history, over the whole catalogue.
+
+    If the model was trained to predict the next item, those after it are left out as well.
+    """
 
     def __call__(self, seed: int) -> Iterator[tuple[Tensor, int]]:
         steps = -(-int((np.diff(self.dataset.train.indptr) > 1).sum()) // _EXAMPLES)
-        for batch in batches(self.torch_model.model, self.dataset, size=_EXAMPLES, seed=seed):
+        model = self.torch_model.model
+        ordered = predicts_next(model)
+        for batch in batches(model, self.dataset, size=_EXAMPLES, seed=seed, in_order=ordered):
             scores = example_scores(self.torch_model, batch, self.scale)
             loss = F.cross_entropy(scores / _TEMPERATURE, batch.target)
             if self.distill:

@@ -50,7 +50,11 @@ def read_features(
     if not columns:
         raise DataError(f"{path}: name at least one column, such as genres=categories")
     sheet = _open(path)
-    inside = {name: kind for name, kind in columns.items() if not kind.endswith(".npy")}
+    inside = {
+        name: kind
+        for name, kind in columns.items()
+        if kind.startswith(_ENCODED) or not kind.endswith(".npy")
+    }
     for name, kind in inside.items():
         if kind not in _KINDS and not (kind.startswith(_ENCODED) and kind != _ENCODED):
             raise DataError(

@@ -21,31 +21,28 @@ __all__ = ["encode_texts"]
 def encode_texts(texts: Sequence[str], encoder: str | Callable[[list[str]], Any]) -> F32:
     """Vectors of texts, float32[n, e], for ``Features.of(vectors=…)``.
 
-    A text that is empty gets the mean of the others, which says nothing.
-
     Args:
-        texts: n texts.
-        encoder: the name of a model of sentence-transformers, or the folder of one; or a function
-            from texts to vectors. Weights are read from safetensors alone, and no code comes with
-            them.
+        texts: n texts. One that is empty has the vector that the encoder gives to it.
+        encoder: the name of a model of sentence-transformers, or the folder of one, which runs on
+            the device that sentence-transformers chooses; or a function from texts to vectors.
 
     Raises:
-        DataError: all texts are empty, or the encoder fails or returns something else.
+        DataError: there are no texts, or the encoder fails or returns something else.
         OptionError: sentence-transformers is not installed.
     """
-    known = [place for place, text in enumerate(texts) if text.strip()]
-    if not known:
-        raise DataError("expected texts, got none that is not empty")
+    given = [] if isinstance(texts, str) else list(texts)
+    if not given or not all(isinstance(text, str) for text in given):
+        raise DataError(f"expected a list of texts, got {texts!r:.60}")
     encode = _load(encoder) if isinstance(encoder, str) else encoder
-    given = [texts[place] for place in known]
-    vectors = np.asarray(encode(given), np.float32)
-    if vectors.ndim != 2 or len(vectors) != len(given) or not np.isfinite(vectors).all():
+    try:
+        found = np.asarray(encode(given), np.float32)
+    except Exception as error:
+        raise DataError(f"the encoder failed: {type(error).__name__}: {error}") from error
+    if found.ndim != 2 or len(found) != len(given) or not np.isfinite(found).all():
         raise DataError(
-            f"the encoder returned {list(vectors.shape)} for {len(given):,} texts; expected one "
+            f"the encoder returned {list(found.shape)} for {len(given):,} texts; expected one "
             "row of finite numbers for each"
         )
-    found: F32 = np.tile(vectors.mean(0), (len(texts), 1))
-    found[known] = vectors
     return found
 
 

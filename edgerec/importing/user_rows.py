@@ -12,18 +12,24 @@ from edgerec.errors import ModelError, OptionError
 from edgerec.importing.state import read_state
 from edgerec.model.integers import F32
 
-__all__ = ["user_row", "user_rows"]
+__all__ = ["file_of", "user_row", "user_rows"]
 
 #: The rows of all nodes in a state dict of torch-geometric's LightGCN, users first.
 _NODES = "embedding.weight"
 
 
-def user_rows(rows: str, count: int) -> F32:
+def file_of(rows: str) -> Path:
+    """The file of rows that may be named after it, as in ``FILE:NAME``."""
+    return _split(rows)[0]
+
+
+def user_rows(rows: str, count: int, flag: str = "--user-vectors") -> F32:
     """The rows of all users, float32[count, d], in the order of a data set.
 
     Args:
         rows: as for ``user_row``.
         count: the number of users.
+        flag: what to call them in messages.
 
     Raises:
         ModelError: the rows cannot be read, or one is not finite.
@@ -32,7 +38,7 @@ def user_rows(rows: str, count: int) -> F32:
     found, nodes = _floats(rows)
     if len(found) != count and not (nodes and len(found) > count):
         raise OptionError(
-            f"user_vectors: expected {count:,} rows in {rows}, one per user of the data, got "
+            f"{flag}: expected {count:,} rows in {rows}, one per user of the data, got "
             f"{len(found):,}"
         )
     every: F32 = np.asarray(found[:count], np.float32)

@@ -107,16 +107,20 @@ class Lists:
 
 
 def batches(
-    model: DeviceModel, dataset: Dataset, *, size: int = 256, seed: int = 0
+    model: DeviceModel,
+    dataset: Dataset,
+    *,
+    size: int = 256,
+    seed: int = 0,
+    in_order: bool = False,
 ) -> Iterator[Batch]:
     """Go once through the users in random order, leaving one item of each out as the target.
 
-    For a model that predicts the next item, those after the target are left out as well. Users
-    with fewer than two items that the model knows are skipped, because nothing would be left of
-    their history.
+    With ``in_order``, the items after it are left out as well. Users with fewer than two items that
+    the model knows are skipped, because nothing would be left of their history.
     """
     rng = np.random.default_rng(seed)
-    known, in_order = known_histories(model, dataset), predicts_next(model)
+    known = known_histories(model, dataset)
     order = rng.permutation([u for u, (rows, _) in enumerate(known) if len(rows) > 1])
     for start in range(0, len(order), size):
         left, own, targets = [], [], []

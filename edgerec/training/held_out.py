@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgerec.training.examples import Lists
-from edgerec.training.losses import Rows, sampled_softmax, seen_among, shares_of
+from edgerec.training.losses import sampled_softmax, seen_among, shares_of
 from edgerec.training.normalizer import log_normalizer
 
 __all__ = ["HeldOut", "at_random", "in_order"]
@@ -27,7 +27,7 @@ class HeldOut:
 
     Args:
         whole: the histories, with these items.
-        target: bool[edges], which they are.
+        target: bool[edges], true for the items to predict.
         shares: float[P], how much each of them counts.
     """
 
@@ -43,21 +43,31 @@ class HeldOut:
         given = None if whole.given is None else whole.given[kept]
         return Lists(whole.items[kept], counts, whole.recency, given=given)
 
-    def loss(self, rows: Rows, sample: Tensor, temperature: float, gce: float = 0.0) -> Tensor:
+    def loss(
+        self,
+        user: Tensor,
+        candidates: Tensor,
+        sample: Tensor,
+        n_items: int,
+        temperature: float,
+        gce: float = 0.0,
+    ) -> Tensor:
         """L_rank of the items to predict.
 
         Args:
-            rows: vectors of ``kept`` as past rows, float[B, d], and candidate rows.
+            user: float[B, d], vectors of ``kept``, of any length.
+            candidates: float[m, d], candidate rows.
             sample: int64[|S|], the items to score them against.
+            n_items: n, the size of the catalogue.
             temperature: τ.
             gce: q, as ``sampled_softmax`` defines it.
         """
-        user, whole = F.normalize(rows.past, dim=1), self.whole
-        among = F.embedding(sample, rows.candidates)
+        user, whole = F.normalize(user, dim=1), self.whole
+        among = F.embedding(sample, candidates)
         rest = log_normalizer(user, among, seen_among(whole, sample), temperature)
         owner, item = whole.owner[self.target], whole.items[self.target]
-        positive = (F.embedding(owner, user) * F.embedding(item, rows.candidates)).sum(1)
-        ratio = rows.n_items / len(sample)
+        positive = (F.embedding(owner, user) * F.embedding(item, candidates)).sum(1)
+        ratio = n_items / len(sample)
         return sampled_softmax(rest, positive, owner, self.shares, ratio, temperature, gce)
 
 

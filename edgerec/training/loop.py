@@ -34,6 +34,7 @@ from edgerec.training.objective import Objective
 from edgerec.training.options import FAMILY_OPTIONS, TrainOptions
 from edgerec.training.spectral import spectral_start
 from edgerec.training.stopping import EarlyStopping
+from edgerec.training.teacher import Teachers
 from edgerec.training.trained import Trained, make_gnn, untrained
 
 __all__ = ["train"]
@@ -78,14 +79,14 @@ def train(
     Raises:
         UnknownNameError: no plugin provides the family.
         ModelError: the family failed.
-        OptionError: an option is wrong, the teacher has another catalogue, or the checkpoint
-            belongs to another training.
+        OptionError: an option is wrong, the teacher has another catalogue, its vectors are not
+            those that it reads, or the checkpoint belongs to another training.
         DataError: no user has two items, or there is nothing to stop by.
     """
     family, options = _resolve(model, options or TrainOptions(), changes, host)
     with on_accelerator():
-        taught_by = teacher, teacher_vectors
-        trained = _train(dataset, options, family, taught_by, checkpoint, progress, judged)
+        teachers = _teachers(dataset, options, teacher, teacher_vectors)
+        trained = _train(dataset, options, family, teachers, checkpoint, progress, judged)
     return trained if trained.gnn.items.is_cpu else _on_cpu(trained)
 
 
@@ -93,7 +94,7 @@ def _train(
     dataset: Dataset,
     options: TrainOptions,
     family: Family,
-    taught_by: tuple[DeviceModel | Sequence[DeviceModel] | None, F32 | None],
+    teachers: Teachers | None,
     checkpoint: str | Path | None,
     progress: Progress,
     judged: Callable[[int, float], object],
@@ -109,9 +110,9 @@ def _train(
             f"{dataset.name}: no user has two training items, which are needed to predict one from "
             "the other; hold out less, or use more interactions"
         )
-    objective = Objective(gnn, graph, dataset, options, *taught_by)
+    objective = Objective(gnn, graph, options, teachers)
     optimizer = torch.optim.Adam(gnn.parameters(), options.learning_rate, fused=True)
-    taught = None if objective.teachers is None else objective.teachers.digest
+    taught = None if teachers is None else teachers.digest
     settings = _settings(options, family) | {
         "teacher": taught,
         "dataset": digest_of(dataset, options.features),
@@ -142,6 +143,25 @@ def _train(
         stopping.restore()
     gnn.tilt(graph, options.tilt)
     return trained
+
+
+def _teachers(
+    dataset: Dataset,
+    options: TrainOptions,
+    teacher: DeviceModel | Sequence[DeviceModel] | None,
+    vectors: F32 | None,
+) -> Teachers | None:
+    """What is learned from besides the interactions.
+
+    Raises:
+        OptionError: an option is for teachers, and there are none; or the teacher does not fit.
+    """
+    if teacher is not None:
+        return Teachers.of(teacher, dataset.items, vectors, n_users=len(dataset.users))
+    for name, given in (("distill", options.distill), ("teacher_vectors", vectors)):
+        if given is not None:
+            raise OptionError(f"{name}: has no effect without a teacher; set both")
+    return None
 
 
 def _on_cpu(trained: Trained) -> Trained:

@@ -17,23 +17,19 @@ is added, where t are the teacher's scores for the same users. What it ranks hig
 that a user has not seen is worth recommending (Hinton et al., 2015; Tang & Wang, KDD 2018).
 
 All of this ignores what came first. With ``predict="next"``, an item is predicted from those before
-it alone, as in models of sequences (Kang & McAuley, ICDM 2018).
+it alone, as in models of sequences (Kang & McAuley, ICDM 2018). S then lacks only these and the
+item itself: what the user takes later is not next.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgerec.data.dataset import Dataset
-from edgerec.errors import OptionError
-from edgerec.model.codecs import F32
-from edgerec.model.device_model import DeviceModel
 from edgerec.training.examples import Lists
 from edgerec.training.gnn import GNN, Tables
 from edgerec.training.graph import Graph, bag
@@ -56,6 +52,9 @@ __all__ = ["Objective"]
 #: The most users that are scored against the same sample of items.
 _GROUP = 400
 
+#: About how many edges the histories of a group have, if each item has one of those before it.
+_EDGES = 1 << 20
+
 #: The share of a history that is held out of a dense encoder's input at a time.
 _HELD_OUT = 0.3
 
@@ -72,38 +71,14 @@ class Objective:
     Args:
         gnn: the model to train.
         graph: the training interactions.
-        dataset: the dataset, whose catalogue a teacher must have.
         options: temperature, negatives, weights.
-        teacher: a model of the same catalogue, several, or none.
-        teacher_vectors: float32[U, c], the users' own rows, if a teacher reads them.
-
-    Raises:
-        OptionError: the teacher has another catalogue, ``distill`` or ``teacher_vectors`` is set
-            without a teacher, or these are not as the teacher needs them.
+        teachers: what is learned from besides the interactions, or none.
     """
 
     def __init__(
-        self,
-        gnn: GNN,
-        graph: Graph,
-        dataset: Dataset,
-        options: TrainOptions,
-        teacher: DeviceModel | Sequence[DeviceModel] | None = None,
-        teacher_vectors: F32 | None = None,
+        self, gnn: GNN, graph: Graph, options: TrainOptions, teachers: Teachers | None = None
     ) -> None:
-        self.gnn, self.graph, self.options = gnn, graph, options
-        if teacher is None and options.distill is not None:
-            raise OptionError("distill: has no effect without a teacher; set both")
-        if teacher is None and teacher_vectors is not None:
-            raise OptionError("teacher_vectors: has no effect without a teacher; set both")
-        if teacher_vectors is not None and len(teacher_vectors) != len(dataset.users):
-            raise OptionError(
-                f"teacher_vectors: expected one row for each of {len(dataset.users):,} users, got "
-                f"{len(teacher_vectors):,}"
-            )
-        self.teachers = (
-            None if teacher is None else Teachers.of(teacher, dataset.items, teacher_vectors)
-        )
+        self.gnn, self.graph, self.options, self.teachers = gnn, graph, options, teachers
 
     def __call__(self, users: Tensor, generator: torch.Generator) -> Tensor:
         """The loss over all items of some users, int64[B].
@@ -111,7 +86,12 @@ class Objective:
         The graph is propagated once. Large batches are divided into groups, each with a sample of
         its own, so that as many items are seen per user in a large catalogue as in a small one.
         """
-        groups = users.tensor_split(-(-len(users) // _GROUP))
+        count = -(-len(users) // _GROUP)
+        if self.options.predict == "next":
+            past = self.graph.degree[users]
+            edges = (past * past.clamp(max=self.options.history_length)).sum()
+            count = max(count, min(len(users), int(edges) // _EDGES))
+        groups = users.tensor_split(count)
         parts = [
             self._histories(group).within(sample)
             for group, sample in zip(groups, self._samples(len(groups), generator), strict=True)
@@ -137,13 +117,15 @@ class Objective:
         """The loss of a group, from what ``Lists.within`` returned and the rows that it needs."""
         needed, local, among = part
         if self.options.predict == "next":
-            kept, (loss, user) = local, self._in_order(users, local, among, tables)
+            kept, loss = local, self._in_order(users, local, among, tables)
+            if self.teachers is not None:
+                user = self._encoded(users, local, tables)
         elif self.gnn.linear:
             kept, (loss, user) = local, self._left_out(users, local, among, tables)
         else:
             # Leaving out each item in turn would be a new encoding every time.
             held = at_random(local, _HELD_OUT, self.options.user_weight, generator)
-            kept, user = held.kept, self._encoded(held.kept, tables)
+            kept, user = held.kept, self._encoded(users, held.kept, tables)
             loss = self._held_out_loss(held, user, among, tables)
         if self.teachers is None:
             return loss
@@ -175,26 +157,19 @@ class Objective:
         o = self.options
         return list_loss(rows, lists, sample, o.temperature, o.user_weight, o.gce)
 
-    def _in_order(
-        self, users: Tensor, lists: Lists, sample: Tensor, tables: Tables
-    ) -> tuple[Tensor, Tensor]:
-        """The loss of predicting each item but the first from those before it.
-
-        Returns:
-            The loss, and the vectors of the whole histories.
-        """
-        own = None if self.gnn.users is None else F.embedding(users, self.gnn.users)
+    def _in_order(self, users: Tensor, lists: Lists, sample: Tensor, tables: Tables) -> Tensor:
+        """The loss of predicting each item but the first from those before it."""
         held, owner = in_order(lists, self.options.history_length, self.options.user_weight)
-        user = self._encoded(held.kept, tables, None if own is None else F.embedding(owner, own))
-        loss = self._held_out_loss(held, user, sample, tables)
-        return loss, user if self.teachers is None else self._encoded(lists, tables, own)
+        user = self._encoded(users[owner], held.kept, tables)
+        return self._held_out_loss(held, user, sample, tables)
 
     def _held_out_loss(self, held: HeldOut, user: Tensor, sample: Tensor, tables: Tables) -> Tensor:
-        rows = Rows(user, tables.candidates, self.graph.n_items)
-        return held.loss(rows, sample, self.options.temperature, self.options.gce)
+        o = self.options
+        return held.loss(user, tables.candidates, sample, self.graph.n_items, o.temperature, o.gce)
 
-    def _encoded(self, lists: Lists, tables: Tables, own: Tensor | None = None) -> Tensor:
-        """User vectors of histories, float[B, d]."""
+    def _encoded(self, users: Tensor, lists: Lists, tables: Tables) -> Tensor:
+        """Vectors float[B, d] of users, int64[B], from some histories of theirs."""
+        own = None if self.gnn.users is None else F.embedding(users, self.gnn.users)
         weight = lists.weights * lists.counts.float()[lists.owner] ** -self.gnn.normalization
         pooled = [bag(past, lists.items, lists.ends, weight) for past in tables.past]
         return self.gnn.user(pooled, own)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,15 +46,21 @@ class Teachers:
         items: the catalogue of the student.
         vectors: float32[U, c], the users' own rows, which a teacher reads as its ``user_vector`` or
             its ``context``; none if all teachers score histories alone.
+        n_users: U; not checked if none.
 
     Raises:
         OptionError: a teacher has another catalogue, or it reads rows that are not given or have
-            another length.
+            another shape.
     """
 
     def __init__(
-        self, models: Sequence[DeviceModel], items: Items, vectors: F32 | None = None
+        self,
+        models: Sequence[DeviceModel],
+        items: Items,
+        vectors: F32 | None = None,
+        n_users: int | None = None,
     ) -> None:
+        rows = None if vectors is None else _checked(vectors, n_users)
         if not models:
             raise OptionError("teacher: expected one or more models, got none")
         for model in models:
@@ -62,10 +69,10 @@ class Teachers:
                     f"teacher: its catalogue ({len(model.items):,} items) is not that of the model "
                     f"({len(items):,}); train both on the same dataset"
                 )
-            _check_inputs(model, vectors)
-        if vectors is not None and not any(_reads(model) for model in models):
+            _check_inputs(model, rows)
+        if rows is not None and not any(_reads(model) for model in models):
             raise OptionError("teacher_vectors: no teacher reads rows of users; leave them out")
-        self.vectors = None if vectors is None else torch.as_tensor(np.array(vectors, np.float32))
+        self.vectors = None if rows is None else torch.as_tensor(rows)
         self.models = tuple(models)
         self._asked = [_Linear(m) if m.is_linear else _Dense(m) for m in models]
 
@@ -75,9 +82,11 @@ class Teachers:
         given: DeviceModel | Sequence[DeviceModel],
         items: Items,
         vectors: F32 | None = None,
+        n_users: int | None = None,
     ) -> Teachers:
         """Make teachers from one model or several."""
-        return cls([given] if isinstance(given, DeviceModel) else given, items, vectors)
+        models = [given] if isinstance(given, DeviceModel) else given
+        return cls(models, items, vectors, n_users)
 
     @property
     def digest(self) -> int:
@@ -158,8 +167,29 @@ class _Linear(_Dense):
 
 
 def _reads(model: DeviceModel) -> list[str]:
-    """The inputs that a row of the user is for."""
+    """The names of the inputs that take the user's row."""
     return [name for name in ("user_vector", "context") if name in model.inputs]
+
+
+def _checked(vectors: Any, n_users: int | None) -> F32:
+    """The rows of users, float32[U, c].
+
+    Raises:
+        OptionError: they are something else.
+    """
+    try:
+        found = np.array(vectors, np.float32)
+    except (TypeError, ValueError):
+        found = np.zeros(0, np.float32)
+    if found.ndim != 2:
+        raise OptionError("teacher_vectors: expected float32[users, c], one row per user")
+    if n_users is not None and len(found) != n_users:
+        raise OptionError(
+            f"teacher_vectors: expected one row for each of {n_users:,} users, got {len(found):,}"
+        )
+    if not np.isfinite(found).all():
+        raise OptionError("teacher_vectors: a number is NaN or infinite")
+    return found
 
 
 def _check_inputs(model: DeviceModel, vectors: F32 | None) -> None:
@@ -174,8 +204,6 @@ def _check_inputs(model: DeviceModel, vectors: F32 | None) -> None:
         )
     if vectors is None:
         return
-    if not np.isfinite(vectors).all():
-        raise OptionError("teacher_vectors: a number is NaN or infinite")
     for name in reads:
         if vectors.shape[1:] != (model.inputs[name],):
             raise OptionError(

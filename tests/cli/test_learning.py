@@ -139,6 +139,16 @@ def test_a_family_that_reads_side_edges(tmp_path: Path, dataset: Dataset) -> Non
         "teacher_vectors: has no effect without a teacher",
         *(*train, "--teacher-vectors", "rows.npy", "-o", "y.model"),
     )
+    before = (tmp_path / "rows.npy").read_bytes()
+    for flag in ("--save-user-vectors", "-o"):
+        fails(
+            tmp_path,
+            "rows.npy is also an input",
+            *(*train, "--model", "lightgcn", "--teacher", "x.model"),
+            *("--teacher-vectors", "rows.npy", *(() if flag == "-o" else ("-o", "y.model"))),
+            *(flag, "rows.npy"),
+        )
+    assert (tmp_path / "rows.npy").read_bytes() == before
     assert not (tmp_path / "y.npy").exists()
 
 

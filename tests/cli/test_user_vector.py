@@ -199,7 +199,7 @@ def test_measuring_with_the_rows_of_all_users(
     np.save("few.npy", np.load("rows.npy")[1:])
     np.save("bad.npy", np.where(np.arange(8) == 3, np.nan, np.load("rows.npy")))
     wrong = {
-        "few.npy": r"user_vectors: expected 120 rows in few\.npy, one per user",
+        "few.npy": r"--user-vectors: expected 120 rows in few\.npy, one per user",
         "bad.npy": r"bad\.npy: row 0 has a number that is NaN",
     }
     for name, message in wrong.items():
@@ -207,5 +207,5 @@ def test_measuring_with_the_rows_of_all_users(
             run("evaluate", "x.model", "--data", "x.dataset", "--user-vectors", name)
     alone = edgerec.train(dataset, dim=8, epochs=1).to_device_model()
     save_model(alone, "alone.model")
-    with pytest.raises(OptionError, match=r"user_vectors: alone\.model recommends from h"):
+    with pytest.raises(OptionError, match=r"user_vectors: alone\.model reads no user_vector"):
         run("evaluate", "alone.model", "--data", "x.dataset", *own)

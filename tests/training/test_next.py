@@ -19,9 +19,10 @@ from edgerec.errors import OptionError
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_history
 from edgerec.model.items import Items
+from edgerec.training import objective
 from edgerec.training.examples import Lists, batches
 from edgerec.training.graph import Graph
-from edgerec.training.held_out import in_order
+from edgerec.training.held_out import HeldOut, in_order
 from edgerec.training.loop import train
 from edgerec.training.losses import soft_loss
 from edgerec.training.objective import Objective
@@ -102,7 +103,7 @@ def test_the_loss_is_that_of_each_prefix_by_itself(family: str, given: bool) -> 
     )
     graph = Graph(data.train, len(data.items))
     gnn = make_gnn(o.family(), graph, o, data)
-    asked = Objective(gnn, graph, data, o)
+    asked = Objective(gnn, graph, o)
     users = torch.nonzero(graph.degree[: graph.n_users] > 1)[:3, 0]
     sample = asked._samples(1, torch.Generator().manual_seed(5))[0]
     tables = gnn.rows(graph, torch.arange(len(data.items)))
@@ -152,7 +153,7 @@ def test_examples_end_before_the_target() -> None:
     model = train(data, dim=8, epochs=1, predict="next", recency=0.7).to_device_model()
     past = [data.train.of(user).tolist() for user in range(len(data.users))]
     places = set()
-    for batch in batches(model, data):
+    for batch in batches(model, data, in_order=True):
         assert batch.given is not None
         for history, target, given in zip(batch.history, batch.target, batch.given, strict=True):
             found = [*history[history >= 0].tolist(), int(target)]
@@ -164,6 +165,38 @@ def test_examples_end_before_the_target() -> None:
             places.add(len(found) - 1)
     assert min(places) == 1
     assert len(places) > 5
+
+
+def test_long_histories_are_taken_in_smaller_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_dataset().split_random(0.2)
+    o = TrainOptions(dim=8, predict="next", history_length=4)
+    graph = Graph(data.train, len(data.items))
+    torch.manual_seed(0)
+    gnn = make_gnn(o.family(), graph, o, data)
+    users = torch.nonzero(graph.degree[: graph.n_users] > 1)[:, 0]
+    sizes: list[int] = []
+
+    def counted(lists: Lists, longest: int, user_weight: float = 0.2) -> tuple[HeldOut, Tensor]:
+        found = in_order(lists, longest, user_weight)
+        sizes.append(len(found[0].whole.items))
+        return found
+
+    monkeypatch.setattr(objective, "in_order", counted)
+    losses = []
+    for most in (1 << 20, 1000):
+        monkeypatch.setattr(objective, "_EDGES", most)
+        sizes.clear()
+        losses.append(float(Objective(gnn, graph, o)(users, torch.Generator()).detach()))
+    assert len(sizes) > 3
+    assert max(sizes) < 2 * 1000
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+    monkeypatch.setattr(fine_tuning, "_EDGES", 100)
+    model = train(data, epochs=1, dim=8, predict="next").to_device_model()
+    tuned = fine_tuning._ListLosses(
+        TorchModel(model), Teachers.of(model, model.items), data, 0.0, 0.1, 1000
+    )
+    assert next(tuned(0))[1] > 60
 
 
 def ring(users: int = 400, items: int = 48) -> Dataset:
@@ -198,13 +231,13 @@ def test_a_teacher_is_asked_about_whole_histories(dataset: Dataset, model: Devic
     gnn = make_gnn(o.family(), graph, o, dataset)
     users = torch.nonzero(graph.degree[: graph.n_users] > 1)[:3, 0]
     plain, taught = (
-        float(Objective(gnn, graph, dataset, o, teacher)(users, torch.Generator().manual_seed(5)))
-        for teacher in (None, model)
+        float(Objective(gnn, graph, o, teachers)(users, torch.Generator().manual_seed(5)))
+        for teachers in (None, Teachers.of(model, model.items))
     )
-    asked = Objective(gnn, graph, dataset, o, model)
+    asked = Objective(gnn, graph, o)
     sample = asked._samples(1, torch.Generator().manual_seed(5))[0]
     whole, tables = asked._histories(users), gnn.rows(graph, torch.arange(len(dataset.items)))
-    user = F.normalize(asked._encoded(whole, tables), dim=1)
+    user = F.normalize(asked._encoded(users, whole, tables), dim=1)
     rows = tables.candidates[sample]
     scores = user @ rows.T / rows.norm(dim=1).median()
     theirs = Teachers.of(model, model.items).scores(whole, sample)

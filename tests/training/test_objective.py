@@ -17,6 +17,7 @@ from edgerec.training.held_out import HeldOut
 from edgerec.training.loop import train
 from edgerec.training.objective import Objective
 from edgerec.training.options import TrainOptions
+from edgerec.training.teacher import Teachers
 from edgerec.training.trained import make_gnn
 from tests.conftest import make_dataset
 
@@ -37,7 +38,9 @@ def objective_of(family: str, dataset: Dataset, teacher: DeviceModel | None) -> 
     options = TrainOptions(model=family, dim=8, negatives=25)
     graph = Graph(dataset.train, len(dataset.items))
     gnn = make_gnn(options.family(), graph, options, dataset)
-    return Objective(gnn, graph, dataset, options, teacher)
+    return Objective(
+        gnn, graph, options, None if teacher is None else Teachers.of(teacher, dataset.items)
+    )
 
 
 @pytest.mark.parametrize("taught", [False, True])

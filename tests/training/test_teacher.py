@@ -15,7 +15,7 @@ from edgerec.data.dataset import Dataset
 from edgerec.data.metrics import overlap
 from edgerec.data.quality import evaluate
 from edgerec.data.ranking import rank
-from edgerec.errors import OptionError
+from edgerec.errors import CompressError, OptionError
 from edgerec.model.codecs import F32, Fp32
 from edgerec.model.device_model import DeviceModel, Head
 from edgerec.model.history import pad_history
@@ -221,6 +221,8 @@ def test_user_rows_of_teachers_are_checked(dataset: Dataset, teacher: DeviceMode
         "expected one row for each of 120 users, got 119", teacher=model, teacher_vectors=users[1:]
     )
     refused("expected rows of 6 numbers, got", teacher=model, teacher_vectors=users[:, :5])
+    refused(r"expected float32\[users, c\], one row", teacher=model, teacher_vectors=users[:, 0])
+    refused(r"expected float32\[users, c\]", teacher=model, teacher_vectors=[[1.0], [2.0, 3.0]])
     refused("a number is NaN", teacher=model, teacher_vectors=users + np.float32(np.nan))
     aware = model.replace(encoder=(Op("ReduceSum", ("context",), "user"),), context_width=6)
     refused("reads a context; pass the rows", teacher=aware)
@@ -232,3 +234,16 @@ def test_user_rows_of_teachers_are_checked(dataset: Dataset, teacher: DeviceMode
         for one in (model, aware)
     ]
     assert torch.equal(*scores)
+
+
+@pytest.mark.parametrize("name", ["user_vector", "context"])
+def test_models_that_read_more_than_histories_are_not_fine_tuned(
+    name: str, dataset: Dataset
+) -> None:
+    model, _ = factors(dataset)
+    model = model.replace(
+        encoder=(Op("ReduceSum", (name,), "user"),), context_width=6 * (name == "context")
+    )
+    with pytest.raises(CompressError, match=f"quantize: the model reads {name}, which histories"):
+        edgerec.compress(model, "quantize:codec=int8,epochs=1", dataset=dataset)
+    assert edgerec.compress(model, "quantize:codec=int8").table_bytes < model.table_bytes

@@ -83,8 +83,8 @@ def sweep(
 
     Raises:
         OptionError: there is no device, two have the same name, or the model reads what histories
-            do not have. A budget that cannot be kept
-            is not an error here; that device's row says so.
+            do not have. A budget that cannot be kept is not an error here; that device's row says
+            so.
     """
     host = host or Host.installed()
     names = [device.name for device in devices]
