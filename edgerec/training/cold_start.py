@@ -2,7 +2,8 @@ r"""Cold start: give items that nobody has interacted with a row, computed from 
 
 The rows of a trained model are regressed on the features of its items, and the regression gives new
 items theirs (attribute-to-feature mapping: Gantner et al., ICDM 2010). With Φ the features under a
-kernel (``feature_kernel.py``), Y the items' rows in all tables side by side and μ their mean,
+kernel and as they are (``feature_kernel.py``), Y the items' rows in all tables side by side and μ
+their mean,
 
     Y ≈ μ + Φ W,    W = (ΦᵀΦ + λ I)^-1 Φᵀ (Y - μ)
 
@@ -116,9 +117,11 @@ def rows_from_features(
     targets = torch.cat([torch.from_numpy(t.decode().copy()) for t in model.tables.values()], 1)
     ordered = torch.empty_like(targets, dtype=torch.float64)
     ordered[place] = targets.double()
-    predicted = _predict(likeness, kernel.likeness(new), among, ordered).float().numpy()
+    predicted = _predict(
+        (likeness, kernel.linear(old)), (kernel.likeness(new), kernel.linear(new)), among, ordered
+    )
     ends = np.cumsum([table.shape[1] for table in model.tables.values()])[:-1]
-    parts = np.split(predicted, ends, 1)
+    parts = np.split(predicted.float().numpy(), ends, 1)
     return {name: np.ascontiguousarray(p) for name, p in zip(model.tables, parts, strict=True)}
 
 
@@ -156,15 +159,23 @@ def _columns(
     )
 
 
-def _predict(likeness: Tensor, new: Tensor, among: Tensor, targets: Tensor) -> Tensor:
-    """Regress rows float64[n, w] on features, and return those of new items."""
+def _predict(
+    old: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor], among: Tensor, targets: Tensor
+) -> Tensor:
+    """Regress rows float64[n, w] on features, and return those of new items.
+
+    Features are the likeness of items to landmarks, and what ``FeatureKernel.linear`` returns.
+    """
     mean = targets.mean(0)
     centered = targets - mean
     # Every table counts alike, whatever its scale.
     scale = centered.square().mean(0).sqrt().clamp(min=1e-12)
-    best, chosen = float("inf"), mean.expand(len(new), -1)
+    best, chosen = float("inf"), mean.expand(len(new[0]), -1)
     for sigma in _SIGMAS:
-        phi = low_rank(likeness, among, sigma)
+        phi, phi_new = (
+            torch.cat([low_rank(likeness, among, sigma), linear], 1)
+            for likeness, linear in (old, new)
+        )
         values, vectors = torch.linalg.eigh(phi.T @ phi)
         turned = phi @ vectors
         products = turned.T @ centered
@@ -176,5 +187,5 @@ def _predict(likeness: Tensor, new: Tensor, among: Tensor, targets: Tensor) -> T
             if float(error) < best:
                 best = float(error)
                 weights = vectors @ (inverse[:, None] * products)
-                chosen = mean + low_rank(new, among, sigma) @ weights
+                chosen = mean + phi_new @ weights
     return chosen

@@ -8,6 +8,9 @@ where s_f is the cosine of two bags of tokens, and exp(-|a - b|² / 2) of two ve
 items as landmarks, Φ Φᵀ approximates the kernel matrix (Nyström: Williams & Seeger, NIPS 2000):
 
     Φ = K_nm K_mm^-½
+
+Where landmarks are few, they miss rare labels. So items are also described by the codes of their
+features, side by side (``linear``).
 """
 
 from __future__ import annotations
@@ -25,6 +28,9 @@ __all__ = ["FeatureKernel", "low_rank"]
 
 #: How many landmarks are compared at a time.
 _STEP = 256
+
+#: The most places of a column that features have one by one.
+_WIDEST = 4096
 
 #: Directions of the kernel below this share of the largest are left out.
 _LEAST = 1e-6
@@ -58,6 +64,20 @@ class FeatureKernel:
         ]
         return torch.stack(parts).mean(0)
 
+    def linear(self, columns: Mapping[str, Column]) -> Tensor:
+        """float64[n, w], codes side by side, divided by the square root of the number of columns.
+
+        Columns of more than 4,096 places are left out, such as those of words.
+        """
+        found = [torch.zeros(len(next(iter(columns.values()))), 0, dtype=torch.float64)]
+        for name, coder in self.coders.items():
+            coded = coder(columns[name])
+            if isinstance(coded, Tensor):
+                found.append(coded.double())
+            elif coded.width <= _WIDEST:
+                found.append(_dense(coded).double())
+        return torch.cat(found, 1) * len(self.coders) ** -0.5
+
     def known(self, columns: Mapping[str, Column]) -> Tensor:
         """bool[n], whether anything is known of each item that is known of others, too."""
         found = torch.zeros(len(next(iter(columns.values()))), dtype=torch.bool)
@@ -82,6 +102,14 @@ def low_rank(likeness: Tensor, among: Tensor, sigma: float) -> Tensor:
 
 def _kernel(likeness: Tensor, sigma: float) -> Tensor:
     return ((likeness.double() - 1) / sigma).exp()
+
+
+def _dense(bags: Bags) -> Tensor:
+    """float32[n, width]."""
+    owner = torch.repeat_interleave(bags.offsets.diff())
+    found = torch.zeros(len(bags.offsets) - 1, bags.width)
+    found[owner, bags.indices] = bags.weights
+    return found
 
 
 def _alike(items: Bags | Tensor, landmarks: Bags | Tensor) -> Tensor:

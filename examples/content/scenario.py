@@ -13,14 +13,18 @@ from examples.contest import Baseline, Contest, held_out, lightgcn, usual
 from examples.table import Row
 
 #: What is tried, four settings for each method that has any.
-OURS = [{"recency": recency, "epochs": epochs} for recency in (0.0, 0.3) for epochs in (8, 16)]
+OURS = [
+    {"recency": recency, "tilt": tilt, "history_length": 1000}
+    for recency in (0.0, 1.2)
+    for tilt in (0.0, 0.04)
+]
 LIGHTGCN = lightgcn(8, 16)
 BASELINES = (
     *usual(
         ((64, 10.0, 5.0), (64, 10.0, 50.0), (128, 10.0, 50.0), (128, 30.0, 50.0)),
         k=(20, 50, 100, 200),
     ),
-    Baseline("GF-CF", rankers.graph_filter, (0.1, 0.2, 0.3, 0.5)),
+    Baseline("GF-CF", rankers.graph_filter, (0.1, 0.3, 0.5, 1.0)),
 )
 
 

@@ -92,7 +92,10 @@ def test_each_kind_of_feature_tells(name: str, full: Dataset, model: DeviceModel
 
 
 def test_the_rows_by_hand(full: Dataset, model: DeviceModel) -> None:
-    """With one feature and one σ and λ left, rows are those of kernel ridge regression."""
+    """With one feature and one σ and λ left, rows are those of kernel ridge regression.
+
+    Its kernel is the sum of the exponential one and the linear one.
+    """
     import edgerec.training.cold_start as module
 
     with pytest.MonkeyPatch.context() as patch:
@@ -101,8 +104,8 @@ def test_the_rows_by_hand(full: Dataset, model: DeviceModel) -> None:
         found = rows_from_features(model, full, new_items("2"), names=["kind"])
     kinds = [title.split()[-1] for title in full.items.titles or ()]
     # Each item has its kind and "all", which says nothing. The new one has its kind alone.
-    kernel = np.exp(np.equal.outer(kinds, kinds) - 1.0)
-    new = np.exp((np.array(kinds) == "2") - 1.0)
+    same, asked = np.equal.outer(kinds, kinds), np.array(kinds) == "2"
+    kernel, new = np.exp(same - 1.0) + same, np.exp(asked - 1.0) + asked
     for name, table in model.tables.items():
         rows = table.decode()
         mean = rows.mean(0)
@@ -122,6 +125,17 @@ def test_likeness_by_hand() -> None:
     near, half = np.exp(-distance / 2), np.log(3 / 2) / np.hypot(np.log(3 / 2), np.log(3))
     expected = [[1, (half + near) / 2, 0.5], [(half + near) / 2, 1, near / 2], [0.5, near / 2, 0.5]]
     assert np.allclose(kernel.likeness(features.columns), expected, atol=1e-5)
+    # Side by side, they are as alike as the codes of one column after the other.
+    linear = kernel.linear(features.columns)
+    assert linear.shape == (3, 4)
+    vectors = np.array([[-2 / 3, 0], [4 / 3, 0], [-2 / 3, 0]]) / np.sqrt(8 / 9 / 2) / np.sqrt(2)
+    bags = np.array([[1, half, 0], [half, 1, 0], [0, 0, 0]])
+    assert np.allclose(linear @ linear.T, (bags + vectors @ vectors.T) / 2, atol=1e-5)
+
+
+def test_words_are_too_many_to_stand_side_by_side() -> None:
+    features = Features.of("ab", text={"t": ["a b", "c"]}, numbers={"n": [1, 2]})
+    assert FeatureKernel(features.columns, torch.arange(2)).linear(features.columns).shape == (2, 1)
 
 
 def test_what_cannot_grow(full: Dataset, dataset: Dataset, model: DeviceModel) -> None:
