@@ -23,7 +23,7 @@ from edgerec.device.bench import measure
 from edgerec.device.scorer import Scorer
 from edgerec.errors import DataError, OptionError
 from edgerec.exporting.export import export
-from edgerec.training import objective
+from edgerec.training import held_out, objective
 from edgerec.training.examples import Lists, batches, lists
 from edgerec.training.graph import bag
 from edgerec.training.loop import train
@@ -212,9 +212,10 @@ def test_a_dense_encoder_trains_on_weights(
         pooled.append(weights)
         return bag(x, rows, ends, weights)
 
-    monkeypatch.setattr(objective, "shares_of", shares)
+    monkeypatch.setattr(held_out, "shares_of", shares)
     monkeypatch.setattr(objective, "bag", pool)
     train(weighed(dataset), model="graphsage", epochs=1, dim=8)
+    assert targets
     assert all(given is not None and {*given.tolist()} == {1.0, 20.0} for given in targets)
     # The mean weighs 1/n, and an item that counts 20 times 20/n.
     assert max(float(weights.max()) for weights in pooled) > 1.5
