@@ -246,9 +246,14 @@ def towers(names: list[str], data: Dataset, targets: list[str]) -> list[dict[str
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The results as a Markdown table: the lowest overlap of all targets."""
-    targets = ", ".join(dict.fromkeys(row["target"] for row in rows))
+    every = dict.fromkeys(row["model"] for row in rows)
+    targets = []
+    for target in dict.fromkeys(row["target"] for row in rows):
+        measured = {row["model"] for row in rows if row["target"] == target}
+        some = "; ".join(name for name in every if name in measured)
+        targets.append(target if len(measured) == len(every) else f"{target} (of {some})")
     lines = [
-        f"Overlaps and NDCG are the lowest of any target: {targets}.",
+        f"Overlaps and NDCG are the lowest of any target: {', '.join(targets)}.",
         "",
         "| model | user vector | H | overlap, fp32 | int8 | NDCG@20 | original's |",
         "|---|---|---|---|---|---|---|",
