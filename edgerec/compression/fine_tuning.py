@@ -31,7 +31,7 @@ from edgerec.model.device_model import DeviceModel
 from edgerec.training.accelerator import on_accelerator, seeded
 from edgerec.training.descent import Descent
 from edgerec.training.examples import batches, lists, predicts_next
-from edgerec.training.held_out import in_order
+from edgerec.training.held_out import in_order, parts_in_order
 from edgerec.training.losses import (
     example_scores,
     list_loss,
@@ -51,9 +51,6 @@ __all__ = ["fine_tune", "fine_tune_result"]
 #: Users per step of a linear model: the fewest, the most, because all of their scores are held at
 #: a time, and the steps per epoch in between.
 _FEWEST_USERS, _MOST_USERS, _STEPS = 32, 2000, 74
-
-#: About how many edges the histories of a step have, if each item has one of those before it.
-_EDGES = 1 << 20
 
 #: Users per step of any other model, and items that users of a linear model are scored against.
 _EXAMPLES, _SAMPLE = 256, 16384
@@ -221,9 +218,9 @@ class _ListLosses(_Losses):
         n, ordered = len(self.torch_model.model.items), predicts_next(self.torch_model.model)
         size = min(_MOST_USERS, max(_FEWEST_USERS, self.dataset.train.n_users // _STEPS))
         if ordered:
-            past = np.diff(self.dataset.train.indptr)
-            edges = (past * past.clip(max=self.torch_model.model.history_length)).mean()
-            size = max(1, min(size, int(_EDGES / max(1.0, edges))))
+            past = torch.as_tensor(np.diff(self.dataset.train.indptr))
+            longest = self.torch_model.model.history_length
+            size = min(size, len(past) // parts_in_order(past, longest))
         parts = lists(self.torch_model.model, self.dataset, size=size, seed=seed)
         for users in parts:
             sample = torch.randperm(n, generator=generator)[: self.sample]

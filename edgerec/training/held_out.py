@@ -18,7 +18,10 @@ from edgerec.training.examples import Lists
 from edgerec.training.losses import sampled_softmax, seen_among, shares_of
 from edgerec.training.normalizer import log_normalizer
 
-__all__ = ["HeldOut", "at_random", "in_order"]
+__all__ = ["HeldOut", "at_random", "in_order", "parts_in_order"]
+
+#: About how many edges the histories of ``in_order`` have at a time.
+_EDGES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -101,3 +104,14 @@ def in_order(lists: Lists, longest: int, user_weight: float = 0.2) -> tuple[Held
     whole = Lists(lists.items[edges], counts, lists.recency, given=given)
     shares = shares_of(lists, user_weight)[later]
     return HeldOut(whole, back == 0, shares), lists.owner[later]
+
+
+def parts_in_order(counts: Tensor, longest: int) -> int:
+    """How many parts to take users in, at least 1, so that ``in_order`` does not need much memory.
+
+    Args:
+        counts: the number of items of each user.
+        longest: H, as in ``in_order``.
+    """
+    edges = int((counts * counts.clamp(max=longest)).sum())
+    return max(1, min(len(counts), edges // _EDGES))

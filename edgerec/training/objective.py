@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from edgerec.training.examples import Lists
 from edgerec.training.gnn import GNN, Tables
 from edgerec.training.graph import Graph, bag
-from edgerec.training.held_out import HeldOut, at_random, in_order
+from edgerec.training.held_out import HeldOut, at_random, in_order, parts_in_order
 from edgerec.training.losses import (
     Rows,
     list_loss,
@@ -51,9 +51,6 @@ __all__ = ["Objective"]
 
 #: The most users that are scored against the same sample of items.
 _GROUP = 400
-
-#: About how many edges the histories of a group have, if each item has one of those before it.
-_EDGES = 1 << 20
 
 #: The share of a history that is held out of a dense encoder's input at a time.
 _HELD_OUT = 0.3
@@ -89,8 +86,7 @@ class Objective:
         count = -(-len(users) // _GROUP)
         if self.options.predict == "next":
             past = self.graph.degree[users]
-            edges = (past * past.clamp(max=self.options.history_length)).sum()
-            count = max(count, min(len(users), int(edges) // _EDGES))
+            count = max(count, parts_in_order(past, self.options.history_length))
         groups = users.tensor_split(count)
         parts = [
             self._histories(group).within(sample)

@@ -19,7 +19,7 @@ from edgerec.errors import OptionError
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_history
 from edgerec.model.items import Items
-from edgerec.training import objective
+from edgerec.training import held_out, objective
 from edgerec.training.examples import Lists, batches
 from edgerec.training.graph import Graph
 from edgerec.training.held_out import HeldOut, in_order
@@ -184,14 +184,14 @@ def test_long_histories_are_taken_in_smaller_parts(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(objective, "in_order", counted)
     losses = []
     for most in (1 << 20, 1000):
-        monkeypatch.setattr(objective, "_EDGES", most)
+        monkeypatch.setattr(held_out, "_EDGES", most)
         sizes.clear()
         losses.append(float(Objective(gnn, graph, o)(users, torch.Generator()).detach()))
     assert len(sizes) > 3
     assert max(sizes) < 2 * 1000
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
-    monkeypatch.setattr(fine_tuning, "_EDGES", 100)
+    monkeypatch.setattr(held_out, "_EDGES", 100)
     model = train(data, epochs=1, dim=8, predict="next").to_device_model()
     tuned = fine_tuning._ListLosses(
         TorchModel(model), Teachers.of(model, model.items), data, 0.0, 0.1, 1000
