@@ -117,9 +117,9 @@ def rows_from_features(
     targets = torch.cat([torch.from_numpy(t.decode().copy()) for t in model.tables.values()], 1)
     ordered = torch.empty_like(targets, dtype=torch.float64)
     ordered[place] = targets.double()
-    predicted = _predict(
-        (likeness, kernel.linear(old)), (kernel.likeness(new), kernel.linear(new)), among, ordered
-    )
+    likeness = torch.cat([likeness, kernel.likeness(new)])
+    linear = torch.cat([kernel.linear(old), kernel.linear(new)])
+    predicted = _predict(likeness, linear, among, ordered)
     ends = np.cumsum([table.shape[1] for table in model.tables.values()])[:-1]
     parts = np.split(predicted.float().numpy(), ends, 1)
     return {name: np.ascontiguousarray(p) for name, p in zip(model.tables, parts, strict=True)}
@@ -159,23 +159,24 @@ def _columns(
     )
 
 
-def _predict(
-    old: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor], among: Tensor, targets: Tensor
-) -> Tensor:
+def _predict(likeness: Tensor, linear: Tensor, among: Tensor, targets: Tensor) -> Tensor:
     """Regress rows float64[n, w] on features, and return those of new items.
 
-    Features are the likeness of items to landmarks, and what ``FeatureKernel.linear`` returns.
+    Args:
+        likeness: to landmarks, of the n known items and then of the new ones.
+        linear: what ``FeatureKernel.linear`` returns, of the same items.
+        among: likeness of landmarks and landmarks.
+        targets: rows of the known items.
     """
     mean = targets.mean(0)
     centered = targets - mean
     # Every table counts alike, whatever its scale.
     scale = centered.square().mean(0).sqrt().clamp(min=1e-12)
-    best, chosen = float("inf"), mean.expand(len(new[0]), -1)
+    known = len(targets)
+    best, chosen = float("inf"), mean.expand(len(likeness) - known, -1)
     for sigma in _SIGMAS:
-        phi, phi_new = (
-            torch.cat([low_rank(likeness, among, sigma), linear], 1)
-            for likeness, linear in (old, new)
-        )
+        every = torch.cat([low_rank(likeness, among, sigma), linear], 1)
+        phi, phi_new = every[:known], every[known:]
         values, vectors = torch.linalg.eigh(phi.T @ phi)
         turned = phi @ vectors
         products = turned.T @ centered
