@@ -14,8 +14,8 @@ these items alone. Baselines see the same features:
 k is the one that is best *on the test set*, which favors the baselines. "Shuffled" is our own way
 with the features of other items, which should be no better than random. MovieLens-100K has genres,
 the words of titles, the year, and titles and genres as a sentence that all-MiniLM-L6-v2 encodes;
-Beauty, in FOLDER, has attributes. The results are
-``benchmarks/results/cold_start.json`` and ``cold_start.md``.
+Beauty, in FOLDER, has attributes. The results are ``benchmarks/results/cold_start.json`` and
+``cold_start.md``.
 """
 
 from __future__ import annotations

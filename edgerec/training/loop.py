@@ -67,7 +67,7 @@ def train(
         options: training options, which ``changes`` override.
         model: a GNN family, as an object or as text of the form ``name:option=value,...``; by
             default that of ``options``.
-        teacher: a wider model of the same items, or several, whose ranking is learned as well.
+        teacher: a model of the same items, or several, whose ranking is learned as well.
         teacher_vectors: float32[users, c], the users' own rows, if a teacher reads them.
         checkpoint: a file for the state after each epoch. If it exists, training resumes from it.
             The caller removes it after saving the model.

@@ -30,11 +30,11 @@ BASELINES = (
 
 def run(folder: Path, seed: int, out: Path, trials: int = 4) -> list[Row]:
     """Train, compress, and recommend with the bundle itself; ``trials`` settings per method."""
-    # 1. The published split: a line per user, oldest place first; the last fifth is the test.
+    # 1. The published split: a line per user, whose last places are the test.
     path = folder / "gowalla"
     data = read_dataset(path / "train.txt", test=path / "test.txt", format="train.txt")
 
-    # 2. Settings are chosen on the latest fifth of what training has.
+    # 2. Settings are chosen on the last fifth of what training has.
     held = held_out(data).split_recent(0.2, "valid").on_valid()
     contest = Contest(data, held, 20, seed, out, trials)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,6 @@ def test_what_is_no_text_or_no_vector(texts: Any, answer: Any, message: str) -> 
 
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "sentence_transformers", None)
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(OptionError, match=r"pip install 'edgerec\[text\]'"):
         edgerec.encode_texts(["a"], "all-MiniLM-L6-v2")
