@@ -101,7 +101,7 @@ def check_inputs(model: DeviceModel) -> None:
     Raises:
         OptionError: it reads what histories do not have.
     """
-    if lacking := [name for name in model.inputs if name != "weights"]:
+    if lacking := model.own_inputs:
         measure = ""
         if lacking == ["user_vector"]:
             measure = ", and measure the file with `edgerec evaluate --user-vectors`"

@@ -81,7 +81,7 @@ def import_model(
             "that reads user_vector is exact, and one taught by it may be closer (docs/import.md)",
             highlight=False,
         )
-    if own := [name for name in model.inputs if name != "weights"]:
+    if own := model.own_inputs:
         hint = "; `edgerec user-vector` writes the row of a user for their device"
         out.print(
             f"it reads {' and '.join(own)}, which no data set has, so it is not evaluated"

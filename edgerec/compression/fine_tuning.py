@@ -110,7 +110,7 @@ def fine_tune(
     """
     dataset = context.require_dataset(who)
     check_one_vocabulary(torch_model.model)
-    if reads := [name for name in torch_model.model.inputs if name != "weights"]:
+    if reads := torch_model.model.own_inputs:
         raise CompressError(
             f"{who}: the model reads {' and '.join(reads)}, which histories do not have, so it "
             "cannot be fine-tuned on them; compress it without training, where there is that option"

@@ -152,9 +152,8 @@ def _prove(encoder: nn.Module, names: list[str], model: DeviceModel) -> None:
         rows = rng.integers(0, n, int(count)).astype(np.int32)
         history, weights = pad_history(rows, length, model.normalization, recency=model.recency)
         own = {
-            name: rng.normal(size=(1, size)).astype(np.float32)
-            for name, size in model.inputs.items()
-            if name != "weights"
+            name: rng.normal(size=(1, model.inputs[name])).astype(np.float32)
+            for name in model.own_inputs
         }
         found = oracle.encode(history[None], weights[None], **own)
         expected = _run(encoder, names, oracle, history, weights, own)

@@ -178,6 +178,11 @@ class DeviceModel:
         return declared | ({"context": self.context_width} if self.context_width else {})
 
     @property
+    def own_inputs(self) -> list[str]:
+        """The names of the inputs that histories do not have: all but their weights."""
+        return [name for name in self.inputs if name != "weights"]
+
+    @property
     def is_linear(self) -> bool:
         """Whether the encoder only gathers, weighs and sums rows as wide as the user vector.
 

@@ -70,7 +70,7 @@ class Teachers:
                     f"({len(items):,}); train both on the same dataset"
                 )
             _check_inputs(model, rows)
-        if rows is not None and not any(_reads(model) for model in models):
+        if rows is not None and not any(model.own_inputs for model in models):
             raise OptionError("teacher_vectors: no teacher reads rows of users; leave them out")
         self.vectors = None if rows is None else torch.as_tensor(rows)
         self.models = tuple(models)
@@ -135,7 +135,7 @@ class _Dense:
         user = self.torch_model(
             torch.as_tensor(history.astype(np.int64)),
             torch.as_tensor(weights),
-            **dict.fromkeys(_reads(self.torch_model.model), own),
+            **dict.fromkeys(self.torch_model.model.own_inputs, own),
         )
         return self.torch_model.logits(F.normalize(user, dim=1), sample) / self.scale
 
@@ -166,11 +166,6 @@ class _Linear(_Dense):
         return scores_of(self.rows.candidates, user_vectors(self.rows, lists), sample)
 
 
-def _reads(model: DeviceModel) -> list[str]:
-    """The names of the inputs that take the user's row."""
-    return [name for name in ("user_vector", "context") if name in model.inputs]
-
-
 def _checked(vectors: Any, n_users: int | None) -> F32:
     """The rows of users, float32[U, c].
 
@@ -194,7 +189,7 @@ def _checked(vectors: Any, n_users: int | None) -> F32:
 
 def _check_inputs(model: DeviceModel, vectors: F32 | None) -> None:
     """Check that a teacher has what it reads besides histories."""
-    reads = _reads(model)
+    reads = model.own_inputs
     if len(reads) > 1:
         raise OptionError("teacher: reads both a user_vector and a context; expected one of them")
     if reads and vectors is None:
