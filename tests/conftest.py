@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from edgerec.data.dataset import Dataset
 from edgerec.data.features import Features
@@ -21,6 +23,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs the network where there is none."""
     if item.get_closest_marker("network") and (reason := unreachable()):
         pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Start every test from one random state: layers without a seed of their own draw from it."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -157,10 +157,13 @@ def lists_alike(model: Any, found: DeviceModel, folder: Folder, padding: str, ne
                 wanted = scores(model, past, padding)
                 best = [row for row in np.argsort(-wanted) if row and row not in past][:20]
                 listed = scorer.recommend([TOKENS[row] for row in past], 20)
-                assert [one.id for one in listed] == [TOKENS[row] for row in best]
+                found_rows = [TOKENS.index(one.id) for one in listed]
+                # Two items whose scores differ by rounding alone may change places.
+                assert len(set(found_rows) - {0, *past}) == 20
+                assert wanted[found_rows] == pytest.approx(wanted[best], rel=1e-5, abs=1e-6)
                 if near:
                     own = [one.score for one in listed]
-                    assert own == pytest.approx(wanted[best].tolist(), rel=near, abs=near)
+                    assert own == pytest.approx(wanted[found_rows].tolist(), rel=near, abs=near)
 
 
 #: What makes each model, where its padding is, and how near its scores are if they are compared.
