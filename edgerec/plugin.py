@@ -28,7 +28,14 @@ from edgerec.errors import (
     RuntimeMissingError,
     TargetError,
 )
-from edgerec.exporting.lowering import as_core, candidate_factor, check_size, group_size
+from edgerec.exporting.lowering import (
+    as_core,
+    candidate_centroids,
+    candidate_factor,
+    check_size,
+    group_size,
+)
+from edgerec.model.blocks import OPTIMISM, Blocks, Centroids
 from edgerec.model.codecs import Codec, Fp16, Fp32, Int4, Int8
 from edgerec.model.device_model import DeviceModel, Head
 from edgerec.model.history import list_unseen, read_history, without_padding
@@ -61,12 +68,15 @@ __all__ = [
     "CANDIDATES",
     "F32",
     "MASKED",
+    "OPTIMISM",
     "STRUCTURES",
     "Affine",
     "Arrays",
     "Artefact",
+    "Blocks",
     "Budget",
     "Bundle",
+    "Centroids",
     "Codec",
     "CodecError",
     "CompressError",
@@ -104,6 +114,7 @@ __all__ = [
     "Target",
     "TargetError",
     "as_core",
+    "candidate_centroids",
     "candidate_factor",
     "check_size",
     "device_from",

@@ -36,6 +36,9 @@ class Target(Runner):
     #: Kinds of the ops that it lowers; none means any.
     ops: ClassVar[tuple[str, ...] | None] = None
 
+    #: Whether it lowers candidates in blocks, of which only some are read.
+    blocks: ClassVar[bool] = False
+
     def refuse(self, model: DeviceModel) -> list[str]:
         """Return the reasons why this target cannot take the model; an empty list if it can.
 
@@ -51,6 +54,11 @@ class Target(Runner):
             for kind in sorted({op.kind for op in model.encoder})
             if self.ops is not None and kind not in self.ops
         ]
+        if model.head.blocks is not None and not self.blocks:
+            reasons.append(
+                f"{self.name} scores all rows, and the model reads some blocks of them; leave out "
+                "the step cluster"
+            )
         if self.signature == 1:
             reasons += [
                 f"the model reads {name}, which is not an input of the artefacts of {self.name}"

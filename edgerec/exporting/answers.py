@@ -128,7 +128,12 @@ class Answers:
         logits[list(seen)] = -np.inf
         n = len(model.items)
         k = min(self.k, n - len(seen))
-        high = np.flatnonzero(logits >= _least(logits, k)) if k else np.zeros(0, np.int64)
+        least = _least(logits, k) if k else np.inf
+        if model.head.blocks is not None:
+            # A runtime may read another one of several blocks that equal the last one.
+            logits = oracle.logits(user, TIE)[0]
+            logits[list(seen)] = -np.inf
+        high = np.flatnonzero(logits >= least)
         pairs = zip(high.tolist(), logits[high].tolist(), strict=True)
         self._truths.append(_Truth(user, dict(pairs), seen, k if drops else min(n, k + len(past))))
         some = rng.integers(0, n, CANDIDATES).astype(np.int32)

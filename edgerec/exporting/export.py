@@ -117,9 +117,21 @@ def foreseen_bytes(
 
 
 def signature_of(model: DeviceModel, target: Target, top_k: int) -> Signature:
-    """The shape of the call of an artefact that a target writes for a model."""
-    inputs = model.inputs if target.signature > 1 else {}
-    return Signature(len(model.items), model.history_length, top_k, target.signature, inputs)
+    """The shape of the call of an artefact that a target writes for a model.
+
+    Raises:
+        OptionError: the blocks of candidates that are read may have fewer rows than it returns.
+    """
+    inputs, n = model.inputs if target.signature > 1 else {}, len(model.items)
+    signature = Signature(n, model.history_length, top_k, target.signature, inputs)
+    blocks = model.head.blocks
+    if blocks is not None and (least := blocks.least_rows(n)) < signature.returned:
+        raise OptionError(
+            f"top_k: a list of {top_k} after {model.history_length} past items takes "
+            f"{signature.returned:,} rows, but the {blocks.read:,} blocks that are read may have "
+            f"only {least:,}; ask for less, or read more blocks (cluster:read=…)"
+        )
+    return signature
 
 
 def _write(

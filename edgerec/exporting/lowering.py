@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from edgerec.errors import TargetError
+from edgerec.model.blocks import Centroids, centroids_of
 from edgerec.model.codecs import F32, Arrays, Fp16, Fp32, Int4, Int8
 from edgerec.model.core_codecs import CODECS
 from edgerec.model.device_model import DeviceModel
+from edgerec.model.oracle import normalize
 from edgerec.model.structure import Affine, Dense, leaves
 from edgerec.model.table import Table
 
-__all__ = ["as_core", "candidate_factor", "check_size", "group_size"]
+__all__ = ["as_core", "candidate_centroids", "candidate_factor", "check_size", "group_size"]
 
 #: Rows decoded at a time.
 _BLOCK = 65536
@@ -66,6 +68,15 @@ def candidate_factor(model: DeviceModel) -> F32 | None:
     return np.asarray(1 / np.maximum(np.concatenate(norms), 1e-12), np.float32)
 
 
+def candidate_centroids(model: DeviceModel) -> Centroids | None:
+    """The centroids of the candidates' blocks; None if all candidates are scored."""
+    blocks, table = model.head.blocks, model.tables[model.head.table]
+    if blocks is None:
+        return None
+    unit = normalize if model.head.kind == "cosine" else np.asarray
+    return centroids_of(lambda rows: unit(table.decode(rows)), table.shape[0], blocks.height)
+
+
 #: The most bytes that an op of the encoder takes, and the graph of a part of a table.
 _PER_OP, _PER_PART = 300, 10_000
 
@@ -92,10 +103,13 @@ def check_size(target: str, written: int, model: DeviceModel, room: int) -> None
     Raises:
         TargetError: the size exceeds 1.02 times the tables, plus constants, ops and room.
     """
-    # The constants, the factors of a cosine head's scores, and the rows of other past items.
+    # The constants, the factors of a cosine head's scores, the rows of other past items, and the
+    # centroids of blocks, a number per column and another for the radius.
     factors = 4 * len(model.items) if model.head.kind == "cosine" else 0
     seen = 0 if model.seen_rows is None else model.seen_rows.nbytes
     small = sum(constant.nbytes for constant in model.constants.values()) + factors + seen
+    if model.head.blocks is not None:
+        small += (model.head.blocks.count(len(model.items)) + 4) * (model.width + 1)
     structures = [table.codec.structure(table.arrays) for table in model.tables.values()]
     parts = sum(len(leaves(structure)) - 1 for structure in structures if structure is not None)
     room += _PER_OP * len(model.encoder) + _PER_PART * parts

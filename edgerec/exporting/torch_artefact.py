@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgerec.exporting.lowering import candidate_factor
+from edgerec.exporting.lowering import candidate_centroids, candidate_factor
 from edgerec.exporting.torch_history import Past, list_unseen, read_history
 from edgerec.exporting.torch_structures import Structured, structured
+from edgerec.model.blocks import OPTIMISM, Blocks
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.table import Table
 from edgerec.training.torch_rules import built_in_values, torch_rule
@@ -29,6 +30,9 @@ __all__ = ["TorchArtefact"]
 
 #: Codecs whose arrays are read as they are; others declare a structure.
 CODECS = ("fp32", "fp16", "int8", "int4")
+
+#: The score of what is no row, less than any real score.
+_LOWEST = -3.4e38
 
 
 class TorchArtefact(nn.Module, abc.ABC):
@@ -68,6 +72,9 @@ class TorchArtefact(nn.Module, abc.ABC):
             if numbers is not None:  # torch.export miscounts buffers that are None
                 delattr(self, name)
                 self.register_buffer(name, self.tensor(numbers))
+        if (centroids := candidate_centroids(model)) is not None:
+            self.register_buffer("small_centroids", self.tensor(centroids.codes))
+            self.register_buffer("small_centroid_scale", self.tensor(centroids.scale))
 
     @staticmethod
     def tensor(array: NDArray[Any]) -> Tensor:
@@ -126,19 +133,10 @@ class TorchArtefact(nn.Module, abc.ABC):
         """Recommend: encode, scan, re-score what an inexact scan proposes, leave out seen rows."""
         past, user = self._user(history, inputs)
         unit = self._scored(user)
-        name = self.model.head.table
-        table = self.model.tables[name]
-        module = self.structure_of(name)
-        logits = self.scan(name, table, unit) if module is None else module.scan(unit)
-        if self.small_factor is not None:
-            logits = logits * self.small_factor
-        if table.codec.name in self.inexact:
-            _, rows = self.best(logits, self.signature.proposed)
-            exact = self._exact(rows, unit)
-            scores, places = torch.topk(exact, self.signature.returned)
-            ids = rows.index_select(0, places)
+        if self.model.head.blocks is not None:
+            scores, ids = self._nearest(unit, self.model.head.blocks)
         else:
-            scores, ids = self.best(logits, self.signature.returned)
+            scores, ids = self._all(unit)
         if not self.model.leaves_out_seen:
             return ids.int(), self._finish(scores), user.reshape(-1)
         seen = past.given
@@ -149,6 +147,36 @@ class TorchArtefact(nn.Module, abc.ABC):
         ids = torch.where(left_over, torch.full_like(ids, -1), ids)
         scores = torch.where(left_over, torch.zeros_like(scores), self._finish(scores))
         return ids.int(), scores, user.reshape(-1)
+
+    def _all(self, unit: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores float[R] and rows int64[R] of the best of all rows."""
+        name = self.model.head.table
+        table = self.model.tables[name]
+        module = self.structure_of(name)
+        logits = self.scan(name, table, unit) if module is None else module.scan(unit)
+        if self.small_factor is not None:
+            logits = logits * self.small_factor
+        if table.codec.name in self.inexact:
+            _, rows = self.best(logits, self.signature.proposed)
+            exact = self._exact(rows, unit)
+            scores, places = torch.topk(exact, self.signature.returned)
+            return scores, rows.index_select(0, places)
+        return self.best(logits, self.signature.returned)
+
+    def _nearest(self, unit: Tensor, blocks: Blocks) -> tuple[Tensor, Tensor]:
+        """Scores float[R] and rows int64[R] of the best rows in the blocks that suit the user."""
+        length = (unit * unit).sum(1, keepdim=True).sqrt() * OPTIMISM
+        both = torch.cat([unit, length], 1) * self.get_buffer("small_centroid_scale")
+        expected = self.get_buffer("small_centroids").float() @ both.reshape(-1, 1)
+        near = torch.topk(expected.reshape(-1), blocks.read)[1]
+        n = self.signature.items
+        rows = (near[:, None] * blocks.height + torch.arange(blocks.height)).reshape(-1)
+        scores = self._exact(rows.clamp(max=n - 1), unit)
+        if n % blocks.height:
+            # The last block is shorter.
+            scores = torch.where(rows < n, scores, torch.full_like(scores, _LOWEST))
+        scores, places = torch.topk(scores, self.signature.returned)
+        return scores, rows.index_select(0, places)
 
     def score(self, history: Tensor, *inputs_and_rows: Tensor) -> Tensor:
         """Score the rows int32[C] that follow the inputs: float[C], 0 for a row of -1."""

@@ -252,8 +252,13 @@ class DeviceModel:
         """Keep the given rows of the catalogue, in the given order.
 
         Raises:
-            ModelError: a row is outside the catalogue or given twice.
+            ModelError: a row is outside the catalogue or given twice, or rows are in blocks.
         """
+        if self.head.blocks is not None:
+            raise ModelError(
+                "take: the rows are in blocks of similar ones, which this would mix; use the step "
+                "cluster after all steps that leave out rows or put them in another order"
+            )
         rows = np.asarray(rows)
         if rows.dtype.kind not in "iu" or rows.ndim != 1:
             raise ModelError(f"take: expected integer rows, got {rows.dtype}{list(rows.shape)}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgerec.errors import ModelError
+from edgerec.model.blocks import Blocks
 
 __all__ = ["Head"]
 
@@ -16,11 +17,16 @@ class Head:
 
     ``dot``: u·x. ``cosine``: u·x / (|u| |x|). ``sigmoid``: 1 / (1 + exp(-u·x)), the
     probability of an edge.
+
+    With ``blocks``, only some blocks of consecutive rows are scored, those that suit the user.
     """
 
     table: str
     kind: Literal["dot", "cosine", "sigmoid"] = "dot"
+    blocks: Blocks | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in ("dot", "cosine", "sigmoid"):
             raise ModelError(f"head.kind: expected dot, cosine or sigmoid, got {self.kind!r}")
+        if self.blocks is not None and not isinstance(self.blocks, Blocks):
+            raise ModelError(f"head.blocks: expected Blocks, got {type(self.blocks).__name__}")

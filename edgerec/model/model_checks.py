@@ -111,6 +111,12 @@ def check_parts(model: Any) -> None:
         raise ModelError(
             f"head.table: no table {model.head.table!r}; tables: {', '.join(model.tables)}"
         )
+    blocks, n = model.head.blocks, len(model.items)
+    if blocks is not None and blocks.read >= blocks.count(n):
+        raise ModelError(
+            f"head.blocks.read: expected fewer than the {blocks.count(n):,} blocks of {n:,} items, "
+            f"got {blocks.read:,}; without blocks, all rows are scored"
+        )
     if model.past is not None and not isinstance(model.past, Items):
         raise ModelError(f"past: expected Items or None, got {type(model.past).__name__}")
     if model.past is not None and model.head.table in model.gathered:

@@ -16,6 +16,7 @@ from edgerec.files.container_writer import write_container
 from edgerec.files.fields import Fields
 from edgerec.files.header import strict_json
 from edgerec.model.attribution import attribute_errors
+from edgerec.model.blocks import Blocks
 from edgerec.model.codecs import Codec
 from edgerec.model.device_model import MAX_EXPONENT, MAX_HISTORY, DeviceModel, Head
 from edgerec.model.items import Items, Strings
@@ -93,7 +94,7 @@ def _model_meta(model: DeviceModel) -> dict[str, Any]:
         "encoder": [
             [op.kind, list(op.inputs), op.output, dict(op.attributes)] for op in model.encoder
         ],
-        "head": {"table": model.head.table, "kind": model.head.kind},
+        "head": _head_meta(model.head),
         "history_length": model.history_length,
         "normalization": model.normalization,
         "recency": model.recency,
@@ -103,6 +104,15 @@ def _model_meta(model: DeviceModel) -> dict[str, Any]:
         "context_width": model.context_width,
         "metadata": dict(model.metadata),
     }
+
+
+def _head_meta(head: Head) -> dict[str, Any]:
+    """A head as JSON values; files without blocks are as they were before there were any."""
+    blocks = head.blocks
+    found = {"table": head.table, "kind": head.kind}
+    if blocks is None:
+        return found
+    return {**found, "blocks": {"height": blocks.height, "read": blocks.read}}
 
 
 def _model_sections(model: DeviceModel) -> Sections:
@@ -208,7 +218,7 @@ def _read_model(
     Raises:
         EdgerecError: the sections and ``meta`` are not a model, or a codec is unknown.
     """
-    tables, head = meta.fields("tables"), meta.fields("head")
+    tables = meta.fields("tables")
     return DeviceModel(
         items=items,
         tables={
@@ -220,7 +230,7 @@ def _read_model(
             for name in meta.texts("constants")
         },
         encoder=tuple(_read_op(entry) for entry in meta.array("encoder")),
-        head=Head(head.text("table"), head.text("kind")),  # type: ignore[arg-type]  # Head checks it
+        head=_read_head(meta.fields("head")),
         history_length=meta.integer("history_length", 1, MAX_HISTORY),
         normalization=meta.number("normalization", -MAX_EXPONENT, MAX_EXPONENT),
         recency=meta.number("recency", -MAX_EXPONENT, MAX_EXPONENT),
@@ -233,6 +243,16 @@ def _read_model(
         popular=container.array("popular"),
         metadata=meta.fields("metadata").values,
     )
+
+
+def _read_head(entry: Fields) -> Head:
+    blocks = None
+    if "blocks" in entry.values:
+        given = entry.fields("blocks")
+        most = 2**31 - 1
+        blocks = Blocks(given.integer("height", 1, most), given.integer("read", 1, most))
+    kind: Any = entry.text("kind")  # the head checks it
+    return Head(entry.text("table"), kind, blocks)
 
 
 def _read_table(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.errors import ModelError
+from edgerec.model.blocks import Centroids, centroids_of
 from edgerec.model.codecs import F32
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_history
@@ -75,18 +76,40 @@ class Oracle:
 
         return run_encoder(self.model, history, weights, gather, user_vector, context)
 
-    def logits(self, user: F32) -> F32:
+    @functools.cached_property
+    def centroids(self) -> Centroids | None:
+        """The centroids of the candidates' blocks; None if all candidates are scored."""
+        blocks = self.model.head.blocks
+        if blocks is None:
+            return None
+        n = len(self.candidates)
+        return centroids_of(lambda rows: self.candidates[rows], n, blocks.height)
+
+    def logits(self, user: F32, tie: float = 0.0) -> F32:
         """Scores float32[B, n] of all items for user vectors float32[B, d].
 
-        They determine the ranking; ``finish`` turns them into the scores that a user sees.
+        They determine the ranking; ``finish`` turns them into the scores that a user sees. Rows of
+        blocks that are not read have -inf.
+
+        Args:
+            user: the user vectors.
+            tie: the relative difference below which scores of blocks are equal; all blocks that
+                equal the last one that is read are read as well.
         """
-        return self.score_rows(user, self.candidates)
+        scores = self.score_rows(user, self.candidates)
+        blocks, centroids = self.model.head.blocks, self.centroids
+        if blocks is not None and centroids is not None:
+            unread = centroids.unread(self._unit(user), blocks.read, tie)
+            scores[np.repeat(unread, blocks.height, axis=1)[:, : scores.shape[1]]] = -np.inf
+        return scores
 
     def score_rows(self, user: F32, candidates: F32) -> F32:
         """Scores float32[B, m] of some rows of ``candidates``, float32[m, d]."""
-        if self.model.head.kind == "cosine":
-            user = normalize(user)
-        return user @ candidates.T
+        return self._unit(user) @ candidates.T
+
+    def _unit(self, user: F32) -> F32:
+        """The user vectors by which candidates are multiplied."""
+        return normalize(user) if self.model.head.kind == "cosine" else user
 
     def finish(self, logits: F32) -> F32:
         """Apply the head's last step: a sigmoid head turns logits into probabilities."""

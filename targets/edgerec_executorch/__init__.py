@@ -30,6 +30,7 @@ class ExecuTorchTarget(Target):
     needs_trust: ClassVar[bool] = True
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
     structures: ClassVar[tuple[type, ...]] = STRUCTURES
+    blocks: ClassVar[bool] = True
 
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:
         """Export a module that contains the codec's own arrays, and store each of them once."""

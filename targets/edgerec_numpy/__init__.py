@@ -12,6 +12,7 @@ from edgerec.plugin import (
     Payload,
     Signature,
     Target,
+    candidate_centroids,
     hookimpl,
     model_payload,
 )
@@ -26,10 +27,16 @@ class NumpyTarget(Target):
 
     name: ClassVar[str] = "numpy"
     signature: ClassVar[int] = 2
+    blocks: ClassVar[bool] = True
 
     def lower(self, model: DeviceModel, signature: Signature) -> Payload:
-        """Write the model's own arrays, without conversion."""
-        return model_payload(model)
+        """Write the model's own arrays, without conversion, and the centroids of blocks."""
+        centroids = candidate_centroids(model)
+        if centroids is None:
+            return model_payload(model)
+        from edgerec_numpy.nearest import payload_of
+
+        return {**model_payload(model), **payload_of(centroids)}
 
     def runtimes(self) -> list[str]:
         """Return numpy, which edgerec itself needs."""

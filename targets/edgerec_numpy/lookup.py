@@ -26,8 +26,11 @@ _FEW = 1 / 8
 
 def scan_lookup(
     lookup: Lookup, user: F32
-) -> tuple[Callable[[slice], F32], Callable[[slice, float], tuple[NDArray[np.int64], F32]]]:
-    """Return two functions: one scores a slice of rows, one finds the rows above a bound."""
+) -> tuple[
+    Callable[[slice | NDArray[np.int64]], F32],
+    Callable[[slice, float], tuple[NDArray[np.int64], F32]],
+]:
+    """Return two functions: one scores rows, one finds those of a slice that are above a bound."""
     sums, codes = Sums(byte_tables(lookup, user), len(lookup.codes)), lookup.codes
     if lookup.factor is None:
         return lambda rows: sums.all(codes[rows]), lambda rows, bound: sums.above(
@@ -35,8 +38,8 @@ def scan_lookup(
         )
     factor = lookup.factor
 
-    def score(rows: slice) -> F32:
-        return sums.all(codes[rows]) * factor.along(rows.start, rows.stop)
+    def score(rows: slice | NDArray[np.int64]) -> F32:
+        return sums.all(codes[rows]) * factor.of(rows)
 
     def above(rows: slice, bound: float) -> tuple[NDArray[np.int64], F32]:
         low, high = factor.range(rows.start, rows.stop)

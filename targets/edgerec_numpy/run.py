@@ -20,6 +20,7 @@ from edgerec.plugin import (
     sigmoid,
     without_padding,
 )
+from edgerec_numpy.nearest import Nearest, read_centroids
 from edgerec_numpy.scan import Scan, best
 
 __all__ = ["load"]
@@ -38,6 +39,10 @@ class NumpyArtefact:
         self.model, self.signature = bundle.model(), bundle.signature
         self._scan = Scan(self.model.tables[self.model.head.table], candidate_factor(self.model))
         self._shorten = self.model.takes_any_length
+        self._nearest: Nearest | None = None
+        if blocks := self.model.head.blocks:
+            centroids = read_centroids(bundle, self.model)
+            self._nearest = Nearest(self._scan, blocks, centroids, self.signature.items)
 
     def __call__(
         self, history: NDArray[np.int32], *inputs: F32
@@ -72,7 +77,11 @@ class NumpyArtefact:
         others = {name: np.stack([given[name] for *_, given in read]) for name in read[0][2]}
         users = self._encode(rows, weights, others)
         table, k = self.model.tables[self.model.head.table], self.signature.returned_for(length)
-        ids, scores = best_of_batch(table, self._scan.factor, self._scored(users), k)
+        if self._nearest is None:
+            ids, scores = best_of_batch(table, self._scan.factor, self._scored(users), k)
+        else:
+            found = [self._nearest.best(user, k) for user in self._scored(users)]
+            ids, scores = (np.stack(part) for part in zip(*found, strict=True))
         scores = self._finish(scores)
         lists = [list_unseen(self.model, *one) for one in zip(ids, scores, histories, strict=True)]
         ids, scores = (np.stack(part) for part in zip(*lists, strict=True))
@@ -99,9 +108,14 @@ class NumpyArtefact:
             history, weights = without_padding(history, weights)
         user = self._encode(history, weights, given)
         k = self.signature.returned_for(len(history))
-        above = self._scan.above(self._scored(user))
-        rows, scores = best(above, self.signature.items, self._scan.block, k)
+        rows, scores = self._best(self._scored(user), k)
         return rows, self._finish(scores), user
+
+    def _best(self, user: F32, k: int) -> tuple[NDArray[np.int32], F32]:
+        """Rows and scores of the k highest of the rows that are read, for float32[d]."""
+        if self._nearest is not None:
+            return self._nearest.best(user, k)
+        return best(self._scan.above(user), self.signature.items, self._scan.block, k)
 
     def _encode(self, history: NDArray[np.int32], weights: F32, given: dict[str, F32]) -> F32:
         def gather(name: str, rows: NDArray[np.int32]) -> F32:

@@ -13,6 +13,9 @@ from edgerec_numpy.lookup import scan_lookup
 
 __all__ = ["Above", "Scan", "best"]
 
+#: Rows by slice, or by ascending number -> their products with the user vector.
+Product = Callable[[slice | NDArray[np.int64]], F32]
+
 #: (rows, bound) -> the positions within the slice of the scores above the bound, and those scores.
 Above = Callable[[slice, float], tuple[NDArray[np.int64], F32]]
 
@@ -41,11 +44,15 @@ class Scan:
         #: The number of rows to score at a time.
         self.block = _LOOKUP_BLOCK if isinstance(self.structure, Lookup) else _BLOCK
 
-    def product(self, user: F32) -> Callable[[slice], F32]:
-        """Return a function from a slice of rows to their products with float32[d].
+    def product(self, user: F32) -> Product:
+        """Return a function from rows to their products with float32[d], times their factors.
 
         Everything that depends only on the user is computed here, once.
         """
+        score, factor = self._product(user), self.factor
+        return score if factor is None else lambda rows: score(rows) * factor[rows]
+
+    def _product(self, user: F32) -> Product:
         if self.structure is None:
             return lambda rows: self.table.decode(rows) @ user
         return _product(self.structure, user)
@@ -54,10 +61,7 @@ class Scan:
         """Return a function from a slice of rows and a bound to the rows that score above it."""
         if self.factor is None and isinstance(self.structure, Lookup):
             return scan_lookup(self.structure, user)[1]
-        score, factor = self.product(user), self.factor
-        if factor is None:
-            return _above(score)
-        return _above(lambda rows: score(rows) * factor[rows])
+        return _above(self.product(user))
 
 
 def best(above: Above, n: int, block: int, k: int) -> tuple[NDArray[np.int32], F32]:
@@ -86,8 +90,8 @@ def _cut(rows: NDArray[np.int32], scores: F32, k: int) -> tuple[NDArray[np.int32
     return rows[positions], scores
 
 
-def _product(structure: Structure, user: F32) -> Callable[[slice], F32]:
-    """A function from a slice of rows to their products with float32[d]."""
+def _product(structure: Structure, user: F32) -> Product:
+    """A function from rows to their products with float32[d]."""
     match structure:
         case Affine(bits=8, groups=1) as affine:
             codes = affine.codes
@@ -100,12 +104,15 @@ def _product(structure: Structure, user: F32) -> Callable[[slice], F32]:
             return scan_lookup(lookup, user)[0]
         case Partition(heights=heights) as partition:
             products = [_product(part, user) for part in partition.parts]
-            return _one_by_one(products, partition.starts, heights)
+            one_by_one = _one_by_one(products, partition.starts, heights)
+            return lambda rows: (
+                one_by_one(rows) if isinstance(rows, slice) else partition.rows(rows) @ user
+            )
     return lambda rows: structure.rows(rows) @ user
 
 
 def _one_by_one(
-    products: Sequence[Callable[[slice], F32]], starts: Sequence[int], heights: Sequence[int]
+    products: Sequence[Product], starts: Sequence[int], heights: Sequence[int]
 ) -> Callable[[slice], F32]:
     """The products of a slice of rows, some of which may be in one part and some in the next."""
 
@@ -120,7 +127,7 @@ def _one_by_one(
     return score
 
 
-def _above(score: Callable[[slice], F32]) -> Above:
+def _above(score: Product) -> Above:
     """Score all rows of a slice, and drop those that do not exceed the bound."""
 
     def found(rows: slice, bound: float) -> tuple[NDArray[np.int64], F32]:
@@ -131,11 +138,11 @@ def _above(score: Callable[[slice], F32]) -> Above:
     return found
 
 
-def _affine(products: Callable[[slice], F32], affine: Affine, user: F32) -> Callable[[slice], F32]:
+def _affine(products: Product, affine: Affine, user: F32) -> Product:
     """Apply scales and offsets to the products of codes: u · (s q + o) = s (u · q) + o Σu."""
     total = user.sum()
 
-    def score(rows: slice) -> F32:
+    def score(rows: slice | NDArray[np.int64]) -> F32:
         scores = products(rows)
         scores *= affine.scale[rows].reshape(-1)
         if affine.offset is not None:
@@ -145,14 +152,14 @@ def _affine(products: Callable[[slice], F32], affine: Affine, user: F32) -> Call
     return score
 
 
-def _grouped(affine: Affine, user: F32) -> Callable[[slice], F32]:
+def _grouped(affine: Affine, user: F32) -> Product:
     """Products by groups of columns: Σ_g s_g (u_g · q_g) + o_g Σ_j u_gj."""
     parts = user.reshape(affine.groups, -1)
     factors = np.zeros((len(user), affine.groups), np.float32)
     factors[np.arange(len(user)), np.repeat(np.arange(affine.groups), parts.shape[1])] = user
     sums = parts.sum(1)
 
-    def score(rows: slice) -> F32:
+    def score(rows: slice | NDArray[np.int64]) -> F32:
         scores = affine.numbers(rows).astype(np.float32) @ factors
         scores *= affine.scale[rows].reshape(scores.shape)
         if affine.offset is not None:
@@ -163,13 +170,13 @@ def _grouped(affine: Affine, user: F32) -> Callable[[slice], F32]:
     return score
 
 
-def _packed_products(affine: Affine, user: F32) -> Callable[[slice], F32]:
+def _packed_products(affine: Affine, user: F32) -> Product:
     """Products of the low and the high halves of bytes that hold two 4-bit codes each."""
     packed = affine.codes.view(np.int8)
     # A low half shifted up is 16 times its code, including the sign.
     low, high = np.ascontiguousarray(user[0::2] / 16), np.ascontiguousarray(user[1::2])
 
-    def products(rows: slice) -> F32:
+    def products(rows: slice | NDArray[np.int64]) -> F32:
         block = packed[rows]
         scores: F32 = (block << 4).astype(np.float32) @ low
         scores += (block >> 4).astype(np.float32) @ high

@@ -35,6 +35,7 @@ class OnnxTarget(Target):
     signature: ClassVar[int] = 2
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
     structures: ClassVar[tuple[type, ...]] = STRUCTURES
+    blocks: ClassVar[bool] = True
 
     def is_native(self, table: Table) -> bool:
         """Also 4-bit integers whose groups of columns are whole blocks of MatMulNBits."""

@@ -37,12 +37,14 @@ from edgerec.plugin import (
     Signature,
     Table,
     as_core,
+    candidate_centroids,
     candidate_factor,
     check_size,
     group_size,
 )
 from edgerec_onnx.exact import Exact
 from edgerec_onnx.history import Past, list_unseen, read_history, seen_rows
+from edgerec_onnx.nearest import best_of, nearest
 from edgerec_onnx.onnx_graph import Dims, Graph
 from edgerec_onnx.ops import built_in_values, lower_op, normalize
 from edgerec_onnx.packed import Packed, fits
@@ -80,7 +82,11 @@ def _recommend(graph: Graph, model: DeviceModel, signature: Signature) -> bytes:
     past, user, table = _user(graph, model)
     returned, proposed = _counts(graph, signature, model.takes_any_length)
     unit = normalize(graph, user) if model.head.kind == "cosine" else user
-    if isinstance(table, Exact):
+    blocks, centroids = model.head.blocks, candidate_centroids(model)
+    if blocks is not None and centroids is not None:
+        near = nearest(graph, unit, blocks, centroids)
+        scores, ids = best_of(graph, table, unit, near, blocks.height, returned)
+    elif isinstance(table, Exact):
         scores, ids = _best(graph, table.scan(unit), signature.items, signature.returned, returned)
     else:
         groups = table.propose(unit, returned, proposed)

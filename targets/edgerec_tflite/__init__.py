@@ -41,6 +41,7 @@ class TFLiteTarget(Target):
     signature: ClassVar[int] = 2
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
     structures: ClassVar[tuple[type, ...]] = STRUCTURES
+    blocks: ClassVar[bool] = True
     integers: bool = field(
         default=True, metadata={"help": "scan int8 tables in integers, not widened on loading"}
     )

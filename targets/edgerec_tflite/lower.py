@@ -26,16 +26,19 @@ import numpy as np
 from edgerec.plugin import (
     CANDIDATES,
     F32,
+    Centroids,
     DeviceModel,
     Signature,
     Structure,
     Table,
     as_core,
+    candidate_centroids,
     candidate_factor,
     check_size,
 )
 from edgerec_tflite.history import Past, list_unseen, read_history, seen_rows
 from edgerec_tflite.layout import check, rows_per_group, score_layout
+from edgerec_tflite.nearest import score_nearest
 from edgerec_tflite.ops import built_in_values, lower_op, normalize, unpack
 from edgerec_tflite.structures import Layout, layout_of
 from edgerec_tflite.tflite_file import File
@@ -70,6 +73,7 @@ def lower(model: DeviceModel, signature: Signature, integers: bool = True) -> by
     }
     recommend = Writer(model, Graph(file, "serving_default"), structures, factor, integers)
     score = Writer(model, Graph(file, "score"), structures, factor, integers)
+    recommend.centroids = candidate_centroids(model)
     recommend.write_recommend(signature)
     score.write_score()
     data = file.build([recommend.graph, score.graph], "edgerec")
@@ -90,6 +94,7 @@ class Writer:
         integers: bool = True,
     ) -> None:
         self.model, self.integers, self.graph, self.factor = model, integers, graph, factor
+        self.centroids: Centroids | None = None
         self.structures = structures
         self._widened: dict[str, Tensor] = {}
         self._structured: dict[str, Layout] = {}
@@ -149,6 +154,12 @@ class Writer:
         graph, name = self.graph, self.model.head.table
         table = self.model.tables[name]
         returned = signature.returned
+        if self.centroids is not None:
+            blocks, n = self.model.head.blocks, signature.items
+            assert blocks is not None  # noqa: S101  # for mypy
+            found, rows = score_nearest(graph, user, blocks, self.centroids, n, self._exact)
+            scores, places = self._best(found, returned)
+            return graph.gather(rows, places), scores
         inexact = table.codec.name in (INEXACT if self.integers else ("int4",))
         k = signature.proposed if inexact else returned
         layout = score_layout(table, k)

@@ -35,6 +35,7 @@ class TorchScriptTarget(Target):
     needs_trust: ClassVar[bool] = True
     codecs: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8", "int4")
     structures: ClassVar[tuple[type, ...]] = STRUCTURES
+    blocks: ClassVar[bool] = True
     integers: bool = field(
         default=True, metadata={"help": "scan int8 and int4 tables in integers, not in float"}
     )

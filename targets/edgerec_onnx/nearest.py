@@ -1,0 +1,54 @@
+"""The rows of the blocks that suit the user, where not all rows are scored."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgerec.plugin import OPTIMISM, Blocks, Centroids
+from edgerec_onnx.exact import Exact
+from edgerec_onnx.onnx_graph import Graph
+from edgerec_onnx.packed import Packed
+from edgerec_onnx.proposal import LOWEST, members, top
+from edgerec_onnx.tiles import Tiles
+
+__all__ = ["best_of", "nearest"]
+
+
+def nearest(graph: Graph, user: str, blocks: Blocks, centroids: Centroids) -> str:
+    """The blocks to read for float[1, d], int64[blocks.read]."""
+    flat, axis = graph.constant([-1]), graph.constant([1])
+    square = graph.add("ReduceSum", graph.add("Mul", user, user), axis, keepdims=1)
+    radius = graph.add("Mul", graph.add("Sqrt", square), graph.constant(OPTIMISM))
+    both = graph.add("Concat", user, radius, axis=1)
+    both = graph.add("Mul", both, graph.constant(centroids.scale[None], "centroids.scale"))
+    codes = graph.add("Cast", graph.table(centroids.codes, "centroids"), to=1)
+    scores = graph.add("MatMul", codes, graph.add("Reshape", both, graph.constant([-1, 1])))
+    scores = graph.add("Reshape", scores, flat)
+    return str(graph.add("TopK", scores, graph.constant([blocks.read]), outputs=2, axis=0)[1])
+
+
+def best_of(
+    graph: Graph, table: Exact | Tiles | Packed, user: str, blocks: str, height: int, k: str
+) -> tuple[str, str]:
+    """Scores float[1, k] and rows int64[k] of the k best rows of blocks int64[b]."""
+    rows = members(graph, blocks, height)
+    if isinstance(table, Tiles) and height % table.height == 0:
+        tiles = members(graph, blocks, height // table.height)
+        last = graph.constant([table.groups - 1])
+        scores, _ = table.score(user, graph.add("Min", tiles, last))
+    else:
+        scores = _read_and_score(graph, table, user, rows)
+    if table.rows % height:
+        # The last block is shorter.
+        real = graph.add("Less", rows, graph.constant(np.array(table.rows), "rows"))
+        scores = graph.add("Where", real, scores, graph.constant(LOWEST))
+    return top(graph, scores, rows, k)
+
+
+def _read_and_score(graph: Graph, table: Exact | Tiles | Packed, user: str, rows: str) -> str:
+    """Scores float[1, m] of rows int64[m], the last one in place of those beyond it."""
+    safe = graph.add("Min", rows, graph.constant([table.rows - 1]))
+    column = graph.add("Reshape", user, graph.constant([-1, 1]))
+    scores = graph.add("MatMul", table.read(safe), column)
+    scores = graph.add("Reshape", scores, graph.constant([1, -1]))
+    return str(scores if table.factor is None else graph.add("Mul", scores, table.factor_of(safe)))
