@@ -33,6 +33,14 @@ class RunLines:
         self.slope = (last - self.first) / span.astype(np.float32)
         self.low, self.high = np.minimum(self.first, last), np.maximum(self.first, last)
 
+    @property
+    def even(self) -> int:
+        """The number of rows per run if all runs but the last have as many; 0 if they do not."""
+        heights = self.ends - self.starts
+        height = int(heights[0])
+        same = bool((heights[:-1] == height).all()) and 0 < heights[-1] <= height
+        return height if same else 0
+
     def rows(self, rows: NDArray[Any] | slice) -> F32:
         """Decode the given rows to float32[len(rows), 1]."""
         return self.of(rows)[:, None]

@@ -33,8 +33,9 @@ edgerec_api = 2
 class Cluster(Compressor):
     """Reorder the catalogue into clusters of equal size, of which a device reads a few.
 
-    Items are similar if their candidate rows point in similar directions. The file becomes larger
-    by about five bytes per item, four of which are the order of the ids, but a recommendation takes a fraction of the time.
+    Items are similar if their candidate rows point in similar directions. The file grows by about
+    five bytes per item, most of them for the order of the ids, and a recommendation takes a
+    fraction of the time.
     """
 
     name: ClassVar[str] = "cluster"

@@ -79,6 +79,16 @@ class Codewords(Exact):
             scores = self.graph.add("Mul", scores, self.length.all())
         return str(scores)
 
+    def some(self, user: str, rows: str) -> str:
+        """The products of rows int64[k] with float[1, d], float[k]."""
+        graph, flat = self.graph, self.graph.constant([-1])
+        codes = graph.add("Cast", graph.add("Gather", self.codes, rows, axis=1), to=INT32)
+        found = graph.add("GatherElements", self._products(user), codes, axis=1)
+        scores = graph.add("Reshape", graph.add("MatMul", self._ones(), found), flat)
+        if self.length is not None:
+            scores = graph.add("Mul", scores, self.length.of(rows))
+        return str(scores)
+
     def _products(self, user: str) -> str:
         """The contribution of each byte to a score, float[W, 256] or, of single codes, [W, k]."""
         graph, flat = self.graph, self.graph.constant([-1, 1])
@@ -110,7 +120,7 @@ class Codewords(Exact):
         A product with ones is the quickest sum over the bytes.
         """
         one = self.graph.constant([1])
-        ones = self.graph.constant(np.ones((1, self.bytes), np.float32), f"{self.name}.ones")
+        ones = self._ones()
 
         def score(body: Graph, start: str, end: str) -> str:
             part = body.add("Cast", body.add("Slice", self.codes, start, end, one), to=INT32)
@@ -118,6 +128,9 @@ class Codewords(Exact):
             return str(body.add("MatMul", ones, found))
 
         return by_blocks(self.graph, self.rows, BLOCK, score)
+
+    def _ones(self) -> str:
+        return self.graph.constant(np.ones((1, self.bytes), np.float32), f"{self.name}.ones")
 
     def _words(self) -> str:
         """All codewords, float[S k, d]."""

@@ -7,7 +7,7 @@ import abc
 from edgerec.plugin import F32
 from edgerec_onnx.onnx_graph import Graph
 
-__all__ = ["Exact"]
+__all__ = ["Exact", "product"]
 
 
 class Exact(abc.ABC):
@@ -37,8 +37,18 @@ class Exact(abc.ABC):
         scores = graph.add("Reshape", self.scores(user), graph.constant([1, self.rows]))
         return str(scores if self.factor is None else graph.add("Mul", scores, self.factor))
 
+    def some(self, user: str, rows: str) -> str:
+        """The products of rows int64[k] with float[1, d], float[k]; by default they are read."""
+        return product(self.graph, self.read(rows), user)
+
     def factor_of(self, rows: str) -> str:
         """The factors of the scores of rows int64[k], float[k]; only if there is a ``factor``."""
         assert self.factor is not None  # noqa: S101  # for mypy
         factor = self.graph.add("Gather", self.factor, rows, axis=1)
         return str(self.graph.add("Reshape", factor, self.graph.constant([-1])))
+
+
+def product(graph: Graph, rows: str, user: str) -> str:
+    """The products of rows float[k, d] with float[1, d], float[k]."""
+    column = graph.add("Reshape", user, graph.constant([-1, 1]))
+    return str(graph.add("Reshape", graph.add("MatMul", rows, column), graph.constant([-1])))

@@ -17,7 +17,7 @@ from edgerec_onnx.blocks import by_blocks
 from edgerec_onnx.exact import Exact
 from edgerec_onnx.onnx_graph import Graph
 
-__all__ = ["Integers", "numbers", "stored"]
+__all__ = ["Integers", "Products", "numbers", "stored"]
 
 #: The number of the type in ONNX.
 FLOAT = 1
@@ -32,7 +32,7 @@ class Integers(Exact):
     def __init__(self, graph: Graph, name: str, affine: Affine, factor: F32 | None) -> None:
         super().__init__(graph, len(affine.codes), factor)
         self.bits, self.groups, self.width = affine.bits, affine.groups, affine.columns
-        self.planes = affine.planes
+        self.affine = affine
         ranges = {"scale": affine.scale, "offset": affine.offset}
         self.arrays = [graph.table(stored(affine.codes, self.bits), f"{name}.codes")] + [
             graph.table(array.reshape(self.rows, self.groups, 1), f"{name}.{key}")
@@ -47,59 +47,18 @@ class Integers(Exact):
 
     def scores(self, user: str) -> str:
         """The products of all rows with float[1, d], float[n], block by block."""
-        graph, zero = self.graph, self.graph.constant([0])
-        column = graph.add("Reshape", user, graph.constant([-1, 1]))
-
-        sums = self._sums(user)
-        factors, shift = self._factors(column, sums)
-        one = graph.constant([1])
+        zero, products = self.graph.constant([0]), Products(self.graph, self.affine, user)
 
         def score(body: Graph, start: str, end: str) -> str:
-            codes, *ranges = (body.add("Slice", array, start, end, zero) for array in self.arrays)
-            places = [body.add("Cast", codes, to=FLOAT)]
-            if self.bits < 8:
-                places = planes(body, places[0], self.bits)
-            wide = body.add("Concat", *places, axis=1) if len(places) > 1 else places[0]
-            parts = body.add("MatMul", wide, factors)
-            if shift:
-                parts = body.add("Sub", parts, shift)
-            scale, *offset = (self._flat(body, array) for array in ranges)
-            parts = body.add("Mul", parts, scale)
-            if offset:
-                parts = body.add("Add", parts, body.add("Mul", offset[0], sums))
-            return str(body.add("ReduceSum", parts, one, keepdims=0))
+            parts = (body.add("Slice", array, start, end, zero) for array in self.arrays)
+            return products.of(body, *parts)
 
-        return by_blocks(graph, self.rows, BLOCK, score)
+        return by_blocks(self.graph, self.rows, BLOCK, score)
 
-    def _flat(self, graph: Graph, ranges: str) -> str:
-        """Scales or offsets of some rows, float[k, G]."""
-        shape = graph.constant([-1, self.groups])
-        return str(graph.add("Reshape", graph.add("Cast", ranges, to=FLOAT), shape))
-
-    def _sums(self, user: str) -> str:
-        """The sum of u over each group of columns, float[1, G]."""
-        graph = self.graph
-        parts = graph.add("Reshape", user, graph.constant([self.groups, -1]))
-        sums = graph.add("ReduceSum", parts, graph.constant([1]), keepdims=0)
-        return str(graph.add("Reshape", sums, graph.constant([1, -1])))
-
-    def _factors(self, column: str, sums: str) -> tuple[str, str]:
-        """By what planes of codes are multiplied, float[m, G], and what is subtracted, float[1, G].
-
-        Codes lie in the order of their planes. A code c of 4 bits stands for c - 8, and one of a
-        single bit for 2 c - 1.
-        """
-        graph, (columns, group) = self.graph, self.planes
-        own = graph.constant(group[:, None], f"groups_{self.bits}_{self.width}_{self.groups}")
-        every = graph.constant(np.arange(self.groups)[None], f"groups_{self.groups}")
-        is_own = graph.add("Cast", graph.add("Equal", own, every), to=FLOAT)
-        places = graph.constant(columns, f"places_{self.bits}_{self.width}")
-        factors = graph.add("Mul", graph.add("Gather", column, places, axis=0), is_own)
-        if self.bits == 8:
-            return str(factors), ""
-        if self.bits == 4:
-            return str(factors), str(graph.add("Mul", sums, graph.constant(8.0)))
-        return str(graph.add("Add", factors, factors)), sums
+    def some(self, user: str, rows: str) -> str:
+        """The products of rows int64[k] with float[1, d], float[k]."""
+        parts = (self.graph.add("Gather", array, rows, axis=0) for array in self.arrays)
+        return Products(self.graph, self.affine, user).of(self.graph, *parts)
 
     def _values(self, graph: Graph, parts: list[str]) -> str:
         """Codes, scales and offsets of some rows as float[k, d]."""
@@ -113,6 +72,65 @@ class Integers(Exact):
         for kind, part in zip(("Mul", "Add"), ranges, strict=False):
             values = graph.add(kind, values, graph.add("Cast", part, to=FLOAT))
         return str(graph.add("Reshape", values, graph.constant([-1, self.width])))
+
+
+class Products:
+    """The products of u with rows of integers, of which only sums are multiplied by scales.
+
+    Args:
+        graph: to which factors are added, once.
+        affine: what the integers stand for.
+        user: float[1, d].
+    """
+
+    def __init__(self, graph: Graph, affine: Affine, user: str) -> None:
+        self.bits, self.groups = affine.bits, affine.groups
+        self.sums = self._sums(graph, user)
+        self.factors, self.shift = self._factors(graph, affine, user)
+
+    def of(self, graph: Graph, codes: str, scale: str, offset: str = "") -> str:
+        """The products of k rows with their codes as they are stored and their ranges, float[k]."""
+        places = [graph.add("Cast", codes, to=FLOAT)]
+        if self.bits < 8:
+            places = planes(graph, places[0], self.bits)
+        wide = graph.add("Concat", *places, axis=1) if len(places) > 1 else places[0]
+        parts = graph.add("MatMul", wide, self.factors)
+        if self.shift:
+            parts = graph.add("Sub", parts, self.shift)
+        parts = graph.add("Mul", parts, self._flat(graph, scale))
+        if offset:
+            parts = graph.add("Add", parts, graph.add("Mul", self._flat(graph, offset), self.sums))
+        return str(graph.add("ReduceSum", parts, graph.constant([1]), keepdims=0))
+
+    def _flat(self, graph: Graph, ranges: str) -> str:
+        """Scales or offsets of some rows, float[k, G]."""
+        shape = graph.constant([-1, self.groups])
+        return str(graph.add("Reshape", graph.add("Cast", ranges, to=FLOAT), shape))
+
+    def _sums(self, graph: Graph, user: str) -> str:
+        """The sum of u over each group of columns, float[1, G]."""
+        parts = graph.add("Reshape", user, graph.constant([self.groups, -1]))
+        sums = graph.add("ReduceSum", parts, graph.constant([1]), keepdims=0)
+        return str(graph.add("Reshape", sums, graph.constant([1, -1])))
+
+    def _factors(self, graph: Graph, affine: Affine, user: str) -> tuple[str, str]:
+        """By what planes of codes are multiplied, float[m, G], and what is subtracted, float[1, G].
+
+        Codes lie in the order of their planes. A code c of 4 bits stands for c - 8, and one of a
+        single bit for 2 c - 1.
+        """
+        columns, group = affine.planes
+        own = graph.constant(group[:, None], f"groups_{self.bits}_{affine.columns}_{self.groups}")
+        every = graph.constant(np.arange(self.groups)[None], f"groups_{self.groups}")
+        is_own = graph.add("Cast", graph.add("Equal", own, every), to=FLOAT)
+        places = graph.constant(columns, f"places_{self.bits}_{affine.columns}")
+        column = graph.add("Reshape", user, graph.constant([-1, 1]))
+        factors = graph.add("Mul", graph.add("Gather", column, places, axis=0), is_own)
+        if self.bits == 8:
+            return str(factors), ""
+        if self.bits == 4:
+            return str(factors), str(graph.add("Mul", self.sums, graph.constant(8.0)))
+        return str(graph.add("Add", factors, factors)), self.sums
 
 
 def stored(codes: NDArray[Any], bits: int) -> NDArray[Any]:

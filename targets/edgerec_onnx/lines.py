@@ -25,7 +25,7 @@ class Lines(Exact):
     ) -> None:
         super().__init__(graph, rows, factor)
         held = np.flatnonzero(lines.ends > lines.starts)
-        self.runs = len(held)
+        self.runs, self.even = len(held), lines.even
         self.starts = graph.table(lines.starts[held].astype(np.int32), f"{name}.starts")
         self.levels = graph.table(lines.levels[held], f"{name}.levels")
 
@@ -37,6 +37,9 @@ class Lines(Exact):
         """The numbers of rows int64[k], float[k]."""
         graph, flat = self.graph, self.graph.constant([-1])
         places = graph.add("Cast", rows, to=INT32)
+        if self.even:
+            height = graph.constant(np.array(self.even), f"by_{self.even}")
+            return self._along(graph.add("Div", rows, height), places)
         column = graph.add("Reshape", places, graph.constant([-1, 1]))
         # A row is in the last run that starts at or before it.
         before = graph.add("Not", graph.add("Less", column, self.starts))

@@ -35,7 +35,6 @@ from edgerec.plugin import (
     DeviceModel,
     Payload,
     Signature,
-    Table,
     as_core,
     candidate_centroids,
     candidate_factor,
@@ -50,7 +49,7 @@ from edgerec_onnx.ops import built_in_values, lower_op, normalize
 from edgerec_onnx.packed import Packed, fits
 from edgerec_onnx.proposal import members, rescore, top
 from edgerec_onnx.structures import layout_of
-from edgerec_onnx.tiles import Tiles
+from edgerec_onnx.tiles import TILE, Tiles
 
 __all__ = ["lower"]
 
@@ -140,7 +139,7 @@ def _user(graph: Graph, model: DeviceModel) -> tuple[Past, str, Layout]:
     """The history as it is read, the user vector float[1, d], and the table of candidates."""
     head, factor = model.head.table, candidate_factor(model)
     tables = {
-        name: _lay_out(graph, name, model.tables[name], factor if name == head else None)
+        name: _lay_out(graph, model, name, factor if name == head else None)
         for name in model.used_tables
     }
     past = read_history(graph, model)
@@ -157,10 +156,13 @@ def _finish(graph: Graph, model: DeviceModel, scores: str) -> str:
     return str(graph.add("Div", one, graph.add("Add", one, rest)))
 
 
-def _lay_out(graph: Graph, name: str, table: Table, factor: F32 | None) -> Layout:
+def _lay_out(graph: Graph, model: DeviceModel, name: str, factor: F32 | None) -> Layout:
     """Store a table in the layout that suits its structure, with the factor of its scores."""
+    table, blocks = model.tables[name], model.head.blocks
     if table.codec.name == "int8":
-        return Tiles(graph, name, table, factor)
+        # A block is made of whole tiles if it can be.
+        whole = max(1, blocks.height // TILE) if blocks and name == model.head.table else 1
+        return Tiles(graph, name, table, factor, whole)
     structure = table.codec.structure(table.arrays)
     assert structure is not None  # noqa: S101  # the target refuses any other codec
     if isinstance(structure, Affine) and fits(structure):

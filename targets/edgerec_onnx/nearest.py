@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from edgerec.plugin import OPTIMISM, Blocks, Centroids
-from edgerec_onnx.exact import Exact
+from edgerec_onnx.exact import Exact, product
 from edgerec_onnx.onnx_graph import Graph
 from edgerec_onnx.packed import Packed
-from edgerec_onnx.proposal import LOWEST, members, top
+from edgerec_onnx.proposal import LOWEST, members, rescore, top
 from edgerec_onnx.tiles import Tiles
 
 __all__ = ["best_of", "nearest"]
@@ -31,13 +31,11 @@ def best_of(
     graph: Graph, table: Exact | Tiles | Packed, user: str, blocks: str, height: int, k: str
 ) -> tuple[str, str]:
     """Scores float[1, k] and rows int64[k] of the k best rows of blocks int64[b]."""
-    rows = members(graph, blocks, height)
     if isinstance(table, Tiles) and height % table.height == 0:
         tiles = members(graph, blocks, height // table.height)
-        last = graph.constant([table.groups - 1])
-        scores, _ = table.score(user, graph.add("Min", tiles, last))
-    else:
-        scores = _read_and_score(graph, table, user, rows)
+        return rescore(graph, table, user, table.propose(user, k, k, tiles), k)
+    rows = members(graph, blocks, height)
+    scores = _read_and_score(graph, table, user, rows)
     if table.rows % height:
         # The last block is shorter.
         real = graph.add("Less", rows, graph.constant(np.array(table.rows), "rows"))
@@ -48,7 +46,10 @@ def best_of(
 def _read_and_score(graph: Graph, table: Exact | Tiles | Packed, user: str, rows: str) -> str:
     """Scores float[1, m] of rows int64[m], the last one in place of those beyond it."""
     safe = graph.add("Min", rows, graph.constant([table.rows - 1]))
-    column = graph.add("Reshape", user, graph.constant([-1, 1]))
-    scores = graph.add("MatMul", table.read(safe), column)
-    scores = graph.add("Reshape", scores, graph.constant([1, -1]))
-    return str(scores if table.factor is None else graph.add("Mul", scores, table.factor_of(safe)))
+    if isinstance(table, Tiles):
+        scores = product(graph, table.read(safe), user)
+    else:
+        scores = table.some(user, safe)
+    if table.factor is not None:
+        scores = graph.add("Mul", scores, table.factor_of(safe))
+    return str(graph.add("Reshape", scores, graph.constant([1, -1])))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.plugin import F32, Affine
-from edgerec_onnx.integers import numbers, stored
+from edgerec_onnx.integers import Products, numbers, stored
 from edgerec_onnx.onnx_graph import MICROSOFT, Graph
 from edgerec_onnx.proposal import highest, members
 
@@ -31,7 +31,7 @@ class Packed:
     """A table of 4-bit integers, whose groups are a few adjacent rows."""
 
     def __init__(self, graph: Graph, name: str, affine: Affine, factor: F32 | None) -> None:
-        self.graph, self.name = graph, name
+        self.graph, self.name, self.affine = graph, name, affine
         self.rows, self.width = len(affine.codes), affine.columns
         self.columns = affine.groups
         self.height = GROUP
@@ -62,6 +62,14 @@ class Packed:
                 part = graph.add("Cast", graph.add("Reshape", part, tall), to=1)
                 values = graph.add(kind, values, part)
         return str(graph.add("Reshape", values, graph.constant([-1, self.width])))
+
+    def some(self, user: str, rows: str) -> str:
+        """The products of rows int64[k] with float[1, d], float[k]."""
+        graph = self.graph
+        codes = graph.add("Gather", self.codes, rows, axis=0)
+        codes = graph.add("Reshape", codes, graph.constant([-1, self.width // 2]))
+        ranges = (graph.add("Gather", self._stored(key), rows, axis=0) for key in self.arrays)
+        return Products(graph, self.affine, user).of(graph, codes, *ranges)
 
     def factor_of(self, rows: str) -> str:
         """The factors of the scores of rows int64[k], float[k]; only if there is a ``factor``."""

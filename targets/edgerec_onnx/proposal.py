@@ -49,7 +49,7 @@ def highest(graph: Graph, table: Grouped, maxima: str, k: str) -> tuple[str, str
     """
     spare = table.groups - table.rows // table.height
     most = graph.add("Add", k, graph.constant([spare])) if spare else k
-    most = graph.add("Min", most, graph.constant([table.groups]))
+    most = graph.add("Min", most, graph.add("Shape", maxima))
     scores, groups = graph.add("TopK", maxima, most, outputs=2, axis=0)
     return scores, groups
 

@@ -39,6 +39,31 @@ class SparseRows(Exact):
 
     def read(self, rows: str) -> str:
         """Rows int64[k] as float[k, d]; as many numbers are read as the longest row has."""
+        graph = self.graph
+        values, columns = self._numbers(rows)
+        columns = graph.add("Reshape", columns, graph.constant([-1, self.most, 1]))
+        across = graph.constant(np.arange(self.width, dtype=np.int32), f"first_{self.width}")
+        is_there = graph.add("Cast", graph.add("Equal", columns, across), to=FLOAT)
+        wide = graph.add("Reshape", values, graph.constant([-1, 1, self.most]))
+        found = graph.add("MatMul", wide, is_there)
+        found = graph.add("Reshape", found, graph.constant([-1, self.width]))
+        if self.scale is None:
+            return str(found)
+        return str(graph.add("Mul", found, self._scales(rows, [-1, 1])))
+
+    def some(self, user: str, rows: str) -> str:
+        """The products of rows int64[k] with float[1, d], float[k]."""
+        graph = self.graph
+        values, columns = self._numbers(rows)
+        column = graph.add("Reshape", user, graph.constant([-1]))
+        met = graph.add("Mul", values, graph.add("Gather", column, columns, axis=0))
+        scores = graph.add("ReduceSum", met, graph.constant([1]), keepdims=0)
+        if self.scale is None:
+            return str(scores)
+        return str(graph.add("Mul", scores, self._scales(rows, [-1])))
+
+    def _numbers(self, rows: str) -> tuple[str, str]:
+        """The numbers of rows int64[k], then zeros, float[k, most], and their columns."""
         graph, tall = self.graph, self.graph.constant([-1, 1])
         after = graph.add("Add", rows, graph.constant([1]))
         first, end = (
@@ -51,18 +76,15 @@ class SparseRows(Exact):
         last = graph.constant(np.array(self.count - 1, np.int32), f"last_{self.count}")
         places = graph.add("Min", places, last)
         values = graph.add("Cast", graph.add("Gather", self.values, places, axis=0), to=FLOAT)
-        values = graph.add("Mul", values, is_inside)
         columns = graph.add("Cast", graph.add("Gather", self.columns, places, axis=0), to=INT32)
-        columns = graph.add("Reshape", columns, graph.constant([-1, self.most, 1]))
-        across = graph.constant(np.arange(self.width, dtype=np.int32), f"first_{self.width}")
-        is_there = graph.add("Cast", graph.add("Equal", columns, across), to=FLOAT)
-        wide = graph.add("Reshape", values, graph.constant([-1, 1, self.most]))
-        found = graph.add("MatMul", wide, is_there)
-        found = graph.add("Reshape", found, graph.constant([-1, self.width]))
-        if self.scale is not None:
-            scale = graph.add("Reshape", graph.add("Gather", self.scale, rows, axis=0), tall)
-            found = graph.add("Mul", found, graph.add("Cast", scale, to=FLOAT))
-        return str(found)
+        return str(graph.add("Mul", values, is_inside)), str(columns)
+
+    def _scales(self, rows: str, shape: list[int]) -> str:
+        """The scales of rows int64[k]."""
+        graph, scale = self.graph, self.scale
+        assert scale is not None  # noqa: S101  # for mypy
+        part = graph.add("Cast", graph.add("Gather", scale, rows, axis=0), to=FLOAT)
+        return str(graph.add("Reshape", part, graph.constant(shape)))
 
     def scores(self, user: str) -> str:
         """The products of all rows with float[1, d], float[n], block by block."""

@@ -7,6 +7,7 @@ column. The rows and tiles that fill the last chunk are zeros.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from edgerec.plugin import F32, Table
 from edgerec_onnx.onnx_graph import Graph
 from edgerec_onnx.proposal import LOWEST, highest, members, user_sum
 
-__all__ = ["Tiles"]
+__all__ = ["TILE", "Tiles"]
 
 #: Rows per tile. A tile of 64 x 64 is a page of memory: the kernel is twice as fast on it as on
 #: whole columns, and each row is in one place.
@@ -40,15 +41,25 @@ SAMPLE = 65536
 
 
 class Tiles:
-    """An int8 table, whose groups are tiles."""
+    """An int8 table, whose groups are tiles.
 
-    def __init__(self, graph: Graph, name: str, table: Table, factor: F32 | None) -> None:
+    Args:
+        graph: the graph that reads it.
+        name: of the table.
+        table: the rows.
+        factor: float[n], by which scores are multiplied; none for no factor.
+        whole: the number of tiles is a multiple of this.
+    """
+
+    def __init__(
+        self, graph: Graph, name: str, table: Table, factor: F32 | None, whole: int = 1
+    ) -> None:
         self._scored = table, factor
         self.graph, (self.rows, self.width) = graph, table.shape
         self.height = min(TILE, self.rows)
         tiles = -(-self.rows // self.height)
         self.chunks = -(-tiles // CHUNK)
-        self.tiles = -(-tiles // self.chunks)
+        self.tiles = -(-tiles // (self.chunks * whole)) * whole
         self.groups = self.chunks * self.tiles
         self.codes = graph.table(self._lay_out(table.arrays["codes"]), f"{name}.codes")
         self.scale = self._per_row(table.arrays["scale"], f"{name}.scale")
@@ -80,8 +91,8 @@ class Tiles:
         part = graph.add("GatherND", self.factor, one)
         return str(graph.add("Reshape", part, graph.constant([-1])))
 
-    def propose(self, user: str, returned: str, proposed: str) -> str:
-        """Tiles that may hold the best rows, int64[g].
+    def propose(self, user: str, returned: str, proposed: str, among: str = "") -> str:
+        """Tiles that may hold the best rows, int64[g], ``among`` some int64[t] or all.
 
         Rounding u to u - e lowers a row's score by Σ_j e_j x_j. The part that all rows have in
         common does not affect the order; the rest is about sqrt(Σ_j (e_j σ_j)²), with σ_j the
@@ -92,7 +103,7 @@ class Tiles:
         """
         graph = self.graph
         codes, step = _round(graph, user)
-        maxima = self._maxima(user, codes, step)
+        maxima = self._maxima(user, codes, step, among)
         zero = graph.constant(np.array(ZERO, np.uint8), "zero_point")
         error = graph.add("Sub", user, graph.add("DequantizeLinear", codes, step, zero))
         deviation = graph.constant(_deviation(*self._scored)[None], "deviation")
@@ -104,7 +115,8 @@ class Tiles:
         best, tiles = highest(graph, self, maxima, returned)
         last = graph.add("ReduceMin", best, keepdims=0)
         others = self._others(maxima, last, tiles, returned, graph.add("Sub", last, noise))
-        return str(graph.add("Concat", tiles, others, axis=0))
+        found = graph.add("Concat", tiles, others, axis=0)
+        return str(graph.add("Gather", among, found, axis=0) if among else found)
 
     def _others(self, maxima: str, last: str, tiles: str, returned: str, bound: str) -> str:
         """Tiles besides ``tiles`` whose maximum is above a bound, int64[g].
@@ -124,22 +136,39 @@ class Tiles:
         others = graph.add("NonZero", graph.add("And", kept, graph.add("Less", bound, left)))
         return str(graph.add("Reshape", others, graph.constant([-1])))
 
-    def _maxima(self, user: str, codes: str, step: str) -> str:
-        """The highest rough score per tile, float[groups]; the step applies only with offsets."""
+    def _maxima(self, user: str, codes: str, step: str, among: str) -> str:
+        """The highest rough score per tile, float[t]; the step applies only with offsets."""
+        stored = {"codes": self.codes, "scale": self.scale, "zero": self._zeros()}
+        for name, array in (("offset", self.offset), ("factor", self.factor)):
+            if array is not None:
+                stored[name] = array
+        total = user_sum(self.graph, user) if self.offset is not None else ""
+
+        def highest_of(graph: Graph, parts: Mapping[str, str]) -> str:
+            products = graph.add("MatMulInteger", codes, parts["codes"])
+            logits = graph.add("Cast", graph.add("Sub", products, parts["zero"]), to=1)
+            logits = graph.add("Mul", logits, parts["scale"])
+            if "offset" in parts:
+                # The step scales all products equally, but must not scale an offset.
+                shift = graph.add("Mul", parts["offset"], total)
+                logits = graph.add("Add", graph.add("Mul", logits, step), shift)
+            if "factor" in parts:
+                logits = graph.add("Mul", logits, parts["factor"])
+            return str(graph.add("ReduceMax", logits, axes=[1, 2], keepdims=0))
+
+        if not among:
+            return self._by_chunks(stored, highest_of)
+        place = self._place(among)
+        parts = {name: self.graph.add("GatherND", array, place) for name, array in stored.items()}
+        return highest_of(self.graph, parts)
+
+    def _by_chunks(
+        self, stored: Mapping[str, str], highest_of: Callable[[Graph, Mapping[str, str]], str]
+    ) -> str:
+        """The highest rough score of every tile, float[groups], chunk by chunk."""
         graph, body = self.graph, Graph("chunk/")
-        stored = {"chunk/codes": self.codes, "chunk/scale": self.scale, "chunk/zero": self._zeros()}
-        products = body.add("MatMulInteger", codes, "chunk/codes")
-        logits = body.add("Cast", body.add("Sub", products, "chunk/zero"), to=1)
-        logits = body.add("Mul", logits, "chunk/scale")
-        if self.offset is not None:
-            # The step scales all products equally, but must not scale an offset.
-            stored["chunk/offset"] = self.offset
-            shift = body.add("Mul", "chunk/offset", user_sum(graph, user))
-            logits = body.add("Add", body.add("Mul", logits, step), shift)
-        if self.factor is not None:
-            stored["chunk/factor"] = self.factor
-            logits = body.add("Mul", logits, "chunk/factor")
-        highest = body.add("ReduceMax", logits, axes=[1, 2], keepdims=0)
+        stored = {f"chunk/{name}": array for name, array in stored.items()}
+        highest = highest_of(body, {name.removeprefix("chunk/"): name for name in stored})
         shapes = {name: [self.tiles, 1, self.height] for name in stored}
         shapes["chunk/codes"] = [self.tiles, self.width, self.height]
         types = dict.fromkeys(stored, TensorProto.FLOAT) | {

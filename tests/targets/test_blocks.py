@@ -126,7 +126,7 @@ class Whole(Target):
 
 def test_a_target_that_does_not_know_blocks_refuses_them(tmp_path: Path) -> None:
     model = in_blocks(example_models(500, 16)["sum"], 50, 4)
-    with pytest.raises(TargetError, match="whole scores all rows, .* leave out the step cluster"):
+    with pytest.raises(TargetError, match=r"whole scores all rows, .* leave out the step cluster"):
         export(model, Whole(), tmp_path / "x.edgerec")
     assert not list(tmp_path.iterdir())
 
