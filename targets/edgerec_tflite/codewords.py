@@ -15,6 +15,7 @@ import numpy as np
 from edgerec.plugin import Lookup
 from edgerec_tflite.lines import Lines
 from edgerec_tflite.ops import unpack
+from edgerec_tflite.stored import Stored
 from edgerec_tflite.tflite_graph import Graph, Tensor
 
 __all__ = ["Codewords"]
@@ -23,7 +24,7 @@ __all__ = ["Codewords"]
 BLOCK = 16384
 
 
-class Codewords:
+class Codewords(Stored):
     """Sums of codewords, with a factor per row."""
 
     def __init__(self, graph: Graph, lookup: Lookup) -> None:
@@ -71,14 +72,29 @@ class Codewords:
             shape = (self.bytes, high)
             ends = graph.small([0, start]), graph.small([*shape])
             part = graph.op("SLICE", [self.codes, *ends], shape, "uint8")
-            part = graph.op("CAST", [part], shape, "int32")
-            part = graph.op("GATHER", [products, part], shape, axis=1, batchDims=1)
-            found.append(graph.op("SUM", [part, graph.small([0])], (1, high), keepDims=True))
+            found.append(self._sums(products, part, shape))
         scores = graph.concatenate(found, 1)
         if self.length is not None:
             length = graph.reshape(self.length.all(), (1, n))
             scores = graph.op("MUL", [scores, length], (1, n))
         return scores
+
+    def some(self, rows: Tensor, user: Tensor) -> Tensor:
+        """The products of rows int32[k] with float[1, d], float[1, k]."""
+        graph, shape = self.graph, (self.bytes, rows.shape[0])
+        codes = graph.gather(self.codes, rows, axis=1)
+        scores = self._sums(self._products(user), codes, shape)
+        if self.length is not None:
+            length = graph.reshape(self.length.read(rows), scores.shape)
+            scores = graph.op("MUL", [scores, length], scores.shape)
+        return scores
+
+    def _sums(self, products: Tensor, codes: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Sums of what the codes uint8[W, k] look up, float[1, k]."""
+        graph = self.graph
+        codes = graph.op("CAST", [codes], shape, "int32")
+        found = graph.op("GATHER", [products, codes], shape, axis=1, batchDims=1)
+        return graph.op("SUM", [found, graph.small([0])], (1, shape[1]), keepDims=True)
 
     def _products(self, user: Tensor) -> Tensor:
         """The contribution of each byte to a score, float[W, 256] or, of single codes, [W, k]."""

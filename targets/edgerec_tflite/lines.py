@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from edgerec.plugin import RunLines
+from edgerec_tflite.stored import Stored
 from edgerec_tflite.tflite_graph import Graph, Tensor
 
 __all__ = ["Lines"]
 
 
-class Lines:
+class Lines(Stored):
     """The numbers r of all rows.
 
     A run is stored as its first row and the numbers at both ends. Runs without rows are left out.
@@ -19,6 +20,7 @@ class Lines:
     def __init__(self, graph: Graph, lines: RunLines, rows: int) -> None:
         held = np.flatnonzero(lines.ends > lines.starts)
         self.graph, self.rows, self.runs = graph, rows, len(held)
+        self.even = lines.even
         self.starts = graph.constant(lines.starts[held].astype(np.int32), key=(id(lines.levels), 0))
         levels = graph.constant(lines.levels[held], key=(id(lines.levels), 1))
         if levels.dtype != "float32":
@@ -48,6 +50,10 @@ class Lines:
     def read(self, rows: Tensor) -> Tensor:
         """The numbers of rows int32[k], float[k, 1]."""
         graph, count = self.graph, rows.shape[0]
+        if self.even:
+            height = graph.small([self.even])
+            run = graph.op("FLOOR_DIV", [rows, height], (count,), "int32")
+            return graph.reshape(self._along(run, rows), (count, 1))
         wide = (count, self.runs)
         column = graph.reshape(rows, (count, 1))
         # A row is in the last run that starts at or before it.

@@ -30,7 +30,6 @@ from edgerec.plugin import (
     DeviceModel,
     Signature,
     Structure,
-    Table,
     as_core,
     candidate_centroids,
     candidate_factor,
@@ -39,15 +38,14 @@ from edgerec.plugin import (
 from edgerec_tflite.history import Past, list_unseen, read_history, seen_rows
 from edgerec_tflite.layout import check, rows_per_group, score_layout
 from edgerec_tflite.nearest import score_nearest
-from edgerec_tflite.ops import built_in_values, lower_op, normalize, unpack
-from edgerec_tflite.structures import Layout, layout_of
+from edgerec_tflite.ops import built_in_values, lower_op, normalize
+from edgerec_tflite.plain import CODECS, Plain
+from edgerec_tflite.stored import Stored
+from edgerec_tflite.structures import layout_of
 from edgerec_tflite.tflite_file import File
-from edgerec_tflite.tflite_graph import Graph, Shape, Tensor
+from edgerec_tflite.tflite_graph import Graph, Tensor
 
 __all__ = ["lower"]
-
-#: Codecs with kernels of their own.
-CODECS = ("fp32", "fp16", "int8", "int4")
 
 #: Codecs whose scan only proposes.
 INEXACT = ("int8", "int4")
@@ -96,8 +94,7 @@ class Writer:
         self.model, self.integers, self.graph, self.factor = model, integers, graph, factor
         self.centroids: Centroids | None = None
         self.structures = structures
-        self._widened: dict[str, Tensor] = {}
-        self._structured: dict[str, Layout] = {}
+        self._tables: dict[str, Stored] = {}
 
     def write_recommend(self, signature: Signature) -> None:
         """Add the function that recommends: ids int32[R], scores float[R] and user float[d]."""
@@ -143,7 +140,7 @@ class Writer:
         for op in model.encoder:
             if op.kind == "Gather":
                 name = op.inputs[0]
-                values[op.output] = self._rows(name, model.tables[name], past.rows)
+                values[op.output] = self._table(name).read(past.rows)
             else:
                 inputs = [values[i] for i in op.inputs]
                 values[op.output] = lower_op(graph, op, inputs, shapes[op.output])
@@ -152,7 +149,6 @@ class Writer:
     def _recommend(self, user: Tensor, signature: Signature) -> tuple[Tensor, Tensor]:
         """Scan all items, re-score what an integer scan proposes, and take the best."""
         graph, name = self.graph, self.model.head.table
-        table = self.model.tables[name]
         returned = signature.returned
         if self.centroids is not None:
             blocks, n = self.model.head.blocks, signature.items
@@ -160,26 +156,44 @@ class Writer:
             found, rows = score_nearest(graph, user, blocks, self.centroids, n, self._exact)
             scores, places = self._best(found, returned)
             return graph.gather(rows, places), scores
-        inexact = table.codec.name in (INEXACT if self.integers else ("int4",))
-        k = signature.proposed if inexact else returned
-        layout = score_layout(table, k)
-        logits = self._scan(name, table, user, layout)
+        k = signature.proposed if self._proposes else returned
+        layout = score_layout(self.model.tables[name], k)
+        table = self._table(name)
+        logits = table.scan(user, layout) if isinstance(table, Plain) else table.scan(user)
+        logits = graph.reshape(logits, layout)
         if self.factor is not None:
             logits = graph.op("MUL", [logits, graph.constant(self.factor, layout)], layout)
         scores, ids = self._best(logits, k)
-        if inexact:
+        if self._proposes:
             scores, places = self._top(self._exact(ids, user), returned)
             ids = graph.gather(ids, places)
         return ids, scores
 
+    @property
+    def _proposes(self) -> bool:
+        """Whether the scan of candidates is inexact, so that it only proposes."""
+        codec = self.model.tables[self.model.head.table].codec.name
+        return codec in (INEXACT if self.integers else ("int4",))
+
     def _exact(self, rows: Tensor, user: Tensor) -> Tensor:
         """Scores float[1, k] of rows int32[k], in float."""
-        graph, name = self.graph, self.model.head.table
-        scores = graph.fully_connected(user, self._rows(name, self.model.tables[name], rows))
+        graph = self.graph
+        scores = self._table(self.model.head.table).some(rows, user)
         if self.factor is not None:
-            factor = graph.gather(graph.constant(self.factor), rows)
+            factor = graph.reshape(graph.gather(graph.constant(self.factor), rows), scores.shape)
             scores = graph.op("MUL", [scores, factor], scores.shape)
         return scores
+
+    def _table(self, name: str) -> Stored:
+        """A table as the graph reads it; added when it is first read."""
+        if name not in self._tables:
+            table, structure = self.model.tables[name], self.structures[name]
+            self._tables[name] = (
+                Plain(self.graph, table, self.integers)
+                if structure is None
+                else layout_of(self.graph, structure, table.shape[0])
+            )
+        return self._tables[name]
 
     def _scored(self, user: Tensor) -> Tensor:
         """The user vector by which candidates are multiplied."""
@@ -231,72 +245,3 @@ class Writer:
         """Values float[1, k] and positions int32[k] of the k highest."""
         scores, places = self.graph.top(logits, k)
         return scores, self.graph.reshape(places, (k,))
-
-    def _rows(self, name: str, table: Table, rows: Tensor) -> Tensor:
-        """Read rows of a table as float[rows, d]."""
-        graph, shape = self.graph, (rows.shape[0], table.shape[1])
-        structured = self._structure(name, table)
-        if structured is not None:
-            return structured.read(rows)
-        codec = table.codec.name
-        if codec == "int4":
-            values = unpack(graph, graph.gather(self._codes(table), rows), shape, 4)
-        elif codec == "int8":
-            values = graph.op("DEQUANTIZE", [graph.gather(self._codes(table), rows)], shape)
-        else:
-            values = graph.gather(self._floats(name, table), rows)
-        for array, kind in (("scale", "MUL"), ("offset", "ADD")):
-            if array in table.arrays:
-                part = graph.gather(self._range(name, table, array), rows)
-                values = graph.op(kind, [values, graph.reshape(part, (shape[0], 1))], shape)
-        return values
-
-    def _scan(self, name: str, table: Table, user: Tensor, layout: Shape) -> Tensor:
-        """Score all rows, float[1, n], and lay them out."""
-        graph = self.graph
-        structured = self._structure(name, table)
-        if structured is not None:
-            return graph.reshape(structured.scan(user), layout)
-        if table.codec.name in ("fp32", "fp16"):
-            scores = graph.fully_connected(user, self._floats(name, table))
-            return graph.reshape(scores, layout)
-        codes = graph.constant(table.arrays["codes"], table.shape, table.codec.name)
-        if not self.integers and table.codec.name == "int8":
-            codes = self._widen(f"{name}/codes", codes)
-        # Reshaped first, because XNNPACK would copy a value that other ops read as well.
-        products = graph.reshape(graph.fully_connected(user, codes), layout)
-        scale = self._range(name, table, "scale", layout)
-        logits = graph.op("MUL", [products, scale], layout)
-        if "offset" in table.arrays:
-            total = graph.op("SUM", [user, graph.small([1])], (1, 1), keepDims=True)
-            offset = self._range(name, table, "offset", layout)
-            shift = graph.op("MUL", [offset, total], layout)
-            logits = graph.op("ADD", [logits, shift], layout)
-        return logits
-
-    def _structure(self, name: str, table: Table) -> Layout | None:
-        """The layout of a codec that declares a structure; none for those with kernels."""
-        found = self.structures[name]
-        if found is not None and name not in self._structured:
-            self._structured[name] = layout_of(self.graph, found, table.shape[0])
-        return self._structured.get(name)
-
-    def _codes(self, table: Table) -> Tensor:
-        """The stored integers as GATHER reads them: int8, or bytes with two int4 each."""
-        return self.graph.constant(table.arrays["codes"])
-
-    def _floats(self, name: str, table: Table) -> Tensor:
-        """A float table; half-precision values are widened once, on loading."""
-        return self._widen(f"{name}/values", self.graph.constant(table.arrays["values"]))
-
-    def _range(self, name: str, table: Table, array: str, layout: Shape | None = None) -> Tensor:
-        """A table's scale or offset as float32[n], or in whole groups."""
-        shape = layout if layout and layout[0] > 1 else None
-        return self._widen(f"{name}/{array}", self.graph.constant(table.arrays[array], shape))
-
-    def _widen(self, key: str, stored: Tensor) -> Tensor:
-        if stored.dtype == "float32":
-            return stored
-        if key not in self._widened:
-            self._widened[key] = self.graph.op("DEQUANTIZE", [stored], stored.shape)
-        return self._widened[key]

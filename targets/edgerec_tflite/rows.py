@@ -11,6 +11,7 @@ import numpy as np
 
 from edgerec.plugin import Affine, Dense
 from edgerec_tflite.ops import planes, signed, unpack
+from edgerec_tflite.stored import Stored
 from edgerec_tflite.tflite_graph import Graph, Tensor
 
 __all__ = ["Floats", "Integers"]
@@ -19,7 +20,7 @@ __all__ = ["Floats", "Integers"]
 NUMBERS = 2**20
 
 
-class Floats:
+class Floats(Stored):
     """A table in single or half precision; half-precision values are widened on loading."""
 
     def __init__(self, graph: Graph, dense: Dense) -> None:
@@ -34,7 +35,7 @@ class Floats:
         return self.graph.fully_connected(user, self.values)
 
 
-class Integers:
+class Integers(Stored):
     """Integers with a scale, and perhaps an offset, per row or per group of columns."""
 
     def __init__(self, graph: Graph, affine: Affine) -> None:
@@ -52,22 +53,36 @@ class Integers:
 
     def scan(self, user: Tensor) -> Tensor:
         """Score all rows: float[1, n]."""
-        graph, n, found = self.graph, self.rows, []
-        groups, factors = self.affine.groups, self._factors(user)
-        sums = graph.op("SUM", [factors, graph.small([1])], (groups,))
+        graph, n, factors = self.graph, self.rows, self._factors(user)
         block = NUMBERS // min(64, self.affine.columns)
-        for start in range(0, n, block):
-            high = min(block, n - start)
-            codes, *ranges = (graph.slice(array, start, high) for array in self.arrays)
-            scores = graph.fully_connected(self._codes(codes), factors)
-            scores = graph.op("MUL", [scores, ranges[0]], scores.shape)
-            if len(ranges) > 1:
-                shift = graph.op("MUL", [ranges[1], sums], scores.shape)
-                scores = graph.op("ADD", [scores, shift], scores.shape)
-            if groups > 1:
-                scores = graph.op("SUM", [scores, graph.small([1])], (high, 1), keepDims=True)
-            found.append(graph.reshape(scores, (1, high)))
-        return graph.concatenate(found, 1)
+        return graph.concatenate(
+            [
+                self._products(
+                    [graph.slice(one, start, min(block, n - start)) for one in self.arrays], factors
+                )
+                for start in range(0, n, block)
+            ],
+            1,
+        )
+
+    def some(self, rows: Tensor, user: Tensor) -> Tensor:
+        """The products of rows int32[k] with float[1, d], float[1, k]; scales apply to sums."""
+        parts = [self.graph.gather(array, rows) for array in self.arrays]
+        return self._products(parts, self._factors(user))
+
+    def _products(self, parts: list[Tensor], factors: Tensor) -> Tensor:
+        """The products of k rows, of which codes, scales and offsets are given, float[1, k]."""
+        (codes, *ranges), graph, groups = parts, self.graph, self.affine.groups
+        scores = graph.fully_connected(self._codes(codes), factors)
+        scores = graph.op("MUL", [scores, ranges[0]], scores.shape)
+        if len(ranges) > 1:
+            sums = graph.op("SUM", [factors, graph.small([1])], (groups,))
+            shift = graph.op("MUL", [ranges[1], sums], scores.shape)
+            scores = graph.op("ADD", [scores, shift], scores.shape)
+        high = scores.shape[0]
+        if groups > 1:
+            scores = graph.op("SUM", [scores, graph.small([1])], (high, 1), keepDims=True)
+        return graph.reshape(scores, (1, high))
 
     def _codes(self, codes: Tensor) -> Tensor:
         """Codes of k rows in the order of their planes, float[k, m]."""

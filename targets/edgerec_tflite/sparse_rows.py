@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgerec.plugin import Sparse
+from edgerec_tflite.stored import Stored
 from edgerec_tflite.tflite_graph import Graph, Tensor
 
 __all__ = ["SparseRows"]
@@ -18,7 +19,7 @@ __all__ = ["SparseRows"]
 NUMBERS = 65536
 
 
-class SparseRows:
+class SparseRows(Stored):
     """Compressed sparse rows."""
 
     def __init__(self, graph: Graph, sparse: Sparse) -> None:
@@ -34,8 +35,35 @@ class SparseRows:
 
     def read(self, rows: Tensor) -> Tensor:
         """Rows int32[k] as float[k, d]; as many numbers are read as the longest row has."""
-        graph, k = self.graph, rows.shape[0]
-        wide, deep = (k, self.most), (k, self.most, self.width)
+        graph, (k,) = self.graph, rows.shape
+        values, columns = self._numbers(rows)
+        deep = (k, self.most, self.width)
+        across = graph.constant(np.arange(self.width, dtype=np.int32)[None, None])
+        columns = graph.reshape(columns, (*columns.shape, 1))
+        is_there = graph.op("CAST", [graph.op("EQUAL", [columns, across], deep, "bool")], deep)
+        found = graph.op("MUL", [is_there, graph.reshape(values, (*values.shape, 1))], deep)
+        found = graph.op("SUM", [found, graph.small([1])], (k, self.width))
+        if self.scale is not None:
+            scale = graph.reshape(graph.gather(self.scale, rows), (k, 1))
+            found = graph.op("MUL", [found, scale], found.shape)
+        return found
+
+    def some(self, rows: Tensor, user: Tensor) -> Tensor:
+        """The products of rows int32[k] with float[1, d], float[1, k]."""
+        graph, shape = self.graph, (1, rows.shape[0])
+        values, columns = self._numbers(rows)
+        met = graph.gather(graph.reshape(user, (self.width,)), columns)
+        met = graph.op("MUL", [values, met], values.shape)
+        scores = graph.reshape(graph.op("SUM", [met, graph.small([1])], rows.shape), shape)
+        if self.scale is not None:
+            scale = graph.reshape(graph.gather(self.scale, rows), shape)
+            scores = graph.op("MUL", [scores, scale], shape)
+        return scores
+
+    def _numbers(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The numbers of rows int32[k], then zeros, float[k, most], and their columns."""
+        graph, (k,) = self.graph, rows.shape
+        wide = (k, self.most)
         after = graph.op("ADD", [rows, graph.small([1])], (k,), "int32")
         first, end = (graph.reshape(graph.gather(self.starts, at), (k, 1)) for at in (rows, after))
         every = graph.constant(np.arange(self.most, dtype=np.int32)[None])
@@ -44,16 +72,7 @@ class SparseRows:
         last = graph.small([self.values.shape[0] - 1])
         places = graph.op("MINIMUM", [places, last], wide, "int32")
         values = graph.op("MUL", [self._floats(graph.gather(self.values, places)), is_inside], wide)
-        columns = graph.op("CAST", [graph.gather(self.columns, places)], wide, "int32")
-        across = graph.constant(np.arange(self.width, dtype=np.int32)[None, None])
-        is_there = graph.op("EQUAL", [graph.reshape(columns, (*wide, 1)), across], deep, "bool")
-        is_there = graph.op("CAST", [is_there], deep)
-        found = graph.op("MUL", [is_there, graph.reshape(values, (*wide, 1))], deep)
-        found = graph.op("SUM", [found, graph.small([1])], (k, self.width))
-        if self.scale is not None:
-            scale = graph.reshape(graph.gather(self.scale, rows), (k, 1))
-            found = graph.op("MUL", [found, scale], found.shape)
-        return found
+        return values, graph.op("CAST", [graph.gather(self.columns, places)], wide, "int32")
 
     def scan(self, user: Tensor) -> Tensor:
         """Score all rows: float[1, n]."""

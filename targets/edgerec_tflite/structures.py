@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 from edgerec.plugin import Affine, Dense, Lookup, Partition, RunLines, Sparse, Structure
 from edgerec_tflite.codewords import Codewords
 from edgerec_tflite.lines import Lines
 from edgerec_tflite.rows import Floats, Integers
 from edgerec_tflite.sparse_rows import SparseRows
+from edgerec_tflite.stored import Stored
 from edgerec_tflite.tflite_graph import Graph, Tensor
 
-__all__ = ["Layout", "layout_of"]
-
-#: It reads rows int32[k] as float[k, d], and scores all rows, float[1, n].
-Layout: TypeAlias = "Codewords | Floats | Integers | Lines | Parts | SparseRows"
+__all__ = ["layout_of"]
 
 
-def layout_of(graph: Graph, structure: Structure, rows: int) -> Layout:
+def layout_of(graph: Graph, structure: Structure, rows: int) -> Stored:
     """The layout of a structure."""
     match structure:
         case Dense() as dense:
@@ -34,7 +30,7 @@ def layout_of(graph: Graph, structure: Structure, rows: int) -> Layout:
             return Parts(graph, partition)
 
 
-class Parts:
+class Parts(Stored):
     """Consecutive rows of different structures."""
 
     def __init__(self, graph: Graph, partition: Partition) -> None:

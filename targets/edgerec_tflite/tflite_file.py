@@ -29,6 +29,7 @@ OPS: dict[str, tuple[str | None, int]] = {
     "EXP": (None, 1),
     "FILL": (None, 1),
     "FLOOR": (None, 1),
+    "FLOOR_DIV": ("FloorDivOptions", 1),
     "FULLY_CONNECTED": ("FullyConnectedOptions", 6),
     "GATHER": ("GatherOptions", 2),
     "GELU": ("GeluOptions", 1),
