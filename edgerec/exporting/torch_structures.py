@@ -81,12 +81,14 @@ class Lines(nn.Module):
     def __init__(self, lines: RunLines, rows: int) -> None:
         super().__init__()
         held = np.flatnonzero(lines.ends > lines.starts)
-        self.count = rows
+        self.count, self.even = rows, lines.even
         self.register_buffer("starts", tensor_of(lines.starts[held].astype(np.int32)))
         self.register_buffer("levels", tensor_of(lines.levels[held]))
 
     def rows(self, rows: Tensor) -> Tensor:
         """The numbers of rows int64[k], float[k, 1]."""
+        if self.even:
+            return self._along(torch.div(rows, self.even, rounding_mode="floor"), rows)[:, None]
         # A row is in the last run that starts at or before it.
         run = (self.starts[None, :] <= rows[:, None]).long().sum(1) - 1
         return self._along(run, rows)[:, None]

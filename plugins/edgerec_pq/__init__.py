@@ -40,7 +40,7 @@ from edgerec.plugin import (
 )
 from edgerec_pq.codec import PQ
 from edgerec_pq.popular import codec_of, joined
-from edgerec_pq.runs import Runs, even_ends, runs_for
+from edgerec_pq.runs import FEWEST_ROWS, Runs, block_ends, even_ends, runs_for
 
 #: The plugin API version that this plugin was written for.
 edgerec_api = 2
@@ -138,7 +138,10 @@ class ProductQuantize(FineTuningCompressor):
             layout = codecs[name].layout(*shape)
             empty = {key: np.zeros(shape, dtype) for key, (dtype, shape) in layout.items()}
             if "ends" in empty:
-                empty["ends"][:] = even_ends(shape[0], len(empty["ends"]))
+                blocks, runs = model.head.blocks, len(empty["ends"])
+                empty["ends"][:] = (
+                    block_ends(shape[0], blocks.height) if blocks else even_ends(shape[0], runs)
+                )
             tables[name] = Table(codecs[name], shape, empty)
             if high:
                 nothing = np.zeros((high, shape[1]), np.float32)
@@ -153,6 +156,11 @@ class ProductQuantize(FineTuningCompressor):
         """The number of popular rows."""
         if self.popular is None:
             return 0
+        if model.head.blocks is not None:
+            raise CompressError(
+                "pq.popular: puts the most popular items first, but they are in clusters; leave "
+                "out this option or the step cluster"
+            )
         return Mixed(share=self.popular).heights_of(len(model.items))[0]
 
     def _codecs(self, model: DeviceModel) -> dict[str, PQ | Runs]:
@@ -174,7 +182,13 @@ class ProductQuantize(FineTuningCompressor):
         room = min(before - 1, before if asked else (self.bytes or 16) * n)
         shapes = {name: table.shape for name, table in model.tables.items()}
         first = sum(codec_of(d).nbytes(high, d) for _, d in shapes.values())
-        runs = runs_for(n - high)
+        blocks = model.head.blocks
+        if blocks and blocks.height < FEWEST_ROWS:
+            raise CompressError(
+                f"pq: a run of lengths takes at least {FEWEST_ROWS} items, and the clusters have "
+                f"{blocks.height}; use cluster:height={FEWEST_ROWS} or more"
+            )
+        runs = blocks.count(n) if blocks else runs_for(n - high)
         least = math.inf
         for shape in self._shapes(widths, max(0, room - first) / (n - high)):
             wide = dataclasses.replace(shape, runs=runs)

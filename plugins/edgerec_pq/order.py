@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from edgerec.plugin import F32
 from edgerec_pq.kmeans import cluster
+from edgerec_pq.runs import block_ends
 
-__all__ = ["in_runs"]
+__all__ = ["in_blocks", "in_runs"]
 
 
 def in_runs(
@@ -37,6 +38,19 @@ def in_runs(
     rank[np.argsort(-centres.sum(1), kind="stable")] = np.arange(runs)
     counts = np.bincount(rank[run], minlength=runs)
     return np.lexsort((lengths[0], rank[run])), np.cumsum(counts)
+
+
+def in_blocks(lengths: Sequence[F32], height: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The order of rows that are in blocks of similar ones, int64[n], and their ends, int64[runs].
+
+    Each block is a run, within which rows are sorted by the first number.
+
+    Args:
+        lengths: the factor of each row in each table, float32[n] each.
+        height: the number of rows per block.
+    """
+    n = len(lengths[0])
+    return np.lexsort((lengths[0], np.arange(n) // height)), block_ends(n, height)
 
 
 def _trait(length: F32, narrow: bool) -> F32:

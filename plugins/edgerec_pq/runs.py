@@ -22,6 +22,7 @@ from edgerec.plugin import F32, Arrays, Codec, CodecError, RunLines, Structure
 
 __all__ = [
     "Runs",
+    "block_ends",
     "check_ends",
     "even_ends",
     "fit",
@@ -99,6 +100,11 @@ class Runs(Codec):
 def even_ends(n: int, runs: int) -> NDArray[np.int64]:
     """int64[runs], ends of runs of near-equal size over n rows."""
     return np.arange(1, runs + 1) * n // max(runs, 1)
+
+
+def block_ends(n: int, height: int) -> NDArray[np.int64]:
+    """int64[runs], ends of runs of ``height`` rows, of which the last may have fewer, over n."""
+    return np.minimum(np.arange(height, n + height, height), n)
 
 
 def places(ends: NDArray[np.integer[Any]], rows: NDArray[Any]) -> tuple[NDArray[np.int64], F32]:

@@ -12,6 +12,7 @@ it gained.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ from edgerec.learn import TorchModel, fine_tune
 from edgerec.plugin import F32, Context, DeviceModel, FineTuningCompressor, Table, normalize
 from edgerec_pq.codec import PQ, fitted, rounded
 from edgerec_pq.kmeans import columns, lookup
-from edgerec_pq.order import in_runs
+from edgerec_pq.order import in_blocks, in_runs
 from edgerec_pq.popular import codec_of, joined
 from edgerec_pq.runs import Runs, fit, places
 
@@ -85,9 +86,16 @@ def coded(
     }
     narrow = [start.codes is None for start in found.values()]
     runs = next(iter(codecs.values())).runs
-    order, ends = in_runs([start.lengths for start in found.values()], narrow, runs, weight[rest])
+    lengths, blocks = [start.lengths for start in found.values()], model.head.blocks
+    order, ends = (
+        in_runs(lengths, narrow, runs, weight[rest])
+        if blocks is None
+        else in_blocks(lengths, blocks.height)
+    )
     starts = {name: start.ordered(order, ends, weight[rest]) for name, start in found.items()}
-    model = model.take(np.concatenate([first, rest[order]]))
+    # Rows in blocks stay in theirs.
+    free = model.replace(head=dataclasses.replace(model.head, blocks=None))
+    model = free.take(np.concatenate([first, rest[order]])).replace(head=model.head)
     torch_model = CodewordModel(model, codecs, starts, ends)
     if options.epochs:
         fine_tune(
