@@ -68,6 +68,11 @@ def add_items(
             f"add_items: the model has {len(known):,} of the {len(features.items):,} items "
             f"already, such as {known[0]!r}; leave them out"
         )
+    if model.head.blocks is not None:
+        raise ModelError(
+            "add_items: the items are in clusters, which new ones would not be; add them first, "
+            "then cluster"
+        )
     rows = rows_from_features(model, dataset, features, names=names, seed=seed)
     tables = {
         name: Table.encode(np.concatenate([table.decode(), rows[name]]), Fp32())

@@ -5,8 +5,8 @@ the nearest centroid that has room left, where rows that are nearest to it go fi
 
     cluster(x) = argmax_c  x · c - |c|² / 2,
 
-so that every cluster but the last has as many rows as every other. A large table is first divided
-into a few large clusters, and each of them again.
+so that every cluster but the last has as many rows as every other. Means and clusters take turns a
+few times. A large table is first divided into a few large clusters, and each of them again.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from edgerec.plugin import F32
 
 __all__ = ["in_clusters"]
 
-#: The most clusters that rows are divided into at a time, rounds of k-means, and rows that are
-#: compared with all centroids at a time.
-MOST, ROUNDS, BLOCK = 256, 10, 8192
+#: The most clusters that rows are divided into at a time, and rows that are compared with all
+#: centroids at a time.
+MOST, BLOCK = 256, 8192
+
+#: Rounds of k-means without and with equal sizes.
+ROUNDS, BALANCED = 5, 3
 
 #: The most rows per cluster from which centroids are learned.
 SAMPLE = 256
@@ -71,7 +74,11 @@ def _divided(rows: F32, size: int, rng: np.random.Generator) -> NDArray[np.int64
         centroids = _means(part, _best(part, centroids)[0], centroids)
     room = np.full(count, size)
     room[-1] -= count * size - len(rows)
-    return _assigned(rows, centroids, room)
+    cluster = _assigned(rows, centroids, room)
+    for _ in range(BALANCED):
+        centroids = _means(rows, cluster, centroids)
+        cluster = _assigned(rows, centroids, room)
+    return cluster
 
 
 def _assigned(rows: F32, centroids: F32, room: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -116,6 +116,11 @@ class Distill(Compressor):
                 "distill: the encoder reads a user_vector, which the student cannot; train "
                 "without user embeddings"
             )
+        if model.head.blocks is not None:
+            raise CompressError(
+                "distill: the items are in clusters, which those of the student will not be; "
+                "distill first, then cluster"
+            )
         student = student_of(model, self.width)
         if student.table_bytes >= model.table_bytes:
             raise CompressError(

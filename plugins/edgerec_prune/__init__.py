@@ -135,6 +135,10 @@ class Prune(FineTuningCompressor):
                 "prune: the encoder has dense layers, which tie dimensions together; prune "
                 "units, weights or items instead"
             )
+        if self.structure == "items" and model.head.blocks is not None:
+            raise CompressError(
+                "prune: the items are in clusters of equal size; prune items first, then cluster"
+            )
         if self.structure == "units" and model.is_linear:
             raise CompressError(
                 "prune: the encoder has no dense layers to remove units from; prune dimensions"

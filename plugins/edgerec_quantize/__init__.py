@@ -133,6 +133,11 @@ class Quantize(FineTuningCompressor):
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
         """Encode every table that becomes smaller, and fine-tune for ``epochs``."""
         if self.popular is not None:
+            if model.head.blocks is not None:
+                raise CompressError(
+                    "quantize.popular: puts the most popular items first, but they are in "
+                    "clusters; leave out this option or the step cluster"
+                )
             weight = popularity(model, context.require_dataset("quantize"))
             model = model.take(np.argsort(-weight, kind="stable"))
         model = self._turned(model)

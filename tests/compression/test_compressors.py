@@ -165,7 +165,7 @@ def test_gradients_need_data(model: DeviceModel) -> None:
         ("quantize:codec=fp16,popular=2", "quantize.popular: expected between 0 and 1, got 2"),
         ("quantize:bits=8", "quantize: unknown option bits; options: codec, symmetric, range"),
         ("quantize:codec", "expected name:option=value,..., got 'codec'"),
-        ("shrink", "unknown compressor 'shrink'; known: distill, lowrank, pq, prune, quantize"),
+        ("shrink", "unknown compressor 'shrink'; known: cluster, distill, lowrank, pq, prune"),
     ],
 )
 def test_bad_options(model: DeviceModel, spec: str, message: str) -> None:
