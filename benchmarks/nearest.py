@@ -1,12 +1,12 @@
-"""Reading a few clusters instead of all rows: what it saves, what it misses, and libraries beside it.
+"""Reading a few clusters instead of all rows: what it saves and misses, beside libraries.
 
     python -m benchmarks.nearest --gowalla FOLDER [--models FOLDER] [--only gowalla generated]
 
 It trains the default model on Gowalla (``train.txt`` and ``test.txt`` in FOLDER) and on the million
 items of ``benchmarks.scale``, clusters the rows, and measures int8 bundles that read more or fewer
 clusters. Overlap is that of the top 20 with a scan of all rows in the same codec, for 500 users.
-Times are the median from ids to ids, with one thread, the lower one of two processes. Trained models
-are kept in the second folder. The results are ``benchmarks/results/nearest.json`` and
+Times are the median from ids to ids, with one thread, the lower one of two processes. Models, once
+trained, are kept in the second folder. The results are ``benchmarks/results/nearest.json`` and
 ``nearest.md``.
 """
 

@@ -15,9 +15,9 @@ changes rows need not know about blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,19 @@ class Blocks:
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ModelError(f"head.blocks.{name}: expected a positive integer, got {value!r}")
+
+    @classmethod
+    def read_from(cls, values: Any) -> Blocks | None:
+        """Read what ``dataclasses.asdict`` made of blocks, or of none.
+
+        Raises:
+            ModelError: it is something else.
+        """
+        if values is None:
+            return None
+        if not isinstance(values, Mapping) or values.keys() != {"height", "read"}:
+            raise ModelError(f"head.blocks: expected height and read, got {values!r:.60}")
+        return cls(**values)
 
     def count(self, rows: int) -> int:
         """The number of blocks that so many rows are divided into."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -94,7 +95,8 @@ def _model_meta(model: DeviceModel) -> dict[str, Any]:
         "encoder": [
             [op.kind, list(op.inputs), op.output, dict(op.attributes)] for op in model.encoder
         ],
-        "head": _head_meta(model.head),
+        # Files without blocks are as they were before there were any.
+        "head": {k: v for k, v in dataclasses.asdict(model.head).items() if v is not None},
         "history_length": model.history_length,
         "normalization": model.normalization,
         "recency": model.recency,
@@ -104,15 +106,6 @@ def _model_meta(model: DeviceModel) -> dict[str, Any]:
         "context_width": model.context_width,
         "metadata": dict(model.metadata),
     }
-
-
-def _head_meta(head: Head) -> dict[str, Any]:
-    """A head as JSON values; files without blocks are as they were before there were any."""
-    blocks = head.blocks
-    found = {"table": head.table, "kind": head.kind}
-    if blocks is None:
-        return found
-    return {**found, "blocks": {"height": blocks.height, "read": blocks.read}}
 
 
 def _model_sections(model: DeviceModel) -> Sections:
@@ -218,7 +211,8 @@ def _read_model(
     Raises:
         EdgerecError: the sections and ``meta`` are not a model, or a codec is unknown.
     """
-    tables = meta.fields("tables")
+    tables, head = meta.fields("tables"), meta.fields("head")
+    kind: Any = head.text("kind")  # the head checks it
     return DeviceModel(
         items=items,
         tables={
@@ -230,7 +224,7 @@ def _read_model(
             for name in meta.texts("constants")
         },
         encoder=tuple(_read_op(entry) for entry in meta.array("encoder")),
-        head=_read_head(meta.fields("head")),
+        head=Head(head.text("table"), kind, Blocks.read_from(head.values.get("blocks"))),
         history_length=meta.integer("history_length", 1, MAX_HISTORY),
         normalization=meta.number("normalization", -MAX_EXPONENT, MAX_EXPONENT),
         recency=meta.number("recency", -MAX_EXPONENT, MAX_EXPONENT),
@@ -243,16 +237,6 @@ def _read_model(
         popular=container.array("popular"),
         metadata=meta.fields("metadata").values,
     )
-
-
-def _read_head(entry: Fields) -> Head:
-    blocks = None
-    if "blocks" in entry.values:
-        given = entry.fields("blocks")
-        most = 2**31 - 1
-        blocks = Blocks(given.integer("height", 1, most), given.integer("read", 1, most))
-    kind: Any = entry.text("kind")  # the head checks it
-    return Head(entry.text("table"), kind, blocks)
 
 
 def _read_table(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from edgerec.model.blocks import Blocks
 from edgerec.model.codecs import F32, Fp32
 from edgerec.model.device_model import DeviceModel, Head
 from edgerec.model.items import Items
@@ -172,6 +173,7 @@ def adverse_models(width: int = 16, seed: int = 0) -> dict[str, DeviceModel]:
     histories, but for a few that are both, and ``situated`` reads all inputs that a model can
     declare. In ``column``, one column dwarfs all others. ``clusters`` are rows that are almost
     equal, and ``ties`` are rows that are equal. ``large`` has more rows than a block of any scan.
+    ``blocks`` reads some of its rows, and a target that reads all of them finds better ones.
     """
     rng = np.random.default_rng(seed)
 
@@ -196,6 +198,7 @@ def adverse_models(width: int = 16, seed: int = 0) -> dict[str, DeviceModel]:
         "clusters": of(normal(50, width)[rng.integers(0, 50, 5000)] + near),
         "ties": of(normal(700, width)[rng.integers(0, 700, 5000)]),
         "large": of(normal(70_001, width)),
+        "blocks": of(normal(5000, width), head=Head("items", blocks=Blocks(64, 9))),
     }
 
 

@@ -22,10 +22,10 @@ __all__ = ["in_clusters"]
 
 #: The most clusters that rows are divided into at a time, and rows that are compared with all
 #: centroids at a time.
-MOST, BLOCK = 256, 8192
+MOST, BLOCK = 1024, 8192
 
 #: Rounds of k-means without and with equal sizes.
-ROUNDS, BALANCED = 5, 3
+ROUNDS, BALANCED = 5, 2
 
 #: The most rows per cluster from which centroids are learned.
 SAMPLE = 256

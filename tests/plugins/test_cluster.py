@@ -51,7 +51,7 @@ def distance_in_blocks(rows: F32, height: int) -> float:
     return float(np.concatenate([np.square(part - part.mean(0)).sum(1) for part in parts]).mean())
 
 
-@pytest.mark.parametrize("most", [256, 4])
+@pytest.mark.parametrize("most", [1024, 4])
 def test_similar_rows_are_in_one_cluster(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where rows are divided several times."""
     monkeypatch.setattr("edgerec_cluster.balanced.MOST", most)
@@ -66,7 +66,7 @@ def test_similar_rows_are_in_one_cluster(most: int, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     ("n", "height", "most"),
-    [(1, 5, 256), (5, 5, 256), (6, 5, 2), (103, 10, 3), (64, 2, 2), (1000, 7, 4)],
+    [(1, 5, 1024), (5, 5, 1024), (6, 5, 2), (103, 10, 3), (64, 2, 2), (1000, 7, 4)],
 )
 def test_every_row_has_one_place(
     n: int, height: int, most: int, monkeypatch: pytest.MonkeyPatch
@@ -240,6 +240,12 @@ def test_blocks_are_saved(model: DeviceModel, tmp_path: Path) -> None:
     after = edgerec.compress(model, "cluster:height=8,read=0.3")
     save_model(after, tmp_path / "x.model")
     assert read_model_file(tmp_path / "x.model", {"fp32": Fp32}).head == after.head
+
+
+@pytest.mark.parametrize("given", [[8, 3], {"height": 8}, {"height": 8, "read": 3, "x": 1}, "8"])
+def test_blocks_of_something_else(given: object) -> None:
+    with pytest.raises(ModelError, match=r"head\.blocks: expected height and read, got "):
+        Blocks.read_from(given)
 
 
 def test_other_code_cannot_mix_blocks(model: DeviceModel) -> None:
