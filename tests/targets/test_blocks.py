@@ -25,6 +25,7 @@ from edgerec.model.oracle import Oracle
 from edgerec.model.table import Table
 from edgerec.testing import example_models
 from edgerec_numpy import NumpyTarget
+from edgerec_pq.codec import PQ
 from tests.rigs.codecs import CODECS, coded
 
 #: Those whose runtime is installed; executorch needs an environment of its own.
@@ -52,7 +53,11 @@ def check(model: DeviceModel, target: str, folder: Path) -> None:
 
 
 @each_target
-@pytest.mark.parametrize("codec", CODECS, ids=str)
+@pytest.mark.parametrize(
+    "codec",
+    [*CODECS, PQ(8), PQ(4, runs=7), PQ(5, 3, 8, runs=9, word_bits=4), PQ(3, 1, 4)],
+    ids=str,
+)
 def test_every_codec(target: str, codec: Codec, tmp_path: Path) -> None:
     """The last block is shorter, and blocks are not those of any scan of all rows."""
     check(in_blocks(coded(example_models(700, 32)["sum"], codec), 24, 6), target, tmp_path)
@@ -60,8 +65,10 @@ def test_every_codec(target: str, codec: Codec, tmp_path: Path) -> None:
 
 @each_target
 @pytest.mark.parametrize("name", ["two-tables", "dense", "attention"])
-@pytest.mark.parametrize("codec", [Fp32(), Int8(False)], ids=lambda codec: codec.name)
-@pytest.mark.parametrize(("rows", "height"), [(640, 64), (700, 64), (650, 128), (600, 50)])
+@pytest.mark.parametrize(
+    ("codec", "rows", "height"),
+    [(Int8(False), 640, 64), (Int8(), 650, 128), (Int8(False), 700, 64), (Fp32(), 600, 50)],
+)
 def test_every_head(
     target: str, name: str, codec: Codec, rows: int, height: int, tmp_path: Path
 ) -> None:

@@ -76,7 +76,7 @@ def test_a_missing_runtime_says_where_to_install_it(
 def test_contract(tmp_path: Path) -> None:
     models = example_models() | adverse_models()
     # An export takes many seconds, and what these declare does not depend on the codec.
-    few = {name: models.pop(name) for name in ("buys", "herbs", "situated")}
+    few = {name: models.pop(name) for name in ("buys", "herbs", "situated", "blocks")}
     found = check_target(ExecuTorchTarget(), tmp_path, models)
     found |= check_target(ExecuTorchTarget(), tmp_path, few, (Fp32(), Int8()))
     assert set(found.values()) == {"ok"}
