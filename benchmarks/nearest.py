@@ -41,7 +41,7 @@ RESULTS = Path(__file__).parent / "results"
 
 #: The shares of clusters that are read, the targets, and the users whose lists are compared.
 READ, TARGETS, USERS, TOP = (
-    (0.02, 0.035, 0.05, 0.07, 0.1, 0.15),
+    (0.02, 0.035, 0.05, 0.07, 0.1),
     ("numpy", "onnx", "tflite"),
     500,
     20,

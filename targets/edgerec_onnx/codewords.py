@@ -22,6 +22,7 @@ from edgerec_onnx.exact import Exact
 from edgerec_onnx.integers import numbers, stored
 from edgerec_onnx.lines import Lines
 from edgerec_onnx.onnx_graph import Graph
+from edgerec_onnx.proposal import members
 
 __all__ = ["Codewords"]
 
@@ -35,13 +36,17 @@ BLOCK = 4096
 class Codewords(Exact):
     """Sums of codewords, with a factor per row."""
 
-    def __init__(self, graph: Graph, name: str, lookup: Lookup, factor: F32 | None) -> None:
+    def __init__(
+        self, graph: Graph, name: str, lookup: Lookup, factor: F32 | None, height: int = 1
+    ) -> None:
         super().__init__(graph, len(lookup.codes), factor)
         self.name, self.lookup = name, lookup
         self.stages, self.count, self.width = lookup.words.shape
         self.groups = int(lookup.subspace.max()) + 1
         self.bytes = lookup.codes.shape[1]
-        self.codes = graph.table(np.ascontiguousarray(lookup.codes.T), f"{name}.codes")
+        # Whole blocks, so that one of them is read at a time.
+        codes = np.pad(lookup.codes.T, ((0, 0), (0, -self.rows % height)))
+        self.codes = graph.table(codes, f"{name}.codes")
         self.length = (
             None
             if lookup.factor is None
@@ -74,7 +79,7 @@ class Codewords(Exact):
 
     def scores(self, user: str) -> str:
         """The products of all rows with float[1, d], float[n]."""
-        scores = self._sums(self._products(user))
+        scores = self._sums(self._products(user), self.codes, self.rows)
         if self.length is not None:
             scores = self.graph.add("Mul", scores, self.length.all())
         return str(scores)
@@ -86,6 +91,19 @@ class Codewords(Exact):
         found = graph.add("GatherElements", self._products(user), codes, axis=1)
         scores = graph.add("Reshape", graph.add("MatMul", self._ones(), found), flat)
         if self.length is not None:
+            scores = graph.add("Mul", scores, self.length.of(rows))
+        return str(scores)
+
+    def of_blocks(self, user: str, blocks: str, read: int, height: int) -> str:
+        """The products of the rows of ``read`` blocks int64[read], float[read * height]."""
+        graph = self.graph
+        codes = graph.add("Reshape", self.codes, graph.constant([self.bytes, -1, height]))
+        codes = graph.add("Gather", codes, blocks, axis=1)
+        codes = graph.add("Reshape", codes, graph.constant([self.bytes, -1]))
+        scores = self._sums(self._products(user), codes, read * height)
+        if self.length is not None:
+            rows = members(graph, blocks, height)
+            rows = graph.add("Min", rows, graph.constant([self.rows - 1]))
             scores = graph.add("Mul", scores, self.length.of(rows))
         return str(scores)
 
@@ -114,8 +132,8 @@ class Codewords(Exact):
         both = graph.add("Add", high, low)
         return str(graph.add("Reshape", both, graph.constant([self.bytes, 256])))
 
-    def _sums(self, products: str) -> str:
-        """The sums of all rows, float[n], block by block.
+    def _sums(self, products: str, codes: str, rows: int) -> str:
+        """The sums of the first rows of codes uint8[W, …], float[rows], block by block.
 
         A product with ones is the quickest sum over the bytes.
         """
@@ -123,11 +141,11 @@ class Codewords(Exact):
         ones = self._ones()
 
         def score(body: Graph, start: str, end: str) -> str:
-            part = body.add("Cast", body.add("Slice", self.codes, start, end, one), to=INT32)
+            part = body.add("Cast", body.add("Slice", codes, start, end, one), to=INT32)
             found = body.add("GatherElements", products, part, axis=1)
             return str(body.add("MatMul", ones, found))
 
-        return by_blocks(self.graph, self.rows, BLOCK, score)
+        return by_blocks(self.graph, rows, BLOCK, score)
 
     def _ones(self) -> str:
         return self.graph.constant(np.ones((1, self.bytes), np.float32), f"{self.name}.ones")

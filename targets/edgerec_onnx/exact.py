@@ -6,6 +6,7 @@ import abc
 
 from edgerec.plugin import F32
 from edgerec_onnx.onnx_graph import Graph
+from edgerec_onnx.proposal import members
 
 __all__ = ["Exact", "product"]
 
@@ -40,6 +41,15 @@ class Exact(abc.ABC):
     def some(self, user: str, rows: str) -> str:
         """The products of rows int64[k] with float[1, d], float[k]; by default they are read."""
         return product(self.graph, self.read(rows), user)
+
+    def of_blocks(self, user: str, blocks: str, read: int, height: int) -> str:
+        """The products of the rows of ``read`` blocks int64[read], float[read * height].
+
+        Of a shorter last block, what follows the last row may be any number.
+        """
+        graph = self.graph
+        rows = graph.add("Min", members(graph, blocks, height), graph.constant([self.rows - 1]))
+        return self.some(user, rows)
 
     def factor_of(self, rows: str) -> str:
         """The factors of the scores of rows int64[k], float[k]; only if there is a ``factor``."""

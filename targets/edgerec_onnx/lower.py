@@ -84,7 +84,7 @@ def _recommend(graph: Graph, model: DeviceModel, signature: Signature) -> bytes:
     blocks, centroids = model.head.blocks, candidate_centroids(model)
     if blocks is not None and centroids is not None:
         near = nearest(graph, unit, blocks, centroids)
-        scores, ids = best_of(graph, table, unit, near, blocks.height, returned)
+        scores, ids = best_of(graph, table, unit, near, blocks, returned)
     elif isinstance(table, Exact):
         scores, ids = _best(graph, table.scan(unit), signature.items, signature.returned, returned)
     else:
@@ -159,15 +159,15 @@ def _finish(graph: Graph, model: DeviceModel, scores: str) -> str:
 def _lay_out(graph: Graph, model: DeviceModel, name: str, factor: F32 | None) -> Layout:
     """Store a table in the layout that suits its structure, with the factor of its scores."""
     table, blocks = model.tables[name], model.head.blocks
+    height = blocks.height if blocks and name == model.head.table else 1
     if table.codec.name == "int8":
         # A block is made of whole tiles if it can be.
-        whole = max(1, blocks.height // TILE) if blocks and name == model.head.table else 1
-        return Tiles(graph, name, table, factor, whole)
+        return Tiles(graph, name, table, factor, max(1, height // TILE))
     structure = table.codec.structure(table.arrays)
     assert structure is not None  # noqa: S101  # the target refuses any other codec
     if isinstance(structure, Affine) and fits(structure):
         return Packed(graph, name, structure, factor)
-    return layout_of(graph, name, structure, table.shape[0], factor)
+    return layout_of(graph, name, structure, table.shape[0], factor, height)
 
 
 def _counts(graph: Graph, signature: Signature, any_length: bool) -> tuple[str, str]:

@@ -28,28 +28,26 @@ def nearest(graph: Graph, user: str, blocks: Blocks, centroids: Centroids) -> st
 
 
 def best_of(
-    graph: Graph, table: Exact | Tiles | Packed, user: str, blocks: str, height: int, k: str
+    graph: Graph, table: Exact | Tiles | Packed, user: str, near: str, blocks: Blocks, k: str
 ) -> tuple[str, str]:
-    """Scores float[1, k] and rows int64[k] of the k best rows of blocks int64[b]."""
+    """Scores float[1, k] and rows int64[k] of the k best rows of blocks int64[blocks.read]."""
+    height = blocks.height
     if isinstance(table, Tiles) and height % table.height == 0:
-        tiles = members(graph, blocks, height // table.height)
+        tiles = members(graph, near, height // table.height)
         return rescore(graph, table, user, table.propose(user, k, k, tiles), k)
-    rows = members(graph, blocks, height)
-    scores = _read_and_score(graph, table, user, rows)
+    rows = members(graph, near, height)
+    safe = graph.add("Min", rows, graph.constant([table.rows - 1]))
+    if isinstance(table, Exact):
+        scores = table.of_blocks(user, near, blocks.read, height)
+    elif isinstance(table, Packed):
+        scores = table.some(user, safe)
+    else:
+        scores = product(graph, table.read(safe), user)
+    if table.factor is not None:
+        scores = graph.add("Mul", scores, table.factor_of(safe))
+    scores = graph.add("Reshape", scores, graph.constant([1, -1]))
     if table.rows % height:
         # The last block is shorter.
         real = graph.add("Less", rows, graph.constant(np.array(table.rows), "rows"))
         scores = graph.add("Where", real, scores, graph.constant(LOWEST))
     return top(graph, scores, rows, k)
-
-
-def _read_and_score(graph: Graph, table: Exact | Tiles | Packed, user: str, rows: str) -> str:
-    """Scores float[1, m] of rows int64[m], the last one in place of those beyond it."""
-    safe = graph.add("Min", rows, graph.constant([table.rows - 1]))
-    if isinstance(table, Tiles):
-        scores = product(graph, table.read(safe), user)
-    else:
-        scores = table.some(user, safe)
-    if table.factor is not None:
-        scores = graph.add("Mul", scores, table.factor_of(safe))
-    return str(graph.add("Reshape", scores, graph.constant([1, -1])))

@@ -15,16 +15,24 @@ __all__ = ["layout_of"]
 
 
 def layout_of(
-    graph: Graph, name: str, structure: Structure, rows: int, factor: F32 | None = None
+    graph: Graph,
+    name: str,
+    structure: Structure,
+    rows: int,
+    factor: F32 | None = None,
+    height: int = 1,
 ) -> Exact:
-    """Store the rows of a structure in the layout whose scan is exact."""
+    """Store the rows of a structure in the layout whose scan is exact.
+
+    They are read in blocks of ``height`` rows; 1 if they are not.
+    """
     match structure:
         case Dense() as dense:
             return Floats(graph, name, dense, factor)
         case Affine() as affine:
             return Integers(graph, name, affine, factor)
         case Lookup() as lookup:
-            return Codewords(graph, name, lookup, factor)
+            return Codewords(graph, name, lookup, factor, height)
         case RunLines() as lines:
             return Lines(graph, name, lines, rows, factor)
         case Sparse() as sparse:
