@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgerec.plugin import Lookup
+from edgerec_tflite.layout import codes_by_byte
 from edgerec_tflite.lines import Lines
 from edgerec_tflite.ops import unpack
 from edgerec_tflite.stored import Stored
@@ -27,16 +28,18 @@ BLOCK = 16384
 class Codewords(Stored):
     """Sums of codewords, with a factor per row."""
 
-    def __init__(self, graph: Graph, lookup: Lookup) -> None:
+    def __init__(self, graph: Graph, lookup: Lookup, height: int = 1) -> None:
         self.graph, self.lookup = graph, lookup
         self.stages, self.count, self.width = lookup.words.shape
         self.groups = int(lookup.subspace.max()) + 1
         self.rows, self.bytes = lookup.codes.shape
-        self.codes = graph.constant(lookup.codes.T, key=(id(lookup.codes), 0))
+        codes = codes_by_byte(lookup, height)
+        self.codes = graph.constant(codes, key=(id(lookup.codes), 0))
         inside = np.arange(self.groups)[:, None] == lookup.subspace
         self.columns = graph.constant(inside.astype(np.float32))
         self.length = None if lookup.factor is None else Lines(graph, lookup.factor, self.rows)
         self.words, self.scale = self._stored()
+        self._known: dict[int, Tensor] = {}
 
     def read(self, rows: Tensor) -> Tensor:
         """Rows int32[k] as float[k, d]."""
@@ -81,9 +84,21 @@ class Codewords(Stored):
 
     def some(self, rows: Tensor, user: Tensor) -> Tensor:
         """The products of rows int32[k] with float[1, d], float[1, k]."""
-        graph, shape = self.graph, (self.bytes, rows.shape[0])
-        codes = graph.gather(self.codes, rows, axis=1)
-        scores = self._sums(self._products(user), codes, shape)
+        return self._scores(self.graph.gather(self.codes, rows, axis=1), rows, user)
+
+    def of_blocks(self, blocks: Tensor, rows: Tensor, user: Tensor) -> Tensor:
+        """The products of the rows int32[k] of whole blocks int32[b] with u, float[1, k]."""
+        graph, (count,), (k,) = self.graph, blocks.shape, rows.shape
+        codes = graph.reshape(
+            self.codes, (self.bytes, self.codes.shape[1] * count // k, k // count)
+        )
+        codes = graph.reshape(graph.gather(codes, blocks, axis=1), (self.bytes, k))
+        return self._scores(codes, rows, user)
+
+    def _scores(self, codes: Tensor, rows: Tensor, user: Tensor) -> Tensor:
+        """The products of rows int32[k], of which codes uint8[W, k] are given, float[1, k]."""
+        graph = self.graph
+        scores = self._sums(self._products(user), codes, (self.bytes, rows.shape[0]))
         if self.length is not None:
             length = graph.reshape(self.length.read(rows), scores.shape)
             scores = graph.op("MUL", [scores, length], scores.shape)
@@ -97,7 +112,15 @@ class Codewords(Stored):
         return graph.op("SUM", [found, graph.small([0])], (1, shape[1]), keepDims=True)
 
     def _products(self, user: Tensor) -> Tensor:
-        """The contribution of each byte to a score, float[W, 256] or, of single codes, [W, k]."""
+        """The contribution of each byte to a score, float[W, 256] or, of single codes, [W, k].
+
+        They are computed once, however many parts of the table are scored.
+        """
+        if user.index not in self._known:
+            self._known[user.index] = self._products_of(user)
+        return self._known[user.index]
+
+    def _products_of(self, user: Tensor) -> Tensor:
         graph = self.graph
         own = graph.op("MUL", [self.columns, user], (self.groups, self.width))
         found = graph.fully_connected(own, self.words)

@@ -22,7 +22,18 @@ from edgerec.plugin import (
 from edgerec_tflite.tflite_file import buffers
 from edgerec_tflite.tflite_graph import Shape
 
-__all__ = ["check", "rows_per_group", "score_layout"]
+__all__ = ["check", "codes_by_byte", "height_of", "rows_per_group", "score_layout"]
+
+
+def height_of(model: DeviceModel, name: str) -> int:
+    """The number of rows in a block of a table that is read in blocks; 1 for any other."""
+    blocks = model.head.blocks
+    return blocks.height if blocks is not None and name == model.head.table else 1
+
+
+def codes_by_byte(lookup: Lookup, height: int) -> NDArray[np.uint8]:
+    """A byte of each row after the other, uint8[W, n], with zeros up to a whole block."""
+    return np.pad(lookup.codes.T, ((0, 0), (0, -len(lookup.codes) % height)))
 
 
 def rows_per_group(n: int, k: int) -> int:
@@ -55,7 +66,8 @@ def check(data: bytes, model: DeviceModel) -> None:
     stored = buffers(data)
     for name in model.used_tables:
         table = model.tables[name]
-        for array in _stored(table.codec.structure(table.arrays)):
+        structure = table.codec.structure(table.arrays)
+        for array in _stored(structure, height_of(model, name)):
             raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
             if not any(np.array_equal(raw, buffer) for buffer in stored):
                 raise TargetError(
@@ -64,15 +76,15 @@ def check(data: bytes, model: DeviceModel) -> None:
                 )
 
 
-def _stored(structure: Structure | None) -> list[NDArray[Any]]:
+def _stored(structure: Structure | None, height: int = 1) -> list[NDArray[Any]]:
     """The arrays of a structure, except lines, as the file stores them."""
     match structure:
         case Dense(values=values):
             return [values]
         case Affine(codes=codes, scale=scale, offset=offset):
             return [codes, scale] if offset is None else [codes, scale, offset]
-        case Lookup(codes=codes):
-            return [codes.T]
+        case Lookup() as lookup:
+            return [codes_by_byte(lookup, height)]
         case Sparse(starts=starts, columns=columns, values=values, scale=scale):
             arrays = [starts, columns, values] + ([] if scale is None else [scale])
             return [array for array in arrays if len(array)]

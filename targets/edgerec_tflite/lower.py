@@ -36,7 +36,7 @@ from edgerec.plugin import (
     check_size,
 )
 from edgerec_tflite.history import Past, list_unseen, read_history, seen_rows
-from edgerec_tflite.layout import check, rows_per_group, score_layout
+from edgerec_tflite.layout import check, height_of, rows_per_group, score_layout
 from edgerec_tflite.nearest import score_nearest
 from edgerec_tflite.ops import built_in_values, lower_op, normalize
 from edgerec_tflite.plain import CODECS, Plain
@@ -153,7 +153,9 @@ class Writer:
         if self.centroids is not None:
             blocks, n = self.model.head.blocks, signature.items
             assert blocks is not None  # noqa: S101  # for mypy
-            found, rows = score_nearest(graph, user, blocks, self.centroids, n, self._exact)
+            found, rows = score_nearest(
+                graph, user, blocks, self.centroids, n, self._exact_of_blocks
+            )
             scores, places = self._best(found, returned)
             return graph.gather(rows, places), scores
         k = signature.proposed if self._proposes else returned
@@ -177,12 +179,19 @@ class Writer:
 
     def _exact(self, rows: Tensor, user: Tensor) -> Tensor:
         """Scores float[1, k] of rows int32[k], in float."""
+        return self._times_factor(self._table(self.model.head.table).some(rows, user), rows)
+
+    def _exact_of_blocks(self, blocks: Tensor, rows: Tensor, user: Tensor) -> Tensor:
+        """Scores float[1, k] of the rows int32[k] of blocks int32[b], in float."""
+        table = self._table(self.model.head.table)
+        return self._times_factor(table.of_blocks(blocks, rows, user), rows)
+
+    def _times_factor(self, scores: Tensor, rows: Tensor) -> Tensor:
+        if self.factor is None:
+            return scores
         graph = self.graph
-        scores = self._table(self.model.head.table).some(rows, user)
-        if self.factor is not None:
-            factor = graph.reshape(graph.gather(graph.constant(self.factor), rows), scores.shape)
-            scores = graph.op("MUL", [scores, factor], scores.shape)
-        return scores
+        factor = graph.reshape(graph.gather(graph.constant(self.factor), rows), scores.shape)
+        return graph.op("MUL", [scores, factor], scores.shape)
 
     def _table(self, name: str) -> Stored:
         """A table as the graph reads it; added when it is first read."""
@@ -191,7 +200,7 @@ class Writer:
             self._tables[name] = (
                 Plain(self.graph, table, self.integers)
                 if structure is None
-                else layout_of(self.graph, structure, table.shape[0])
+                else layout_of(self.graph, structure, table.shape[0], height_of(self.model, name))
             )
         return self._tables[name]
 

@@ -24,7 +24,7 @@ def score_nearest(
     blocks: Blocks,
     centroids: Centroids,
     n: int,
-    exact: Callable[[Tensor, Tensor], Tensor],
+    exact: Callable[[Tensor, Tensor, Tensor], Tensor],
 ) -> tuple[Tensor, Tensor]:
     """Scores float[1, m] and rows int32[m] of the blocks that suit the user.
 
@@ -34,7 +34,7 @@ def score_nearest(
         blocks: how rows are divided, and how many blocks are read.
         centroids: of each block.
         n: the number of rows.
-        exact: scores float[1, k] of rows int32[k].
+        exact: scores float[1, k] of the rows int32[k] of blocks int32[b], for the user.
     """
     _, near = graph.top(_expected(graph, user, centroids), blocks.read)
     count, height = blocks.read, blocks.height
@@ -43,10 +43,11 @@ def score_nearest(
     rows = graph.op("ADD", [graph.reshape(first, (count, 1)), along], (count, height), "int32")
     rows = graph.reshape(rows, (count * height,))
     safe = graph.op("MINIMUM", [rows, graph.small([n - 1])], rows.shape, "int32")
-    found = []
-    for start in range(0, count * height, ROWS):
-        part = graph.slice(safe, start, min(ROWS, count * height - start))
-        found.append(graph.reshape(exact(part, user), (1, part.shape[0])))
+    near, step, found = graph.reshape(near, (count,)), max(1, ROWS // height), []
+    for start in range(0, count, step):
+        read = min(step, count - start)
+        part = graph.slice(near, start, read), graph.slice(safe, start * height, read * height)
+        found.append(graph.reshape(exact(*part, user), (1, read * height)))
     scores = graph.concatenate(found, 1)
     if n % height == 0:
         return scores, rows

@@ -25,3 +25,10 @@ class Stored(abc.ABC):
     def some(self, rows: Tensor, user: Tensor) -> Tensor:
         """The products of rows int32[k] with float[1, d], float[1, k], in float."""
         return self.graph.fully_connected(user, self.read(rows))
+
+    def of_blocks(self, blocks: Tensor, rows: Tensor, user: Tensor) -> Tensor:
+        """The products of the rows int32[k] of whole blocks int32[b] with u, float[1, k].
+
+        In place of rows beyond the last one, the last one is given.
+        """
+        return self.some(rows, user)

@@ -13,15 +13,15 @@ from edgerec_tflite.tflite_graph import Graph, Tensor
 __all__ = ["layout_of"]
 
 
-def layout_of(graph: Graph, structure: Structure, rows: int) -> Stored:
-    """The layout of a structure."""
+def layout_of(graph: Graph, structure: Structure, rows: int, height: int = 1) -> Stored:
+    """The layout of a structure, whose rows are read in blocks of ``height`` if it is above 1."""
     match structure:
         case Dense() as dense:
             return Floats(graph, dense)
         case Affine() as affine:
             return Integers(graph, affine)
         case Lookup() as lookup:
-            return Codewords(graph, lookup)
+            return Codewords(graph, lookup, height)
         case RunLines() as lines:
             return Lines(graph, lines, rows)
         case Sparse() as sparse:
