@@ -1,6 +1,7 @@
 """Reading a few clusters instead of all rows: what it saves and misses, beside libraries.
 
     python -m benchmarks.nearest --gowalla FOLDER [--models FOLDER] [--only gowalla generated]
+        [--part ours libraries]
 
 It trains the default model on Gowalla (``train.txt`` and ``test.txt`` in FOLDER) and on the million
 items of ``benchmarks.scale``, clusters the rows, and measures int8 bundles that read more or fewer
@@ -169,20 +170,22 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Path("nearest-models"))
     names = ("gowalla", "generated")
     parser.add_argument("--only", nargs="+", choices=names, default=names)
+    parts = {"ours": ours, "libraries": libraries}
+    parser.add_argument("--part", nargs="+", choices=parts, default=[*parts])
     given = parser.parse_args()
     given.models.mkdir(parents=True, exist_ok=True)
     path = RESULTS / "nearest.json"
     rows = json.loads(path.read_text("utf-8")) if path.exists() else []
     for name in given.only:
         data = data_of(name, given.gowalla)
-        fresh: list[dict[str, Any]] = []
-        for make in (ours, libraries):
-            for row in make(name, data, given.models):
+        for part in given.part:
+            fresh = []
+            for row in parts[part](name, data, given.models):
                 console.print(row)
-                fresh.append(row)
-        rows = [row for row in rows if row["data"] != name] + fresh
-        write_text(path, json.dumps(rows, indent=1) + "\n")
-        write_text(RESULTS / "nearest.md", page(rows))
+                fresh.append({"part": part, **row})
+            rows = [row for row in rows if (row["data"], row["part"]) != (name, part)] + fresh
+            write_text(path, json.dumps(rows, indent=1) + "\n")
+            write_text(RESULTS / "nearest.md", page(rows))
 
 
 if __name__ == "__main__":
