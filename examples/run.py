@@ -1,4 +1,4 @@
-"""Run scenarios, and write their tables into their READMEs.
+"""Run scenarios, and write their tables into their READMEs and the summary of all.
 
     python -m examples.run NAME|--all [--data FOLDER] [--seeds 0 1 2] [--out FOLDER]
 
@@ -15,12 +15,10 @@ import shutil
 import time
 from pathlib import Path
 
+from examples.summary import NAMES, summarize
 from examples.table import table
 
 HERE = Path(__file__).parent
-
-#: The scenarios, in the order of the table.
-NAMES = ("risk", "health", "education", "content", "shop", "social")
 
 _TABLE = re.compile(r"(<!-- table -->\n)(.*?)<!-- end -->", re.DOTALL)
 
@@ -58,6 +56,8 @@ def main() -> None:
         readme.write_text(f"{text[:start]}\n{found}\n\n{text[end:]}", "utf-8")
         for picture in arguments.out.glob(f"{name}-*.png"):
             shutil.copyfile(picture, HERE / name / picture.name)
+        known = [one for one in NAMES if (HERE / one / "README.md").exists()]
+        (HERE / "README.md").write_text(summarize(known, HERE), "utf-8")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from examples.risk.scenario import opinion, row, window
 from examples.risk.scenario import run as run_risk
 from examples.shop.scenario import run as run_shop
 from examples.social.scenario import run as run_social
+from examples.summary import compared, summarize
 from examples.table import Row, table
 from tests.examples.standins import beauty, gowalla, herb, lastfm, mooccube, otc
 
@@ -170,6 +171,36 @@ def test_the_cost_by_hand() -> None:
     found = row("x", truth, np.array([0.05, 0.2, 0.2, 0.05]))
     assert found["cost"] == 11 / 4
     assert found["AUC"] == 0.5
+
+
+def test_the_summary_is_that_of_the_readmes() -> None:
+    written = (runner.HERE / "README.md").read_text("utf-8")
+    assert written == summarize(runner.NAMES), "run `python -m examples.summary`"
+    for name in runner.NAMES:
+        assert f"| [{name}](" in written
+
+
+def test_the_best_baseline_by_hand() -> None:
+    text = """<!-- table -->
+| method | R@20 | Brier | bytes | kept | CPU s | AUC |
+|---|---|---|---|---|---|---|
+| edgerec, int8 bundle | 0.4000 ± 0.0100 | 0.0900 | 1,000 | 99.0% | 5 | – |
+| edgerec, uncompressed | 0.9000 | 0.0100 | 4,000 | – | 5 | – |
+| without attributes | 0.8000 | 0.0200 | – | – | 5 | – |
+| with shuffled attributes | 0.7000 | 0.0300 | – | – | 5 | – |
+| A | 0.5000 ± 0.0200 | 0.1000 | – | – | 1 | – |
+| B | 0.2000 | 0.1500 | – | – | 1 | – |
+| edgerec, friends: int8 bundle | – | – | 10 | – | – | 0.9000 |
+| friends: C | – | – | – | – | – | 0.8000 |
+
+<!-- end -->
+"""
+    assert [*compared(text)] == [
+        ["R@20", "0.4000 ± 0.0100", "0.5000 ± 0.0200 (A)", "-20.0%", "1,000", "99.0%"],
+        ["Brier", "0.0900", "0.1000 (A)", "+10.0%", "1,000", "99.0%"],
+        ["friends: AUC", "0.9000", "0.8000 (C)", "+12.5%", "10", "–"],
+    ]
+    assert [*compared("no table")] == []
 
 
 @pytest.mark.parametrize("name", runner.NAMES)
