@@ -30,11 +30,11 @@ ABLATIONS = ("edgerec", "without", "with shuffled", "predicting")
 #: The page up to its first line of figures.
 HEAD = """# Six scenarios
 
-Each has a page with its question, data, model, budget and result, and one script that reads like a
-story. `python -m examples.run NAME --data FOLDER` runs one of them, and `--all` all six. Figures are
-means over seeds ± half the range, of the int8 bundle in its runtime. The best baseline of each figure
-is in brackets; where it wins, the page says why. Of Brier scores and costs, less is better. *kept* is
-the share of the uncompressed model's quality.
+Each has a page with its question, data, model, budget and result, and one script that reads
+like a story. `python -m examples.run NAME --data FOLDER` runs one of them, and `--all` all six.
+Figures are means over seeds ± half the range, of the int8 bundle in its runtime. The best
+baseline of each figure is in brackets; where it wins, the page says why. Of Brier scores and
+costs, less is better. *kept* is the share of the uncompressed model's quality.
 
 | scenario | figure | edgerec | best baseline | better by | bytes | kept |
 |---|---|---|---|--:|--:|---|
