@@ -8,6 +8,7 @@ __all__ = ["FAULTS"]
 
 SCORER = ("tests/device/test_scorer.py", "tests/device/test_arguments.py")
 TARGETS = ("tests/exporting/test_targets.py",)
+BLOCKS = ("tests/targets/test_blocks.py",)
 PROOF = ("tests/exporting/test_proof.py", "tests/test_bad_plugins.py")
 
 FAULTS = (
@@ -129,7 +130,7 @@ FAULTS = (
     ),
     Mutant(
         "tflite drops the offsets of a scan",
-        "targets/edgerec_tflite/lower.py",
+        "targets/edgerec_tflite/plain.py",
         'logits = graph.op("ADD", [logits, shift], layout)',
         'logits = graph.op("MUL", [logits, graph.small(1.0)], layout)',
         TARGETS,
@@ -155,5 +156,48 @@ FAULTS = (
         "out_rows = np.repeat(np.arange(len(wanted)), lengths)",
         "out_rows = np.roll(np.repeat(np.arange(len(wanted)), lengths), 1)",
         ("tests/plugins/test_sparse.py",),
+    ),
+    # Blocks of which some are read.
+    Mutant(
+        "the oracle reads the blocks of the lowest scores",
+        "edgerec/model/blocks.py",
+        'order = np.argsort(-scores, axis=1, kind="stable")',
+        'order = np.argsort(scores, axis=1, kind="stable")',
+        BLOCKS,
+    ),
+    Mutant(
+        "radii do not count",
+        "edgerec/model/blocks.py",
+        "[user, OPTIMISM * length]",
+        "[user, 0 * length]",
+        BLOCKS,
+    ),
+    Mutant(
+        "evaluation ranks all rows where a device reads some",
+        "edgerec/model/oracle.py",
+        "if blocks is not None and centroids is not None:",
+        "if False:",
+        ("tests/plugins/test_cluster.py",),
+    ),
+    Mutant(
+        "onnx lists rows behind the last one",
+        "targets/edgerec_onnx/nearest.py",
+        "if table.rows % height:",
+        "if False:",
+        BLOCKS,
+    ),
+    Mutant(
+        "clusters hold one row too many",
+        "plugins/edgerec_cluster/balanced.py",
+        "fits = rank < room[ranked]",
+        "fits = rank <= room[ranked]",
+        ("tests/plugins/test_cluster.py",),
+    ),
+    Mutant(
+        "lists may be longer than what is read",
+        "edgerec/exporting/export.py",
+        "(least := blocks.least_rows(n)) < signature.returned",
+        "(least := blocks.least_rows(n)) < 0",
+        BLOCKS,
     ),
 )
