@@ -18,7 +18,7 @@ from edgerec.device.scorer import Scorer
 from edgerec.errors import OptionError, TargetError
 from edgerec.exporting.answers import Answers, measure_parity
 from edgerec.exporting.export import export
-from edgerec.model.blocks import Blocks
+from edgerec.model.blocks import Blocks, centroids_of
 from edgerec.model.codecs import Codec, Fp32, Int8
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.oracle import Oracle
@@ -109,6 +109,25 @@ def test_the_oracle_reads_the_blocks_with_the_highest_expectation() -> None:
         assert read <= near
         assert len(near) <= 5
         assert found[mine] == pytest.approx((rows @ unit)[mine], abs=1e-5)
+
+
+def test_wide_blocks_are_expected_to_have_better_rows_than_their_centroid() -> None:
+    """A block around .9 of which rows are far away, and a block of rows that are all at 1."""
+    tight = np.tile([1.0, 0.0], (10, 1))
+    wide = np.stack([np.full(10, 0.9), np.tile([-1.0, 1.0], 5)], axis=1)
+    rows = np.concatenate([tight, wide]).astype(np.float32)
+    found = centroids_of(lambda part: rows[part], 20, 10)
+    for size in (1, 100):
+        user = np.array([[size, 0]], np.float32)
+        assert found.scores(user)[0] == pytest.approx([size, size * (0.9 + 0.2)], rel=0.02)
+        assert found.unread(user, 1).tolist() == [[True, False]]
+
+
+def test_long_rows_count_most() -> None:
+    """A centroid is the mean of rows that weigh the cube of their length."""
+    rows = np.array([[2.0, 0], [0, 1], [0, 1]], np.float32)
+    found = centroids_of(lambda part: rows[part], 3, 3)
+    assert found.codes[0, :2] * found.scale[:2] == pytest.approx([2 * 8 / 10, 2 / 10], rel=0.01)
 
 
 @dataclasses.dataclass(frozen=True)
