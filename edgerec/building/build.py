@@ -22,7 +22,7 @@ from edgerec.data.matching import match_rows
 from edgerec.data.quality import Quality, evaluate, evaluation_users
 from edgerec.device.figures import Figures
 from edgerec.errors import BudgetError, CompressError, OptionError, TargetError
-from edgerec.exporting.export import check_takes, export
+from edgerec.exporting.export import check_takes, export, signature_of
 from edgerec.files.atomic import check_writable
 from edgerec.files.staging import staging
 from edgerec.model.attribution import attribute_errors
@@ -179,6 +179,7 @@ def _takers(
     for target in targets:
         try:
             check_takes(target, model, recipe.device)
+            signature_of(model, target, recipe.top_k)
             takers.append(target)
         except TargetError as error:
             if recipe.targets:

@@ -16,6 +16,7 @@ from edgerec.contracts.signature import Signature
 from edgerec.contracts.target import Payload
 from edgerec.files.container_writer import write_container
 from edgerec.model.device_model import DeviceModel
+from edgerec.model.head import head_values
 from edgerec.model.model_file import Sections, catalogue_sections
 
 __all__ = ["bundle_content", "popular_rows", "write_bundle"]
@@ -71,7 +72,7 @@ def bundle_content(
             name: {"codec": table.codec.name, "shape": list(table.shape), "bytes": table.nbytes}
             for name, table in model.tables.items()
         },
-        "head": {"table": model.head.table, "kind": model.head.kind},
+        "head": head_values(model.head),
         "providers": _providers(model, target, host or Host.installed()),
         "metadata": dict(model.metadata),
         "provenance": dict(provenance),

@@ -10,6 +10,7 @@ from typing import Any
 from edgerec.contracts.signature import SIGNATURES
 from edgerec.errors import BundleError
 from edgerec.files.fields import Fields
+from edgerec.model.blocks import Blocks
 from edgerec.model.history import read_event_weights
 from edgerec.model.model_checks import MAX_EXPONENT, MAX_HISTORY
 
@@ -54,7 +55,9 @@ def check_manifest(manifest: Fields) -> None:
     manifest.integer("top_k", 1, 2**31)
     for name in ("normalization", "recency"):
         manifest.number(name, -MAX_EXPONENT, MAX_EXPONENT)
-    table = manifest.fields("tables").fields(manifest.fields("head").text("table"))
+    head = manifest.fields("head")
+    table = manifest.fields("tables").fields(head.text("table"))
+    Blocks.read_from(head.values.get("blocks"))
     table.text("codec")
     table.integer("bytes", 0, 2**63)
     read_event_weights(manifest.fields("metadata"))

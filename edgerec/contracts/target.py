@@ -56,8 +56,8 @@ class Target(Runner):
         ]
         if model.head.blocks is not None and not self.blocks:
             reasons.append(
-                f"{self.name} scores all rows, and the model reads some blocks of them; leave out "
-                "the step cluster"
+                f"{self.name} scores every row, but this model reads only some blocks of them; "
+                "leave out the step cluster, or choose another target"
             )
         if self.signature == 1:
             reasons += [

@@ -48,8 +48,12 @@ class Lister:
         if len(items) < k and len(listed := {*left_out, *found.rows}) < len(self.bundle.items):
             # What is left out took some of the places.
             if self.call.scores_rows:
-                others = set(range(len(self.bundle.items))) - listed
-                items += self.best(past, others, k - len(items))
+                others = set(range(len(self.bundle.items)))
+                if self.bundle.manifest["head"].get("blocks"):
+                    # Rows of blocks that were not read may score higher than those listed.
+                    items = self.best(past, others - left_out, k)
+                else:
+                    items += self.best(past, others - listed, k - len(items))
             else:
                 rest = (row for row in self.in_turn() if row not in listed)
                 items += self.unscored(k - len(items), rest)

@@ -155,6 +155,8 @@ class Scorer:
     ) -> list[Recommendations]:
         """Recommend for several histories, which takes ``numpy`` a fraction of the time.
 
+        Where a device reads some clusters of items, those of each user are read one after another.
+
         The lists are those of ``recommend``, except that items whose scores are equal but for
         rounding may change places.
 

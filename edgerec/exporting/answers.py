@@ -128,12 +128,16 @@ class Answers:
         logits[list(seen)] = -np.inf
         n = len(model.items)
         k = min(self.k, n - len(seen))
-        least = _least(logits, k) if k else np.inf
-        if model.head.blocks is not None:
+        least = np.inf
+        if k and model.head.blocks is None:
+            least = _least(logits, k)
+        elif k:
             # A runtime may read another one of several blocks that equal the last one.
-            logits = oracle.logits(user, TIE)[0]
-            logits[list(seen)] = -np.inf
-        high = np.flatnonzero(logits >= least)
+            sure, logits = (oracle.logits(user, tie)[0] for tie in (-TIE, TIE))
+            for scores in (sure, logits):
+                scores[list(seen)] = -np.inf
+            least = _least(sure, k) if np.isfinite(sure).sum() >= k else -np.inf
+        high = np.flatnonzero((logits >= least) & np.isfinite(logits))
         pairs = zip(high.tolist(), logits[high].tolist(), strict=True)
         self._truths.append(_Truth(user, dict(pairs), seen, k if drops else min(n, k + len(past))))
         some = rng.integers(0, n, CANDIDATES).astype(np.int32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -126,10 +127,14 @@ def signature_of(model: DeviceModel, target: Target, top_k: int) -> Signature:
     signature = Signature(n, model.history_length, top_k, target.signature, inputs)
     blocks = model.head.blocks
     if blocks is not None and (least := blocks.least_rows(n)) < signature.returned:
+        share = math.ceil(1000 * blocks.enough_for(signature.returned, n) / blocks.count(n)) / 1000
+        advice = [f"read more of them, from cluster:read={share:g}"] if share < 1 else []
+        if least > model.history_length:
+            advice.append(f"ask for at most {least - model.history_length}")
         raise OptionError(
             f"top_k: a list of {top_k} after {model.history_length} past items takes "
             f"{signature.returned:,} rows, but the {blocks.read:,} blocks that are read may have "
-            f"only {least:,}; ask for less, or read more blocks (cluster:read=…)"
+            f"only {least:,}; {', '.join([*advice, 'or leave out the step cluster'])}"
         )
     return signature
 

@@ -109,7 +109,10 @@ def check_size(target: str, written: int, model: DeviceModel, room: int) -> None
     seen = 0 if model.seen_rows is None else model.seen_rows.nbytes
     small = sum(constant.nbytes for constant in model.constants.values()) + factors + seen
     if model.head.blocks is not None:
-        small += (model.head.blocks.count(len(model.items)) + 4) * (model.width + 1)
+        height, n = model.head.blocks.height, len(model.items)
+        small += (model.head.blocks.count(n) + 4) * (model.width + 1)
+        # The last block may be filled up.
+        small += height * model.tables[model.head.table].nbytes // n
     structures = [table.codec.structure(table.arrays) for table in model.tables.values()]
     parts = sum(len(leaves(structure)) - 1 for structure in structures if structure is not None)
     room += _PER_OP * len(model.encoder) + _PER_PART * parts

@@ -31,8 +31,11 @@ __all__ = ["OPTIMISM", "Blocks", "Centroids", "centroids_of"]
 #: 0.2 to 0.4 find the best rows in the fewest blocks.
 OPTIMISM = 0.2
 
-#: Rows decoded at a time, and the greatest code of a centroid.
-_ROWS, _CODES = 65536, 127
+#: Rows decoded at a time.
+_ROWS = 65536
+
+#: The greatest code of a centroid.
+_CODES = 127
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,11 @@ class Blocks:
         spare = self.count(rows) * self.height - rows
         return min(rows, self.read * self.height - spare)
 
+    def enough_for(self, wanted: int, rows: int) -> int:
+        """The least number of blocks to read that have the wanted number of rows in any case."""
+        spare = self.count(rows) * self.height - rows
+        return -(-(wanted + spare) // self.height)
+
 
 class Centroids(NamedTuple):
     """Centroids and, in the last column, radii in 8 bits, with a scale per column.
@@ -93,7 +101,11 @@ class Centroids(NamedTuple):
         return self.codes.nbytes + self.scale.nbytes
 
     def scores(self, user: F32) -> F32:
-        """What is expected of each block, float32[..., blocks], for float32[..., d]."""
+        """The score that the best row of each block is expected to have, float32[..., blocks].
+
+        Args:
+            user: float32[..., d].
+        """
         length = np.linalg.norm(user, axis=-1, keepdims=True)
         both = np.concatenate([user, OPTIMISM * length], axis=-1).astype(np.float32) * self.scale
         return both @ self.codes.astype(np.float32, copy=False).T
@@ -104,16 +116,16 @@ class Centroids(NamedTuple):
         Args:
             user: the user vectors.
             read: the number of blocks to read; of equal ones, the first.
-            tie: blocks are also read whose score is less than this below the last one that is
-                read, relative to the highest absolute score.
+            tie: blocks whose score is within this of the last one that is read are read as well,
+                relative to the highest absolute score; if it is negative, none of them is.
         """
         scores = self.scores(user)
         order = np.argsort(-scores, axis=1, kind="stable")
-        unread = np.ones(scores.shape, bool)
-        np.put_along_axis(unread, order[:, :read], False, axis=1)
         if tie:
             last = np.take_along_axis(scores, order[:, read - 1 : read], axis=1)
-            unread &= scores < last - tie * np.abs(scores).max(axis=1, keepdims=True)
+            return scores < last - tie * np.abs(scores).max(axis=1, keepdims=True)
+        unread = np.ones(scores.shape, bool)
+        np.put_along_axis(unread, order[:, :read], False, axis=1)
         return unread
 
 

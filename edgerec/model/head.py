@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from edgerec.errors import ModelError
 from edgerec.model.blocks import Blocks
 
-__all__ = ["Head"]
+__all__ = ["Head", "head_values"]
 
 
 @dataclass(frozen=True)
@@ -30,3 +31,8 @@ class Head:
             raise ModelError(f"head.kind: expected dot, cosine or sigmoid, got {self.kind!r}")
         if self.blocks is not None and not isinstance(self.blocks, Blocks):
             raise ModelError(f"head.blocks: expected Blocks, got {type(self.blocks).__name__}")
+
+
+def head_values(head: Head) -> dict[str, Any]:
+    """A head as JSON values; one without blocks is written as it was before there were any."""
+    return {name: v for name, v in dataclasses.asdict(head).items() if v is not None}

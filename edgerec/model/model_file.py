@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +18,8 @@ from edgerec.files.header import strict_json
 from edgerec.model.attribution import attribute_errors
 from edgerec.model.blocks import Blocks
 from edgerec.model.codecs import Codec
-from edgerec.model.device_model import MAX_EXPONENT, MAX_HISTORY, DeviceModel, Head
+from edgerec.model.device_model import MAX_EXPONENT, MAX_HISTORY, DeviceModel
+from edgerec.model.head import Head, head_values
 from edgerec.model.items import Items, Strings
 from edgerec.model.ops import Op
 from edgerec.model.options import from_options
@@ -95,8 +95,7 @@ def _model_meta(model: DeviceModel) -> dict[str, Any]:
         "encoder": [
             [op.kind, list(op.inputs), op.output, dict(op.attributes)] for op in model.encoder
         ],
-        # Files without blocks are as they were before there were any.
-        "head": {k: v for k, v in dataclasses.asdict(model.head).items() if v is not None},
+        "head": head_values(model.head),
         "history_length": model.history_length,
         "normalization": model.normalization,
         "recency": model.recency,

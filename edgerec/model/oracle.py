@@ -93,8 +93,8 @@ class Oracle:
 
         Args:
             user: the user vectors.
-            tie: the relative difference below which scores of blocks are equal; all blocks that
-                equal the last one that is read are read as well.
+            tie: the relative difference below which scores of blocks are equal. All blocks that
+                equal the last one that is read are read as well or, if it is negative, none.
         """
         scores = self.score_rows(user, self.candidates)
         blocks, centroids = self.model.head.blocks, self.centroids

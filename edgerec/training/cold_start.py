@@ -70,8 +70,8 @@ def add_items(
         )
     if model.head.blocks is not None:
         raise ModelError(
-            "add_items: the items are in clusters, which new ones would not be; add them first, "
-            "then cluster"
+            "add_items: the items are in clusters, and new ones would belong to none; add them "
+            "first, then cluster"
         )
     rows = rows_from_features(model, dataset, features, names=names, seed=seed)
     tables = {

@@ -68,9 +68,11 @@ class Cluster(Compressor):
         return _with(model.take(order), blocks)
 
     def outline(self, model: DeviceModel) -> DeviceModel:
-        """Return the model in reverse, because the file then has the order of the ids."""
+        """Return a model whose file has the order of the ids, as they are in another one."""
         blocks = self._blocks(model)
-        return _with(model.take(np.arange(len(model.items))[::-1]), blocks)
+        if model.items.order is None:
+            model = model.take(np.arange(len(model.items))[::-1])
+        return _with(model, blocks)
 
     def _blocks(self, model: DeviceModel) -> Blocks:
         """How many blocks are read.
@@ -80,18 +82,26 @@ class Cluster(Compressor):
         """
         if model.head.blocks is not None:
             raise CompressError("cluster: the items are in clusters already")
-        if learned := sorted(name for name, t in model.tables.items() if t.codec.learns):
-            raise CompressError(
-                f"cluster: the codec of table {learned[0]!r} depends on the order of its rows; "
-                "cluster first"
-            )
+        for name, table in model.tables.items():
+            if model.past is not None and name in model.gathered:
+                continue  # rows of other past items stay where they are
+            if table.codec.parts:
+                raise CompressError(
+                    f"cluster: the first rows of table {name!r} have a codec of their own, and "
+                    "clusters would put others first; leave out popular, or leave out cluster"
+                )
+            if table.codec.learns:
+                raise CompressError(
+                    f"cluster: the codec of table {name!r} depends on the order of its rows; "
+                    "cluster first"
+                )
         count = -(-len(model.items) // self.height)
-        # Enough for a list even where the last, shorter block is one of them.
         read = max(2, round(self.read * count))
         if read >= count:
             raise CompressError(
-                f"cluster: {len(model.items):,} items are {count:,} clusters of {self.height}, of "
-                f"which {read:,} would be read; choose fewer items per cluster, or leave this out"
+                f"cluster: {len(model.items):,} items make only {count:,} clusters of "
+                f"{self.height}, and all of them would be read; choose a smaller cluster.height or "
+                "cluster.read, or leave out this step"
             )
         return Blocks(self.height, read)
 

@@ -84,13 +84,14 @@ def _divided(rows: F32, size: int, rng: np.random.Generator) -> NDArray[np.int64
 def _assigned(rows: F32, centroids: F32, room: NDArray[np.int64]) -> NDArray[np.int64]:
     """The nearest centroid with room for each row, int64[n]; the rooms add up to n."""
     cluster, room = np.empty(len(rows), np.int64), room.copy()
+    half = np.square(rows).sum(axis=1) / 2
     left = np.arange(len(rows))
     while len(left):
         is_open = np.flatnonzero(room)
         places, values = _best(rows[left], centroids[is_open])
         wanted = is_open[places]
         # For each centroid, the rows that are nearest to it come first.
-        order = np.lexsort((-values, wanted))
+        order = np.lexsort((half[left] - values, wanted))
         ranked = wanted[order]
         rank = np.arange(len(ranked)) - np.searchsorted(ranked, ranked)
         fits = rank < room[ranked]

@@ -118,7 +118,7 @@ class Distill(Compressor):
             )
         if model.head.blocks is not None:
             raise CompressError(
-                "distill: the items are in clusters, which those of the student will not be; "
+                "distill: the items are in clusters, and the student's would not fit into them; "
                 "distill first, then cluster"
             )
         student = student_of(model, self.width)

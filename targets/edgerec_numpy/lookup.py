@@ -25,13 +25,20 @@ _FEW = 1 / 8
 
 
 def scan_lookup(
-    lookup: Lookup, user: F32
+    lookup: Lookup, user: F32, scored: int | None = None
 ) -> tuple[
     Callable[[slice | NDArray[np.int64]], F32],
     Callable[[slice, float], tuple[NDArray[np.int64], F32]],
 ]:
-    """Return two functions: one scores rows, one finds those of a slice that are above a bound."""
-    sums, codes = Sums(byte_tables(lookup, user), len(lookup.codes)), lookup.codes
+    """Return two functions: one scores rows, one finds those of a slice that are above a bound.
+
+    Args:
+        lookup: the rows.
+        user: float32[d].
+        scored: the number of rows that will be scored, all by default.
+    """
+    codes = lookup.codes
+    sums = Sums(byte_tables(lookup, user), scored or len(codes))
     if lookup.factor is None:
         return lambda rows: sums.all(codes[rows]), lambda rows, bound: sums.above(
             codes[rows], bound

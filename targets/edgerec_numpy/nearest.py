@@ -30,7 +30,8 @@ class Nearest:
 
     def best(self, user: F32, k: int) -> tuple[NDArray[np.int32], F32]:
         """Rows and scores of the k highest, highest first, for float32[d]."""
-        height, score = self._blocks.height, self._scan.product(user)
+        height = self._blocks.height
+        score = self._scan.product(user, self._blocks.read * height)
         nearest, _ = top_k(self._centroids.scores(user), self._blocks.read)
         # In order, so that of rows with equal scores the lower one comes first.
         starts = np.sort(nearest).astype(np.int64)[:, None] * height
@@ -60,8 +61,14 @@ def read_centroids(bundle: Bundle, model: DeviceModel) -> Centroids:
     if missing := [name for name in names if name not in bundle.payload]:
         raise TargetError(f"{bundle.path}: payload part {missing[0]!r} is missing; it is damaged")
     found = Centroids(*map(bundle.array, names))
+    n, returned = len(model.items), bundle.signature.returned
+    if model.head.blocks is None or model.head.blocks.least_rows(n) < returned:
+        raise TargetError(
+            f"{bundle.path}: top_k: its blocks may have fewer than the {returned:,} rows that a "
+            "list takes; it is damaged"
+        )
     blocks, width = model.head.blocks, model.width + 1
-    count = 0 if blocks is None else blocks.count(len(model.items))
+    count = blocks.count(n)
     for array, shape, dtype in (
         (found.codes, (count, width), np.int8),
         (found.scale, (width,), np.float32),

@@ -44,17 +44,23 @@ class Scan:
         #: The number of rows to score at a time.
         self.block = _LOOKUP_BLOCK if isinstance(self.structure, Lookup) else _BLOCK
 
-    def product(self, user: F32) -> Product:
+    def product(self, user: F32, rows: int | None = None) -> Product:
         """Return a function from rows to their products with float32[d], times their factors.
 
         Everything that depends only on the user is computed here, once.
-        """
-        score, factor = self._product(user), self.factor
-        return score if factor is None else lambda rows: score(rows) * factor[rows]
 
-    def _product(self, user: F32) -> Product:
+        Args:
+            user: float32[d].
+            rows: the number of rows that will be scored, all by default.
+        """
+        score, factor = self._product(user, rows), self.factor
+        return score if factor is None else lambda part: score(part) * factor[part]
+
+    def _product(self, user: F32, rows: int | None) -> Product:
         if self.structure is None:
-            return lambda rows: self.table.decode(rows) @ user
+            return lambda part: self.table.decode(part) @ user
+        if isinstance(self.structure, Lookup):
+            return scan_lookup(self.structure, user, rows)[0]
         return _product(self.structure, user)
 
     def above(self, user: F32) -> Above:

@@ -162,7 +162,7 @@ def _lay_out(graph: Graph, model: DeviceModel, name: str, factor: F32 | None) ->
     height = blocks.height if blocks and name == model.head.table else 1
     if table.codec.name == "int8":
         # A block is made of whole tiles if it can be.
-        return Tiles(graph, name, table, factor, max(1, height // TILE))
+        return Tiles(graph, name, table, factor, 1 if height % TILE else height // TILE)
     structure = table.codec.structure(table.arrays)
     assert structure is not None  # noqa: S101  # the target refuses any other codec
     if isinstance(structure, Affine) and fits(structure):

@@ -48,7 +48,7 @@ class Tiles:
         name: of the table.
         table: the rows.
         factor: float[n], by which scores are multiplied; none for no factor.
-        whole: the number of tiles is a multiple of this.
+        whole: tiles are read this many at a time, so that there are whole groups of them.
     """
 
     def __init__(
@@ -58,8 +58,9 @@ class Tiles:
         self.graph, (self.rows, self.width) = graph, table.shape
         self.height = min(TILE, self.rows)
         tiles = -(-self.rows // self.height)
+        tiles = -(-tiles // whole) * whole
         self.chunks = -(-tiles // CHUNK)
-        self.tiles = -(-tiles // (self.chunks * whole)) * whole
+        self.tiles = -(-tiles // self.chunks)
         self.groups = self.chunks * self.tiles
         self.codes = graph.table(self._lay_out(table.arrays["codes"]), f"{name}.codes")
         self.scale = self._per_row(table.arrays["scale"], f"{name}.scale")

@@ -9,11 +9,13 @@ import pytest
 
 import edgerec
 from edgerec.contracts.compressor import Context
+from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
 from edgerec.data.features import Features
 from edgerec.data.quality import evaluate, evaluation_users
 from edgerec.data.ranking import rank_rows
 from edgerec.errors import CompressError, ModelError, OptionError
+from edgerec.exporting.export import foreseen_bytes
 from edgerec.model.blocks import Blocks, centroids_of
 from edgerec.model.codecs import F32, Fp32
 from edgerec.model.device_model import DeviceModel, Head
@@ -23,7 +25,7 @@ from edgerec.model.table import Table
 from edgerec.testing import check_compressor, example_models
 from edgerec.training.loop import train
 from edgerec_cluster import Cluster
-from edgerec_cluster.balanced import in_clusters
+from edgerec_cluster.balanced import _assigned, in_clusters
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +198,57 @@ REFUSED = [
 ]
 
 
+def test_popular_rows_keep_their_codec(model: DeviceModel, dataset: Dataset) -> None:
+    after = edgerec.compress(model, "quantize:codec=int4,popular=0.2", dataset=dataset)
+    with pytest.raises(CompressError, match=r"table 'items' have a codec of their own, .* popular"):
+        edgerec.compress(after, "cluster:height=8,read=0.3")
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending", "mixed"])
+@pytest.mark.parametrize("target", ["numpy", "onnx"])
+def test_bytes_are_known_in_advance(
+    order: str, target: str, model: DeviceModel, tmp_path: Path
+) -> None:
+    """Also of the order of ids, which a file lacks if they ascend."""
+    n = len(model.items)
+    by_id = np.argsort(np.array(list(model.items.ids)))
+    rows = {"ascending": by_id, "descending": by_id[::-1]}.get(order, by_id[np.arange(n) * 7 % n])
+    ordered_model, step = model.take(rows).replace(history_length=10), Cluster(8, 0.7)
+    found = Host.installed().target(target)
+    bundle = edgerec.export(
+        step.compress(ordered_model, Context()), target, tmp_path / "x.edgerec", top_k=5
+    )
+    assert foreseen_bytes(step.outline(ordered_model), found, 5, {}) == bundle.nbytes
+
+
+def test_directions_are_clustered_and_not_lengths() -> None:
+    """Rows in three directions, of very unequal lengths."""
+    rng = np.random.default_rng(0)
+    angle = np.repeat([0.0, 1.5, 3.0], 16)
+    length = np.exp(rng.uniform(-3, 3, 48))
+    rows = length[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    base = example_models(48, 2)["two-tables"]
+    table = Table.encode(rows.astype(np.float32), Fp32())
+    after = Cluster(16, 0.5).compress(
+        base.replace(tables={**base.tables, "items": table}, history_length=3).take(
+            rng.permutation(48)
+        ),
+        Context(),
+    )
+    found = after.tables["items"].decode()
+    for start in (0, 16, 32):
+        part = found[start : start + 16]
+        assert len({round(float(np.arctan2(y, x)), 3) for x, y in part}) == 1
+
+
+def test_where_a_cluster_is_full_the_nearest_rows_stay() -> None:
+    """Of six rows around one centroid that has room for four, the two farthest go elsewhere."""
+    rows = np.array([[1, 0], [1.1, 0], [0.9, 0], [1, 0.1], [1, 2], [1, -2], [-9, 0], [-9, 1]])
+    centroids = np.array([[1.0, 0], [-9, 0]], np.float32)
+    found = _assigned(rows.astype(np.float32), centroids, np.array([4, 4]))
+    assert found.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
 @pytest.mark.parametrize(("spec", "message"), REFUSED, ids=[one for one, _ in REFUSED])
 def test_steps_that_would_mix_clusters(
     spec: str, message: str, model: DeviceModel, dataset: Dataset
@@ -232,7 +285,7 @@ def test_bad_options(spec: str, message: str, model: DeviceModel) -> None:
 
 def test_too_few_items(model: DeviceModel) -> None:
     n = len(model.items)
-    with pytest.raises(CompressError, match=f"{n} items are 2 clusters of {n - 1}, of which 2 wo"):
+    with pytest.raises(CompressError, match=f"{n} items make only 2 clusters of {n - 1}, and all"):
         edgerec.compress(model, f"cluster:height={n - 1}")
 
 

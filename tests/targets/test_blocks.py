@@ -20,7 +20,7 @@ from edgerec.exporting.answers import Answers, measure_parity
 from edgerec.exporting.export import export
 from edgerec.model.blocks import Blocks, centroids_of
 from edgerec.model.codecs import Codec, Fp32, Int8
-from edgerec.model.device_model import DeviceModel
+from edgerec.model.device_model import DeviceModel, Head
 from edgerec.model.oracle import Oracle
 from edgerec.model.table import Table
 from edgerec.testing import example_models
@@ -152,7 +152,7 @@ class Whole(Target):
 
 def test_a_target_that_does_not_know_blocks_refuses_them(tmp_path: Path) -> None:
     model = in_blocks(example_models(500, 16)["sum"], 50, 4)
-    with pytest.raises(TargetError, match=r"whole scores all rows, .* leave out the step cluster"):
+    with pytest.raises(TargetError, match=r"whole scores every row, .* leave out the step cluster"):
         export(model, Whole(), tmp_path / "x.edgerec")
     assert not list(tmp_path.iterdir())
 
@@ -161,8 +161,79 @@ def test_blocks_with_too_few_rows_for_a_list(tmp_path: Path) -> None:
     model = in_blocks(example_models(510, 16)["sum"], 50, 2)
     # Of 11 blocks, the last one has 10 rows, so two blocks may have only 60.
     export(model, "numpy", tmp_path / "x.edgerec", top_k=30)
-    with pytest.raises(OptionError, match=r"top_k: .* takes 61 rows, .* may have only 60; .*read"):
+    with pytest.raises(
+        OptionError,
+        match=r"61 rows, .* only 60; .* from cluster:read=0.273, ask for at most 30, or l",
+    ):
         export(model, "numpy", tmp_path / "y.edgerec", top_k=31)
+    export(in_blocks(model, 50, 3), "numpy", tmp_path / "y.edgerec", top_k=31)
+    short = in_blocks(example_models(90, 16)["sum"], 40, 2)
+    with pytest.raises(OptionError, match=r"may have only 50; ask for at most 20, or leave out"):
+        export(short, "numpy", tmp_path / "z.edgerec", top_k=70)
+
+
+@pytest.mark.parametrize(
+    ("codec", "rows", "height"),
+    [(Int8(), 131_136, 2048), (Int8(), 131_136, 2000), (PQ(4), 5000, 2000)],
+)
+def test_tall_blocks_on_onnx(codec: Codec, rows: int, height: int, tmp_path: Path) -> None:
+    """The last block is filled up once, however many chunks a table has."""
+    check(
+        in_blocks(coded(example_models(rows, 8)["two-tables"], codec), height, 2), "onnx", tmp_path
+    )
+
+
+@pytest.mark.parametrize("target", [name for name in TARGETS if name != "torchscript"])
+def test_lists_that_take_more_than_what_is_read(target: str, tmp_path: Path) -> None:
+    """Where what is left out takes the places of a list, every row that is left competes."""
+    model = in_blocks(example_models(2000, 16)["two-tables"].replace(history_length=5), 50, 3)
+    with Scorer(export(model, target, tmp_path / "x.edgerec", top_k=20)) as scorer:
+        past = [model.items.ids[7]]
+        listed = [one.id for one in scorer.recommend(past, 20)]
+        found = scorer.recommend(past, 20, exclude=listed[:18])
+        free = Oracle(model.replace(head=Head("items")))
+        history, weights = free.pad(np.array([7]))
+        scores = free.logits(free.encode(history[None], weights[None]))[0]
+        scores[[7, *(model.items.rows[name] for name in listed[:18])]] = -np.inf
+        best = np.argsort(-scores, kind="stable")[:20]
+        assert [one.id for one in found] == [model.items.ids[int(row)] for row in best]
+
+
+def test_of_equal_scores_the_lower_row_comes_first(tmp_path: Path) -> None:
+    """Also where the block of the higher rows is expected to be better."""
+    rows, past = np.zeros((2, 150, 4), np.float32)
+    rows[:100, 0], rows[100:, 0] = 1, -1
+    rows[99, 2] = 3  # so that the radius of its block is larger, but no score
+    past[149, 0] = 1
+    tables = {"items": Table.encode(rows, Fp32()), "past": Table.encode(past, Fp32())}
+    base = example_models(150, 4)["two-tables"].replace(history_length=2)
+    model = in_blocks(base.replace(tables=tables), 50, 2)
+    bundle = export(model, "numpy", tmp_path / "x.edgerec", top_k=20)
+    ids, scores, _ = Host.installed().target("numpy").load(bundle)(np.array([-1, 149], np.int32))
+    assert ids[:20].tolist() == list(range(20))
+    assert (scores[:20] == scores[0]).all()
+
+
+def test_a_runtime_may_read_another_one_of_equal_blocks() -> None:
+    """Two blocks with the same rows: whichever is read, its rows belong to the list."""
+    model = example_models(150, 8)["two-tables"].replace(history_length=2)
+    rows = model.tables["items"].decode().copy()
+    rows[100:] = rows[50:100]
+    table = Table.encode(rows, Fp32())
+    model = in_blocks(model.replace(tables={**model.tables, "items": table}), 50, 1)
+    oracle = Oracle(model)
+    for past in range(50):
+        history, weights = oracle.pad(np.array([past]))
+        user = oracle.encode(history[None], weights[None])
+        read = np.flatnonzero(np.isfinite(oracle.logits(user)[0]))
+        if read[0] == 50:
+            break
+    assert read[0] == 50, "no user reads the equal blocks"
+    answers = Answers(model, [np.array([past])], 20)
+    other = rows[100:] @ user[0]
+    best = np.argsort(-other, kind="stable")[:22]
+    answer = (best.astype(np.int32) + 100, other[best].astype(np.float32), user[0])
+    assert answers.compare(0, answer)[0] == 1.0
 
 
 @pytest.mark.parametrize("part", ["codes", "scale"])
