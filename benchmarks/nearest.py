@@ -30,6 +30,7 @@ from benchmarks.nearest_peers import peers
 from benchmarks.scale_graphs import clustered_graph
 from edgerec import Dataset, DeviceModel
 from edgerec.data.matching import known_history, rows_in
+from edgerec.data.quality import evaluation_users
 from edgerec.data.readers import read_dataset
 from edgerec.device.bench import measure
 from edgerec.files.atomic import write_text
@@ -40,13 +41,11 @@ from edgerec.model.oracle import Oracle
 
 RESULTS = Path(__file__).parent / "results"
 
-#: The shares of clusters that are read, the targets, and the users whose lists are compared.
-READ, TARGETS, USERS, TOP = (
-    (0.02, 0.035, 0.05, 0.07, 0.1),
-    ("numpy", "onnx", "tflite"),
-    200,
-    20,
-)
+#: The shares of clusters that are read, and the targets.
+READ, TARGETS = (0.02, 0.035, 0.05, 0.07, 0.1), ("numpy", "onnx", "tflite")
+
+#: The users whose lists are compared, the length of these, and the users that NDCG is measured on.
+USERS, TOP, JUDGED = 200, 20, 5000
 
 console = Console(stderr=True)
 
@@ -104,8 +103,13 @@ def p50(model: DeviceModel, target: str, histories: list[list[str]]) -> tuple[fl
 
 def ours(name: str, data: Dataset, folder: Path) -> Iterator[dict[str, Any]]:
     """One row for all rows, and one per share of clusters."""
-    model = edgerec.compress(trained(name, data, folder), "cluster", "quantize:codec=int8")
+    path = folder / f"{name}-clusters.edgerec"
+    if not path.exists():
+        chain = ("cluster", "quantize:codec=int8")
+        edgerec.save_model(edgerec.compress(trained(name, data, folder), *chain), path)
+    model = edgerec.load_model(path)
     histories, users = users_of(model, data)
+    console.print(model)
     exact = top_of(Oracle(reading(model, None)), users)
     for share in (None, *READ):
         part = reading(model, share)
@@ -115,7 +119,8 @@ def ours(name: str, data: Dataset, folder: Path) -> Iterator[dict[str, Any]]:
             pairs = zip(found.tolist(), exact.tolist(), strict=True)
             row["overlap"] = float(np.mean([len({*a} & {*b}) / TOP for a, b in pairs]))
         if data.test is not None:
-            row["ndcg"] = edgerec.evaluate(part, data).ndcg
+            judged = evaluation_users(data, JUDGED)
+            row["ndcg"] = edgerec.evaluate(part, data, users=judged).ndcg
         for target in TARGETS:
             row[target], row[f"{target} bytes"] = p50(part, target, histories)
         yield row
