@@ -184,7 +184,7 @@ BUILD = ("build", "m.model", "--data", "d.dataset", "-o", "x")
             "unknown target 'coreml'; known: executorch, numpy",
             (*BUILD, "--target", "coreml", "--compress", "quantize"),
         ),
-        ("unknown compressor 'zip'; known: distill", (*BUILD, "--compress", "zip")),
+        ("unknown compressor 'zip'; known: cluster", (*BUILD, "--compress", "zip")),
         (
             "target numpy cannot take this model: device browser runs only onnx",
             (*BUILD, "--target", "numpy", "--device", "browser", "--compress", "quantize"),
