@@ -154,17 +154,15 @@ def page(rows: list[dict[str, Any]]) -> str:
             overlap = f"{row['overlap']:.4f}" if "overlap" in row else "1"
             times = (f"{row[t]:.2f} | {whole[t] / row[t]:.1f}" for t in TARGETS)
             lines.append(f"| {row['read']:.1%} | {overlap} | {kept} | {' | '.join(times)} |")
-        lines += [
-            "",
-            "| library | setting | overlap | bytes per item | ms |",
-            "|---|---|--:|--:|--:|",
-        ]
-        for row in rows:
-            if row["data"] == name and "library" in row:
-                lines.append(
-                    f"| {row['library']} | {row['setting']} | {row['overlap']:.4f} | "
-                    f"{row['bytes'] / row['items']:.1f} | {row['ms']:.2f} |"
-                )
+        others = [row for row in rows if row["data"] == name and "library" in row]
+        if others:
+            lines += ["", "| library | setting | overlap | bytes per item | ms |"]
+            lines.append("|---|---|--:|--:|--:|")
+        for row in others:
+            lines.append(
+                f"| {row['library']} | {row['setting']} | {row['overlap']:.4f} | "
+                f"{row['bytes'] / row['items']:.1f} | {row['ms']:.2f} |"
+            )
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
