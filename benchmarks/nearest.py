@@ -14,7 +14,6 @@ trained, are kept in the second folder. The results are ``benchmarks/results/nea
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import tempfile
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import edgerec
-from benchmarks.nearest_peers import peers
+from benchmarks.nearest_peers import TOP, overlap, peers
 from benchmarks.scale_graphs import clustered_graph
 from edgerec import Dataset, DeviceModel
 from edgerec.data.matching import known_history, rows_in
@@ -44,8 +43,8 @@ RESULTS = Path(__file__).parent / "results"
 #: The shares of clusters that are read, and the targets.
 READ, TARGETS = (0.02, 0.035, 0.05, 0.07, 0.1), ("numpy", "onnx", "tflite")
 
-#: The users whose lists are compared, the length of these, and the users that NDCG is measured on.
-USERS, TOP, JUDGED = 200, 20, 5000
+#: The users whose lists are compared, and those that NDCG is measured on.
+USERS, JUDGED = 200, 5000
 
 console = Console(stderr=True)
 
@@ -90,7 +89,7 @@ def reading(model: DeviceModel, share: float | None) -> DeviceModel:
     if blocks is None:
         raise ValueError("the model has no clusters")
     read = Blocks(blocks.height, max(2, round((share or 0) * blocks.count(len(model.items)))))
-    return model.replace(head=dataclasses.replace(model.head, blocks=read if share else None))
+    return model.with_blocks(read if share else None)
 
 
 def p50(model: DeviceModel, target: str, histories: list[list[str]]) -> tuple[float, int]:
@@ -115,9 +114,7 @@ def ours(name: str, data: Dataset, folder: Path) -> Iterator[dict[str, Any]]:
         part = reading(model, share)
         row: dict[str, Any] = {"data": name, "items": len(model.items), "read": share or 1.0}
         if share:
-            found = top_of(Oracle(part), users)
-            pairs = zip(found.tolist(), exact.tolist(), strict=True)
-            row["overlap"] = float(np.mean([len({*a} & {*b}) / TOP for a, b in pairs]))
+            row["overlap"] = overlap(top_of(Oracle(part), users), exact)
         if data.test is not None:
             judged = evaluation_users(data, JUDGED)
             row["ndcg"] = edgerec.evaluate(part, data, users=judged).ndcg

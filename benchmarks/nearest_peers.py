@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgerec.model.codecs import F32
 
-__all__ = ["peers"]
+__all__ = ["TOP", "overlap", "peers"]
 
 #: The length of lists.
 TOP = 20
@@ -32,20 +32,24 @@ def peers(rows: F32, users: F32, exact: NDArray[np.int64]) -> Iterator[dict[str,
     """
     for library, build in (("faiss IVF", faiss), ("usearch HNSW f16", usearch), ("ScaNN", scann)):
         for setting, size, search in build(rows):
-            found = [search(user) for user in users]
+            found = np.stack([search(user) for user in users])
             start = time.perf_counter()
             for user in users:
                 search(user)
             spent = 1000 * (time.perf_counter() - start) / len(users)
-            pairs = zip(found, exact.tolist(), strict=True)
-            overlap = float(np.mean([len({*a.tolist()} & {*b}) / TOP for a, b in pairs]))
             yield {
                 "library": library,
                 "setting": setting,
-                "overlap": overlap,
+                "overlap": overlap(found, exact),
                 "bytes": size,
                 "ms": spent,
             }
+
+
+def overlap(found: NDArray[Any], exact: NDArray[np.int64]) -> float:
+    """The mean share of the best rows int[users, TOP] that are found."""
+    pairs = zip(found.tolist(), exact.tolist(), strict=True)
+    return float(np.mean([len({*a} & {*b}) / TOP for a, b in pairs]))
 
 
 def faiss(rows: F32) -> Iterator[tuple[str, int, Search]]:
@@ -61,8 +65,7 @@ def faiss(rows: F32) -> Iterator[tuple[str, int, Search]]:
         index.add(rows)
         size = len(faiss.serialize_index(index))
         for share in (0.05, 0.1):
-            index.nprobe = max(1, round(share * lists))
-            probes = index.nprobe
+            probes = max(1, round(share * lists))
 
             def search(user: F32, index: Any = index, probes: int = probes) -> NDArray[Any]:
                 index.nprobe = probes

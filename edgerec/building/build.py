@@ -179,7 +179,7 @@ def _takers(
     for target in targets:
         try:
             check_takes(target, model, recipe.device)
-            signature_of(model, target, recipe.top_k)
+            signature_of(model, target, recipe.top_k)  # raises if lists are too long for blocks
             takers.append(target)
         except TargetError as error:
             if recipe.targets:

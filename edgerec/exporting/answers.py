@@ -124,18 +124,16 @@ class Answers:
         drops = self.version > 1 and model.leaves_out_seen
         rows_of = past if model.seen_rows is None else model.seen_rows[past]
         seen = frozenset(rows_of[rows_of >= 0].tolist()) if drops else frozenset()
-        logits = oracle.logits(user)[0]
-        logits[list(seen)] = -np.inf
+        # A runtime may read another one of several blocks that equal the last one.
+        ties = (0.0,) if model.head.blocks is None else (-TIE, TIE)
+        every = [oracle.logits(user, tie)[0] for tie in ties]
+        for scores in every:
+            scores[list(seen)] = -np.inf
+        sure, logits = every[0], every[-1]
         n = len(model.items)
         k = min(self.k, n - len(seen))
         least = np.inf
-        if k and model.head.blocks is None:
-            least = _least(logits, k)
-        elif k:
-            # A runtime may read another one of several blocks that equal the last one.
-            sure, logits = (oracle.logits(user, tie)[0] for tie in (-TIE, TIE))
-            for scores in (sure, logits):
-                scores[list(seen)] = -np.inf
+        if k:
             least = _least(sure, k) if np.isfinite(sure).sum() >= k else -np.inf
         high = np.flatnonzero((logits >= least) & np.isfinite(logits))
         pairs = zip(high.tolist(), logits[high].tolist(), strict=True)

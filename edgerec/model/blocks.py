@@ -95,11 +95,6 @@ class Centroids(NamedTuple):
     codes: NDArray[np.int8]
     scale: F32
 
-    @property
-    def nbytes(self) -> int:
-        """The size of both arrays, in bytes."""
-        return self.codes.nbytes + self.scale.nbytes
-
     def scores(self, user: F32) -> F32:
         """The score that the best row of each block is expected to have, float32[..., blocks].
 

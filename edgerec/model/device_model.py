@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.errors import ModelError
+from edgerec.model.blocks import Blocks
 from edgerec.model.codecs import F32, Codec
 from edgerec.model.frozen import frozen_array, frozen_mapping
 from edgerec.model.head import Head
@@ -247,6 +248,10 @@ class DeviceModel:
                 written[name] = Table.encode(table.decode(), table.codec.holding(codec))
                 table.release()
         return self.replace(tables=written)
+
+    def with_blocks(self, blocks: Blocks | None) -> DeviceModel:
+        """Return a copy that reads some blocks of candidates, or all of them."""
+        return self.replace(head=dataclasses.replace(self.head, blocks=blocks))
 
     def take(self, rows: NDArray[np.integer[Any]]) -> DeviceModel:
         """Keep the given rows of the catalogue, in the given order.

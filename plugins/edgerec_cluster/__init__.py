@@ -8,7 +8,6 @@ is measured on the file like any other.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -65,14 +64,14 @@ class Cluster(Compressor):
 
         rows = normalize(model.tables[model.head.table].decode())
         order = in_clusters(rows, self.height, context.seed, progress)
-        return _with(model.take(order), blocks)
+        return model.take(order).with_blocks(blocks)
 
     def outline(self, model: DeviceModel) -> DeviceModel:
         """Return a model whose file has the order of the ids, as they are in another one."""
         blocks = self._blocks(model)
         if model.items.order is None:
             model = model.take(np.arange(len(model.items))[::-1])
-        return _with(model, blocks)
+        return model.with_blocks(blocks)
 
     def _blocks(self, model: DeviceModel) -> Blocks:
         """How many blocks are read.
@@ -95,7 +94,7 @@ class Cluster(Compressor):
                     f"cluster: the codec of table {name!r} depends on the order of its rows; "
                     "cluster first"
                 )
-        count = -(-len(model.items) // self.height)
+        count = Blocks(self.height, 1).count(len(model.items))
         read = max(2, round(self.read * count))
         if read >= count:
             raise CompressError(
@@ -104,10 +103,6 @@ class Cluster(Compressor):
                 "cluster.read, or leave out this step"
             )
         return Blocks(self.height, read)
-
-
-def _with(model: DeviceModel, blocks: Blocks) -> DeviceModel:
-    return model.replace(head=dataclasses.replace(model.head, blocks=blocks))
 
 
 @hookimpl

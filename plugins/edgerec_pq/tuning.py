@@ -12,7 +12,6 @@ it gained.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -94,8 +93,8 @@ def coded(
     )
     starts = {name: start.ordered(order, ends, weight[rest]) for name, start in found.items()}
     # Rows in blocks stay in theirs.
-    free = model.replace(head=dataclasses.replace(model.head, blocks=None))
-    model = free.take(np.concatenate([first, rest[order]])).replace(head=model.head)
+    free = model.with_blocks(None)
+    model = free.take(np.concatenate([first, rest[order]])).with_blocks(blocks)
     torch_model = CodewordModel(model, codecs, starts, ends)
     if options.epochs:
         fine_tune(

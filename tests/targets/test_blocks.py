@@ -36,7 +36,7 @@ each_target = pytest.mark.parametrize("target", TARGETS)
 
 def in_blocks(model: DeviceModel, height: int, read: int) -> DeviceModel:
     """A model that reads some blocks; its rows are in no order, so that every block matters."""
-    return model.replace(head=dataclasses.replace(model.head, blocks=Blocks(height, read)))
+    return model.with_blocks(Blocks(height, read))
 
 
 def check(model: DeviceModel, target: str, folder: Path) -> None:
