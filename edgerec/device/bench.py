@@ -53,7 +53,7 @@ def measure(
     runtime: str | None = None,
     k: int = 20,
     threads: int = 1,
-    timeout: float = 600,
+    timeout: float | None = None,
     trust: bool = False,
 ) -> Figures:
     """Measure a bundle in a fresh process.
@@ -65,7 +65,7 @@ def measure(
         runtime: the runtime; the target's best one by default.
         k: the length of the lists.
         threads: the number of threads of the runtime and of the libraries that it computes with.
-        timeout: seconds after which to give up.
+        timeout: seconds after which to give up; 600 and a quarter per history by default.
         trust: whether to run a payload that needs trust (see ``Scorer``).
 
     Returns:
@@ -76,6 +76,7 @@ def measure(
         TargetError: the process failed; the message is the one that it printed.
     """
     variables = thread_variables(threads)
+    limit = 600 + len(histories or ()) / 4 if timeout is None else timeout
     with staging() as drafts:
         folder = drafts.folder
         lists = folder / "lists.json"
@@ -93,12 +94,12 @@ def measure(
                 command,  # our own module
                 capture_output=True,
                 text=True,
-                timeout=timeout,
+                timeout=limit,
                 check=False,
                 env=os.environ | variables,
             )
         except subprocess.TimeoutExpired:
-            raise TargetError(f"{path}: did not finish within {timeout:g} s") from None
+            raise TargetError(f"{path}: did not finish within {limit:g} s") from None
         if done.returncode:
             said = last_error(done.stderr.strip().splitlines(), done.returncode)
             raise TargetError(f"{path}: measuring it failed: {said}")
@@ -280,9 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     try:
-        histories = None
-        if given.histories:
-            histories = _read_histories(Path(given.histories))
+        histories = _read_histories(Path(given.histories)) if given.histories else None
         figures = _run(given.bundle, histories, given.runtime, given.k, given.threads, given.trust)
     except EdgerecError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from edgerec.device.bench import measure
 from edgerec.device.machine import cpu_name, describe_machine
+from edgerec.errors import TargetError
 from edgerec.exporting.export import export
 from edgerec.model.codecs import Int8
 from edgerec.model.device_model import DeviceModel
@@ -116,3 +118,18 @@ def test_names_of_processors() -> None:
     assert cpu_name(PHONE) == "2 Cortex-A55, 1 part 0x51:0x804"
     assert cpu_name("model name\t: AMD EPYC\nmodel name\t: AMD EPYC\n") == "AMD EPYC"
     assert cpu_name("") == ""
+
+
+@pytest.mark.parametrize(
+    ("histories", "timeout", "seconds"),
+    [(4000, None, "1600"), (0, None, "600"), (4000, 0.5, "0.5")],
+)
+def test_more_histories_have_more_time(
+    monkeypatch: pytest.MonkeyPatch, histories: int, timeout: float | None, seconds: str
+) -> None:
+    def endless(command: list[str], timeout: float, **_: object) -> None:
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(subprocess, "run", endless)
+    with pytest.raises(TargetError, match=f"^x.edgerec: did not finish within {seconds} s$"):
+        measure("x.edgerec", [["a"]] * histories, timeout=timeout)
