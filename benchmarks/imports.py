@@ -282,16 +282,15 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=every, default=every)
     parser.add_argument("--targets", nargs="+", default=["numpy", "onnx", "tflite"])
     given = parser.parse_args()
-    data = edgerec.load("ml-100k").split_random(0.2)
-    rows = networks([name for name in given.models if name in MODELS], data, given.targets)
-    rows += towers([name for name in given.models if name in TOWERS], data, given.targets)
-    path = RESULTS / "imports.json"
-    new = {(row["model"], row["target"]) for row in rows}
-    old = json.loads(path.read_text("utf-8")) if path.exists() else []
-    rows += [row for row in old if (row["model"], row["target"]) not in new]
-    rows.sort(key=lambda row: (every.index(row["model"]), row["history_length"]))
-    write_text(path, json.dumps(rows, indent=1) + "\n")
-    write_text(RESULTS / "imports.md", table(rows))
+    data, path = edgerec.load("ml-100k").split_random(0.2), RESULTS / "imports.json"
+    for name in given.models:
+        rows = (networks if name in MODELS else towers)([name], data, given.targets)
+        new = {(row["model"], row["target"]) for row in rows}
+        old = json.loads(path.read_text("utf-8")) if path.exists() else []
+        rows += [row for row in old if (row["model"], row["target"]) not in new]
+        rows.sort(key=lambda row: (every.index(row["model"]), row["history_length"]))
+        write_text(path, json.dumps(rows, indent=1) + "\n")
+        write_text(RESULTS / "imports.md", table(rows))
 
 
 if __name__ == "__main__":

@@ -66,12 +66,30 @@ def lower(model: DeviceModel, signature: Signature) -> bytes:
     Raises:
         TargetError: the file is larger than its tables account for.
     """
-    model = as_core(model)
+    model = _with_normal_scales(as_core(model))
     functions = (kind(model, signature, INEXACT).eval() for kind in (Program, Score))
     data = share(_export(*functions))
     gc.collect()  # the exporter leaves reference cycles with copies of the tables
     check_size("executorch", len(data), model, OVERHEAD)
     return data
+
+
+def _with_normal_scales(model: DeviceModel) -> DeviceModel:
+    """A model whose candidates have the scales that XNNPACK demands: neither 0 nor subnormal.
+
+    A row of zeros has the scale 0. With the least normal number instead, it is as good as zero.
+    """
+    name = model.head.table
+    table = model.tables[name]
+    scale = table.arrays.get("scale")
+    least = np.finfo(np.float32).tiny
+    if table.codec.name != "int8" or scale is None or (scale.astype(np.float32) >= least).all():
+        return model
+    # No positive float16 is below the least normal float32.
+    kind = np.finfo(scale.dtype)
+    above = np.maximum(scale, kind.smallest_subnormal if kind.bits == 16 else kind.tiny)
+    mended = Table(table.codec, table.shape, {**table.arrays, "scale": above})
+    return model.replace(tables={**model.tables, name: mended})
 
 
 def _export(module: Program, score: Program) -> bytes:

@@ -29,6 +29,7 @@ from edgerec.exporting.export import export
 from edgerec.exporting.proof import sample_histories
 from edgerec.model.codecs import Codec, Fp16, Fp32, Int4, Int8
 from edgerec.model.device_model import DeviceModel
+from edgerec.model.table import Table
 from edgerec.testing import check_target, example_models
 from edgerec.testing.models import adverse_models
 from edgerec_executorch import ExecuTorchTarget
@@ -102,6 +103,16 @@ def test_parity_on_real_histories(family: str, dataset: Dataset, tmp_path: Path)
 def test_wide_rows_in_several_parts(codec: Codec, tmp_path: Path) -> None:
     models = {"sum": example_models(5003, 256)["sum"]}
     assert set(check_target(ExecuTorchTarget(), tmp_path, models, (codec,)).values()) == {"ok"}
+
+
+@needs_runtime
+@pytest.mark.parametrize("codec", [Int8(), Int8(symmetric=False), Int4()], ids=str)
+def test_rows_of_zeros_and_almost_nothing(codec: Codec, tmp_path: Path) -> None:
+    model = example_models(3000, 32)["sum"]
+    rows = model.tables["items"].decode().copy()
+    rows[7], rows[11] = 0, rows[11] * 1e-39
+    model = model.replace(tables={**model.tables, "items": Table.encode(rows, Fp32())})
+    export(model.with_codec(codec, ["items"]), "executorch", tmp_path / "x.edgerec", top_k=20)
 
 
 @pytest.fixture(scope="module", params=CODECS, ids=str)
