@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgerec.building.measured import histories_of
 from edgerec.contracts.host import Host
 from edgerec.contracts.opening import load_model
 from edgerec.data.agreement import Agreement, Listed, agreement_of
@@ -18,9 +19,11 @@ from edgerec.data.dataset import Dataset
 from edgerec.data.lists import LIST_SUFFIXES, is_list_file, read_list_file
 from edgerec.data.matching import rows_in
 from edgerec.data.ranking import rank_rows
+from edgerec.device.histories import recommend_for
 from edgerec.device.scorer import Scorer
 from edgerec.errors import DataError, OptionError
 from edgerec.files.container import Container
+from edgerec.model.context import Context
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.items import Items
 
@@ -61,7 +64,7 @@ def agree(
     Raises:
         DataError: no user has a history and a list on both sides, or a file cannot be read.
         OptionError: the lists of a file or bundle are shorter than ``top``, or a model reads a
-            user vector or a context, which the data set does not have.
+            user vector, or a context without names, which the data set does not have.
     """
     data = dataclasses.replace(dataset, valid=None, test=None)
     sides = [_side(one, data, trust, host) for one in (a, b)]
@@ -127,7 +130,7 @@ class _Model:
     """A model, which the oracle runs."""
 
     def __init__(self, model: DeviceModel, name: str, data: Dataset) -> None:
-        _check_inputs(model.inputs, name)
+        _check_inputs(model.inputs, model.context, name)
         self.model, self.name, self.most = model, name, len(model.items)
         self.data = data if model.weighted else _unweighted(data)
         self.covers, self.drops_seen = _known(model.history_items, data), model.drop_seen
@@ -147,18 +150,16 @@ class _Bundle:
 
     def __init__(self, scorer: Scorer, name: str, data: Dataset) -> None:
         inputs = scorer.signature.inputs
-        _check_inputs(inputs, name)
+        _check_inputs(inputs, scorer.bundle.context, name)
         self.scorer, self.name, self.most = scorer, name, scorer.signature.top_k
         self.data = data if "weights" in inputs else _unweighted(data)
         self.covers, self.drops_seen = _known(scorer.bundle.past, data), scorer.bundle.drops_seen
 
     def lists(self, users: NDArray[Any], top: int, drops_seen: bool) -> list[Listed]:
         """Recommend to one user after another."""
-        train, ids, found = self.data.train, self.data.items.ids, []
-        for user in users.tolist():
-            past, weights = [ids[int(row)] for row in train.of(user)], train.weights_of(user)
-            given = None if weights is None else weights.tolist()
-            listed = self.scorer.recommend(past, top, weights=given)
+        found = []
+        for history in histories_of(self.data, users, self.scorer.bundle.context):
+            listed = recommend_for(self.scorer, history, top)
             found.append(Listed([one.id for one in listed], [one.score for one in listed]))
         return found
 
@@ -198,13 +199,14 @@ class _File:
         return Listed(list(itertools.compress(own.items, fresh)), scores)
 
 
-def _check_inputs(inputs: Iterable[str], name: str) -> None:
+def _check_inputs(inputs: Iterable[str], context: Context | None, name: str) -> None:
     """Check that a data set has what a model reads.
 
     Raises:
-        OptionError: it reads a user vector or a context.
+        OptionError: it reads a user vector, or a context without names.
     """
-    if lacking := [one for one in inputs if one != "weights"]:
+    known = {"weights"} if context is None else {"weights", "context"}
+    if lacking := [one for one in inputs if one not in known]:
         raise OptionError(
             f"{name}: reads {' and '.join(lacking)}, which a data set does not have; compare a "
             "file of the lists that it gives with them"

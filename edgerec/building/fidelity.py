@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.contracts.device import Device
+from edgerec.data.contexts import inputs_of, random_users
 from edgerec.data.dataset import Dataset
 from edgerec.data.interactions import Interactions
 from edgerec.data.interval import of_mean
@@ -101,7 +102,7 @@ def check_inputs(model: DeviceModel) -> None:
     Raises:
         OptionError: it reads what histories do not have.
     """
-    if lacking := model.own_inputs:
+    if lacking := [name for name in model.own_inputs if name != "context" or not model.context]:
         measure = ""
         if lacking == ["user_vector"]:
             measure = ", and measure the file with `edgerec evaluate --user-vectors`"
@@ -129,6 +130,7 @@ def judged_by(
     """
     check_inputs(model)
     if dataset is not None:
+        inputs_of(model, dataset, np.arange(1))  # fails now if it knows too little of its users
         return dataset
     if device is not None and device.budget.min_quality is not None:
         raise OptionError(
@@ -157,7 +159,8 @@ def synthetic(model: DeviceModel, count: int = _HISTORIES, seed: int = 0) -> Syn
     row_of = np.array([items.rows[item] for item in past.ids], np.int32)
     users = [f"history {number}" for number in range(count)]
     histories = _interactions([row_of[rows] for rows in drawn])
-    data = Synthetic("random histories", users, items, histories)
+    features = None if model.context is None else random_users(model.context, users, rng)
+    data = Synthetic("random histories", users, items, histories, user_features=features)
     lists = rank(model, data, np.arange(count), _TOP)
     return dataclasses.replace(data, test=_interactions([own[own >= 0] for own in lists]))
 

@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.contracts.opening import load_model, open_bundle
+from edgerec.data.contexts import known_of
 from edgerec.data.dataset import Dataset
 from edgerec.data.quality import Quality, evaluate, evaluation_users, quality_of
-from edgerec.device.bench import History, measure
+from edgerec.device.bench import measure
 from edgerec.device.figures import Figures, Retention
-from edgerec.device.scorer import Scorer
+from edgerec.device.histories import History
 from edgerec.errors import DataError, OptionError
 from edgerec.files.container import Container
 from edgerec.model.codecs import F32
+from edgerec.model.context import Context
 
 __all__ = ["histories_of", "measure_quality", "quality_of_file", "with_retention"]
 
@@ -36,7 +38,8 @@ def measure_quality(
 
     The lists of a bundle that recommends fewer than 20 items are compared as far as they go.
     """
-    figures = measure(path, histories_of(dataset, users), runtime=runtime, trust=trust)
+    histories = histories_of(dataset, users, open_bundle(path, verify=False).context)
+    figures = measure(path, histories, runtime=runtime, trust=trust)
     return with_retention(figures, before, dataset, users)
 
 
@@ -77,17 +80,14 @@ def quality_of_file(
         width = model.inputs.get("user_vector", 0)
         _check_vectors(path, width, user_vectors)
         return evaluate(model, dataset, users=chosen, k=k, user_vectors=user_vectors)
-    signature = open_bundle(path, verify=False).signature
+    bundle = open_bundle(path, verify=False)
+    signature = bundle.signature
     if k > signature.top_k:
         raise OptionError(f"k: {path} recommends at most {signature.top_k} items, got {k}")
     _check_vectors(path, signature.inputs.get("user_vector", 0), user_vectors)
-    if user_vectors is None:
-        figures = measure(path, histories_of(dataset, chosen), k=k, runtime=runtime, trust=trust)
-        lists = figures.lists or ()
-    else:
-        with Scorer.open(path, runtime=runtime, trust=trust) as scorer:
-            lists = _own_lists(scorer, dataset, chosen, user_vectors, k)
-    return quality_of(_rows(lists, path, dataset, k), dataset, chosen, k)
+    histories = histories_of(dataset, chosen, bundle.context, user_vectors)
+    figures = measure(path, histories, k=k, runtime=runtime, trust=trust)
+    return quality_of(_rows(figures.lists or (), path, dataset, k), dataset, chosen, k)
 
 
 def _check_vectors(path: str | Path, width: int, user_vectors: F32 | None) -> None:
@@ -103,30 +103,40 @@ def _check_vectors(path: str | Path, width: int, user_vectors: F32 | None) -> No
     )
 
 
-def _own_lists(
-    scorer: Scorer, dataset: Dataset, users: NDArray[Any], user_vectors: F32, k: int
-) -> list[list[str]]:
-    """The ids that a bundle recommends to users with vectors of their own."""
-    found = []
-    for user in users.tolist():
-        past, weights = dataset.histories.of(user), dataset.histories.weights_of(user)
-        best = scorer.recommend(
-            [dataset.items.ids[row] for row in past.tolist()],
-            k,
-            weights=None if weights is None else weights.tolist(),
-            user_vector=user_vectors[user],
-        )
-        found.append([one.id for one in best])
-    return found
+def histories_of(
+    dataset: Dataset,
+    users: NDArray[Any],
+    context: Context | None = None,
+    user_vectors: F32 | None = None,
+) -> list[History]:
+    """What is known of some users at test time.
 
+    Args:
+        dataset: the users, with the features that the context consists of.
+        users: rows of users.
+        context: what the model reads of them, if it does.
+        user_vectors: float32[U, d], the vectors of all users, if the model reads them.
 
-def histories_of(dataset: Dataset, users: NDArray[Any]) -> list[History]:
-    """Ids of what is known of some users at test time, oldest first, with their weights, if any."""
+    Returns:
+        The ids of past items, oldest first, with their weights, if any; with everything else that
+        the model reads, if it reads more.
+    """
     ids, known = dataset.items.ids, dataset.histories
     found: list[History] = []
     for user in users.tolist():
         past, weights = [ids[row] for row in known.of(user).tolist()], known.weights_of(user)
-        found.append(past if weights is None else list(zip(past, weights.tolist(), strict=True)))
+        each = None if weights is None else weights.tolist()
+        if context is None and user_vectors is None:
+            found.append(past if each is None else list(zip(past, each, strict=True)))
+            continue
+        entry: dict[str, Any] = {"history": past}
+        if each is not None:
+            entry["weights"] = each
+        if context is not None:
+            entry["context"] = known_of(context, dataset, user)
+        if user_vectors is not None:
+            entry["user_vector"] = user_vectors[user].tolist()
+        found.append(entry)
     return found
 
 

@@ -11,10 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from edgerec.cli.shared import Trust, check_output, err, out
-from edgerec.device.bench import History
 from edgerec.device.figures import Figures
+from edgerec.device.histories import History
 from edgerec.errors import DataError, OptionError
 from edgerec.files.atomic import write_text
+from edgerec.model.context import Context
 
 __all__ = ["bench"]
 
@@ -87,16 +88,17 @@ def bench(
             f"expected one bundle, got {len(files)} files; --compare takes several results"
         )
     else:
-        from edgerec.contracts.bundle import target_of
+        from edgerec.contracts.opening import open_bundle
         from edgerec.remote.bench import bench_on
 
-        target_of(files[0])  # fails here, and not in another process, if it is no bundle
+        # It fails here, and not in another process, if it is no bundle.
+        context = open_bundle(files[0], verify=False).context
         for name, value in (("users", users), ("model", model)):
             if value is not None and source is None:
                 raise OptionError(f"--{name}: applies to the histories of --data; set both")
         histories, judge = None, None
         if source is not None:
-            histories, judge = _users(source, 1000 if users is None else users, model)
+            histories, judge = _users(source, 1000 if users is None else users, model, context)
         if save is not None:
             save = _device(save, where)
         run = functools.partial(
@@ -149,7 +151,9 @@ def _read(file: Path) -> dict[str, Any]:
     return figures
 
 
-def _users(source: str, users: int, model: Path | None) -> tuple[list[History], _Judge | None]:
+def _users(
+    source: str, users: int, model: Path | None, context: Context | None
+) -> tuple[list[History], _Judge | None]:
     """Histories of a dataset's users, and a function that compares their lists with a model's."""
     from edgerec.building.measured import histories_of, with_retention
     from edgerec.contracts.opening import load_model
@@ -158,7 +162,8 @@ def _users(source: str, users: int, model: Path | None) -> tuple[list[History], 
 
     dataset = load(source)
     chosen = evaluation_users(dataset, users or None)
+    histories = histories_of(dataset, chosen, context)
     if model is None:
-        return histories_of(dataset, chosen), None
+        return histories, None
     before = evaluate(load_model(model), dataset, users=chosen)
-    return histories_of(dataset, chosen), lambda f: with_retention(f, before, dataset, chosen)
+    return histories, lambda f: with_retention(f, before, dataset, chosen)

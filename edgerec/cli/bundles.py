@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from edgerec.cli.shared import AsJson, BundleFile, Trust, err, out, printable
+from edgerec.contracts.bundle import Bundle
 from edgerec.errors import OptionError
 
 __all__ = ["inspect", "score", "unpack"]
@@ -71,6 +72,13 @@ def score(
         Path | None,
         typer.Option(help="file with the user's own row, from `edgerec user-vector`"),
     ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            help="what is known of the user, for a model that reads it, such as age=31,country=DE; "
+            "'' if nothing is"
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Recommend from a bundle.
@@ -89,10 +97,11 @@ def score(
             f"--user-vector: {bundle} reads the user's own row; pass the file that `edgerec "
             "user-vector` wrote"
         )
+    situation = _situation(scorer.bundle, context)
     # An id may end in a space; any other space around a comma is there for readability.
     known = scorer.bundle.items
     items = [item if known.find(item) is not None else item.strip() for item in row if item.strip()]
-    found = scorer.recommend(items, k, user_vector=user_vector, strict=strict)
+    found = scorer.recommend(items, k, user_vector=user_vector, context=situation, strict=strict)
     if found.unknown:
         err.print(
             f"{len(found.unknown)} unknown items were skipped: {', '.join(found.unknown[:10])}"
@@ -120,6 +129,25 @@ def score(
     for place, item in enumerate(found, 1):
         shown = "" if math.isnan(item.score) else f"  {item.score:.4f}"
         out.print(f"{place:3d}  {item.title}  ({item.id}){shown}", highlight=False, markup=False)
+
+
+def _situation(bundle: Bundle, context: str | None) -> dict[str, object] | None:
+    """What ``--context`` says, by name.
+
+    Raises:
+        OptionError: the model reads another context, or there is none of what it reads.
+    """
+    named = bundle.context
+    if named is None:
+        if context is not None:
+            raise OptionError(f"--context: {bundle.path} reads nothing by name; leave it out")
+        return None
+    if context is None:
+        raise OptionError(
+            f"--context: {bundle.path} reads {', '.join(named.names)}; pass what is known, such as "
+            f"{named.names[0]}=…, or '' if nothing is"
+        )
+    return named.parse(context)
 
 
 def unpack(

@@ -90,6 +90,13 @@ def data(
             "per line, such as genres=categories,year=numbers,poster=posters.npy"
         ),
     ] = None,
+    user_features: Annotated[
+        Path | None, typer.Option(help="file with a line per user, as --item-features has items")
+    ] = None,
+    user_feature_columns: Annotated[
+        str | None,
+        typer.Option(help="what its columns are, such as age=numbers,country=categories"),
+    ] = None,
     format: Annotated[
         str | None, typer.Option(help="format: csv, tsv, parquet, inter or train.txt")
     ] = None,
@@ -118,10 +125,12 @@ def data(
     from edgerec.data.sources import load
     from edgerec.data.weighing import parse_event_weights
 
-    given_files = (source, test, titles, triples, friends, item_features)
+    given_files = (source, test, titles, triples, friends, item_features, user_features)
     check_output(output, *given_files, suffix=".dataset")
     if (item_features is None) != (feature_columns is None):
         raise OptionError("--item-features and --feature-columns: pass both or neither")
+    if (user_features is None) != (user_feature_columns is None):
+        raise OptionError("--user-features and --user-feature-columns: pass both or neither")
     valid = valid if valid is not None else split
     if split not in ("random", "recent") and share != _SHARE:
         raise OptionError("--share: applies to --split random or recent only")
@@ -161,6 +170,9 @@ def data(
     if item_features is not None and feature_columns is not None:
         chosen = parse_feature_columns(feature_columns)
         dataset = dataset.with_features(read_features(item_features, chosen))
+    if user_features is not None and user_feature_columns is not None:
+        chosen = parse_feature_columns(user_feature_columns)
+        dataset = dataset.with_user_features(read_features(user_features, chosen, of="user"))
     dataset = _split(dataset, "split", split, share, seed, "test")
     if valid_share is None:
         same = split in ("random", "recent") and 0 < share < 1

@@ -110,14 +110,17 @@ def fine_tune(
     """
     dataset = context.require_dataset(who)
     check_one_vocabulary(torch_model.model)
-    if reads := torch_model.model.own_inputs:
+    named = torch_model.model.context
+    if reads := [one for one in torch_model.model.own_inputs if one != "context" or named is None]:
         raise CompressError(
             f"{who}: the model reads {' and '.join(reads)}, which histories do not have, so it "
             "cannot be fine-tuned on them; compress it without training, where there is that option"
         )
     with on_accelerator(torch_model):
         teachers = Teachers.of(
-            torch_model.model if teacher is None else teacher, torch_model.model.items
+            torch_model.model if teacher is None else teacher,
+            torch_model.model.items,
+            context=named,
         )
         losses = (_ListLosses if torch_model.model.is_linear else _ExampleLosses)(
             torch_model, teachers, dataset, distill, temperature, sample

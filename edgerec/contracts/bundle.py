@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.contracts.manifest import Provider, check_manifest, read_inputs, read_providers
+from edgerec.contracts.described import Described
+from edgerec.contracts.manifest import check_manifest, read_inputs
 from edgerec.contracts.parts import check_part, folders_of
 from edgerec.contracts.signature import Signature
 from edgerec.errors import BundleError
@@ -27,7 +28,6 @@ from edgerec.files.fields import Fields
 from edgerec.model.codecs import Codec
 from edgerec.model.core_codecs import CODECS
 from edgerec.model.device_model import DeviceModel
-from edgerec.model.history import read_event_weights
 from edgerec.model.items import Items
 from edgerec.model.model_file import guarded, read_catalogue, read_payload_model
 
@@ -47,7 +47,7 @@ _READING = (
 
 
 @dataclass(frozen=True)
-class Bundle:
+class Bundle(Described):
     """A bundle, open for reading.
 
     Args:
@@ -120,64 +120,6 @@ class Bundle:
     def manifest(self) -> dict[str, Any]:
         """Everything that the bundle says about itself."""
         return self.container.meta
-
-    @property
-    def target(self) -> str:
-        """Name of the target that can run the payload."""
-        return str(self.manifest["target"])
-
-    @property
-    def codec(self) -> str:
-        """Name of the candidate table's codec."""
-        name: str = self._candidates["codec"]
-        return name
-
-    @property
-    def table_bytes(self) -> int:
-        """Bytes of the candidate table."""
-        size: int = self._candidates["bytes"]
-        return size
-
-    @property
-    def _candidates(self) -> Mapping[str, Any]:
-        """The manifest's entry for the candidate table."""
-        table: Mapping[str, Any] = self.manifest["tables"][self.manifest["head"]["table"]]
-        return table
-
-    @property
-    def normalization(self) -> float:
-        """P of ``history_weights``: each of n past items weighs n^-p."""
-        return float(self.manifest["normalization"])
-
-    @property
-    def recency(self) -> float:
-        """R of ``history_weights``: the j-th most recent past item weighs j^-r times that."""
-        return float(self.manifest["recency"])
-
-    @property
-    def merges(self) -> bool:
-        """Whether an item that occurs several times in a history counts once."""
-        return bool(self.manifest.get("repeats", "merge") == "merge")
-
-    @property
-    def drops_seen(self) -> bool:
-        """Whether items of the history are left out of recommendations."""
-        return bool(self.manifest.get("drop_seen", True))
-
-    @property
-    def fallback(self) -> str:
-        """What is recommended for an empty history: ``popular`` items, or the ``longest`` rows."""
-        return str(self.manifest.get("fallback", "popular"))
-
-    @functools.cached_property
-    def event_weights(self) -> Mapping[str, float]:
-        """How much a past item of each kind of event counts, if the model was trained on these."""
-        return read_event_weights(Fields(self.manifest["metadata"]))
-
-    @functools.cached_property
-    def providers(self) -> Mapping[tuple[str, str], Provider]:
-        """The plugins that provided its target and codecs, by kind (target, codec) and name."""
-        return read_providers(Fields(self.manifest))
 
     @functools.cached_property
     def _catalogue(self) -> tuple[Items, Items | None]:
@@ -266,6 +208,7 @@ class Bundle:
             "titles": None if self.items.titles is None else list(self.items.titles),
             "past_ids": None if self.past is self.items else list(self.past.ids),
             "popular": self.popular.tolist(),
+            "context": None if self.context is None else self.context.to_json(),
             "vectors": self._vectors,
         }
         write_text(Path(folder) / DESCRIPTION, json.dumps(content, ensure_ascii=False) + "\n")

@@ -11,6 +11,7 @@ from edgerec.contracts.signature import SIGNATURES
 from edgerec.errors import BundleError
 from edgerec.files.fields import Fields
 from edgerec.model.blocks import Blocks
+from edgerec.model.context import read_context
 from edgerec.model.history import read_event_weights
 from edgerec.model.model_checks import MAX_EXPONENT, MAX_HISTORY
 
@@ -60,7 +61,9 @@ def check_manifest(manifest: Fields) -> None:
     Blocks.read_from(head.values.get("blocks"))
     table.text("codec")
     table.integer("bytes", 0, 2**63)
-    read_event_weights(manifest.fields("metadata"))
+    metadata = manifest.fields("metadata")
+    read_event_weights(metadata)
+    context = read_context(metadata)
     for name, values in _CHOICES.items():
         given = manifest.values.get(name, values[0])
         if type(given) is not type(values[0]) or given not in values:
@@ -69,7 +72,12 @@ def check_manifest(manifest: Fields) -> None:
     manifest.fields("provenance")
     if "signature" in manifest:
         manifest.integer("signature", SIGNATURES[0], SIGNATURES[-1])
-    read_inputs(manifest)
+    inputs = read_inputs(manifest)
+    if context is not None and context.width != inputs.get("context", 0):
+        raise BundleError(
+            f"metadata.context: has {context.width} places, and the input context has "
+            f"{inputs.get('context', 0)}"
+        )
     read_providers(manifest)
 
 

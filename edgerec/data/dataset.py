@@ -42,6 +42,8 @@ class Dataset(InMemory):
         friends: int32[m, 2], rows of users who are friends, in both directions; or none.
         item_features: what else is known about the items, in the order of the catalogue
             (``with_features``); or none.
+        user_features: what is known about the users, in their order (``with_user_features``); or
+            none.
 
     Raises:
         DataError: there are fewer than two users or two items, nothing to train on, or
@@ -60,6 +62,7 @@ class Dataset(InMemory):
     triples: NDArray[np.int32] | None = None
     friends: NDArray[np.int32] | None = None
     item_features: Features | None = None
+    user_features: Features | None = None
 
     def __post_init__(self) -> None:
         for what, count in (("user", len(self.users)), ("item", len(self.items))):
@@ -74,6 +77,11 @@ class Dataset(InMemory):
             raise DataError(
                 f"{self.name}: item_features: are not those of the catalogue, in its order; use "
                 "with_features, which sorts them"
+            )
+        if self.user_features is not None and [*self.user_features.items.ids] != [*self.users]:
+            raise DataError(
+                f"{self.name}: user_features: are not those of the users, in their order; use "
+                "with_user_features, which sorts them"
             )
         for name in ("train", "valid", "test"):
             part: Interactions | None = getattr(self, name)
@@ -137,6 +145,20 @@ class Dataset(InMemory):
         others = len(features.items) - len(self.items)
         notes = {"items with features but without interactions": others} if others else {}
         return dataclasses.replace(self, item_features=own, notes={**self.notes, **notes})
+
+    def with_user_features(self, features: Features) -> Dataset:
+        """Return the data set with features of its users, who may be in another order.
+
+        They are what a model can read as its context (``train(..., context=…)``). Features of other
+        users are left out, and ``notes`` says of how many.
+
+        Raises:
+            DataError: a user has none.
+        """
+        own = features.of_items(Items.of(self.users), "users")
+        others = len(features.items) - len(self.users)
+        notes = {"users with features but without interactions": others} if others else {}
+        return dataclasses.replace(self, user_features=own, notes={**self.notes, **notes})
 
     def on_valid(self) -> Dataset:
         """The data set that choices are made on: validation interactions take the place of test's.
@@ -213,10 +235,11 @@ class Dataset(InMemory):
         outside = len(self.train) - len(part)
         dropped = {"interactions dropped by the k-core": outside} if outside else {}
         train = Interactions.of_pairs(user, item, len(kept_users), **part.details())
-        features = self.item_features
+        features, of_users = self.item_features, self.user_features
         return dataclasses.replace(
             self,
             item_features=None if features is None else features.take(kept_items),
+            user_features=None if of_users is None else of_users.take(kept_users),
             users=[self.users[int(u)] for u in kept_users],
             items=self.items.take(kept_items),
             train=train,

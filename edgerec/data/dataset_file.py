@@ -15,7 +15,7 @@ from edgerec.files.container import Container
 from edgerec.files.container_writer import write_container
 from edgerec.files.fields import Fields
 from edgerec.model.history import read_event_weights
-from edgerec.model.items import Strings
+from edgerec.model.items import Items, Strings
 from edgerec.model.model_file import guarded, items_sections, read_items, read_strings
 
 __all__ = ["load_dataset", "save_dataset"]
@@ -45,6 +45,9 @@ def save_dataset(dataset: Dataset, path: str | Path) -> int:
     if dataset.item_features is not None:
         sections |= dataset.item_features.sections()
         meta["features"] = dataset.item_features.kinds
+    if dataset.user_features is not None:
+        sections |= dataset.user_features.sections("user_features")
+        meta["user_features"] = dataset.user_features.kinds
     return write_container(path, "dataset", meta, sections)
 
 
@@ -78,10 +81,10 @@ def _read(container: Container) -> Dataset:
             },
         )
 
-    items = read_items(container)
+    items, users = read_items(container), read_strings(container, "users")
     return Dataset(
         meta.text("name"),
-        read_strings(container, "users"),
+        users,
         items,
         part("train"),
         part("valid") if "valid/items" in container else None,
@@ -91,4 +94,9 @@ def _read(container: Container) -> Dataset:
         read_event_weights(meta),
         **{name: container.array(name) for name in ("triples", "friends") if name in container},
         item_features=Features.read(container, meta, items) if "features" in meta else None,
+        user_features=(
+            Features.read(container, meta, Items(users), "user_features")
+            if "user_features" in meta
+            else None
+        ),
     )

@@ -1,10 +1,10 @@
-"""Read item features from a table with one line per item, and arrays with one row per line."""
+"""Read features from a table with one line per item or user, and arrays with a row per line."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -28,18 +28,24 @@ _ENCODED = "text@"
 
 
 def read_features(
-    path: str | Path, columns: Mapping[str, str], *, item: str | None = None
+    path: str | Path,
+    columns: Mapping[str, str],
+    *,
+    item: str | None = None,
+    of: Literal["item", "user"] = "item",
 ) -> Features:
-    """Read features of items.
+    """Read features of items, or of users.
 
     Args:
-        path: a csv, tsv, Parquet, JSON-lines or RecBole ``.item`` file with one line per item.
+        path: a csv, tsv, Parquet, JSON-lines or RecBole ``.item`` or ``.user`` file with one line
+            per item or user.
         columns: by name, what a column is: ``categories`` (one label, several with ``|`` between
             them, or a list), ``numbers``, ``text``, ``vectors`` (a list of numbers, of the same
             length in every line); ``text@MODEL`` for texts as vectors of a sentence encoder
             (``encode_texts``); or the path of a ``.npy`` array, float[n, e], whose rows belong to
             the lines of the file.
         item: the id column; by default, the one with a usual name.
+        of: what the lines are about.
 
     Raises:
         DataError: a file cannot be read, a column is missing, an item occurs twice, a value is
@@ -63,13 +69,13 @@ def read_features(
             )
         if name not in sheet.columns:
             raise DataError(f"{path}: no column {name!r}; columns: {', '.join(sheet.columns)}")
-    key = find_column(sheet, "item", {} if item is None else {"item": item}, required=True)
+    key = find_column(sheet, of, {} if item is None else {of: item}, required=True)
     frame = sheet.read([*dict.fromkeys([str(key), *inside])])
     if frame.is_empty():
-        raise DataError(f"{path}: the file has no items")
-    items = ids(sheet, frame, str(key), "item")
+        raise DataError(f"{path}: the file has no {of}s")
+    items = ids(sheet, frame, str(key), of)
     if (twice := items.is_duplicated()).any():
-        refuse(sheet, frame, items, twice, str(key), "expected every item once")
+        refuse(sheet, frame, items, twice, str(key), f"expected every {of} once")
     found: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS}
     for name, kind in columns.items():
         if kind.startswith(_ENCODED):

@@ -113,8 +113,12 @@ class Features:
         columns = {name: column.take(rows) for name, column in self.columns.items()}
         return Features(self.items.take(rows), columns)
 
-    def of_items(self, items: Items) -> Features:
+    def of_items(self, items: Items, what: str = "items") -> Features:
         """Return the features of a catalogue, in its order and with its titles.
+
+        Args:
+            items: the catalogue.
+            what: what it consists of, for messages.
 
         Raises:
             DataError: an item of the catalogue has none.
@@ -122,19 +126,19 @@ class Features:
         rows = [self.items.rows.get(name, -1) for name in items.ids]
         if missing := [name for name, row in zip(items.ids, rows, strict=True) if row < 0]:
             raise DataError(
-                f"features: {len(missing):,} of {len(items):,} items have none, such as "
+                f"features: {len(missing):,} of {len(items):,} {what} have none, such as "
                 f"{', '.join(map(repr, missing[:3]))}; add them, with empty lists or texts for "
                 "what is not known"
             )
         place = np.array(rows, np.int64)
         return Features(items, {name: column.take(place) for name, column in self.columns.items()})
 
-    def sections(self) -> Sections:
+    def sections(self, prefix: str = "features") -> Sections:
         """The arrays of the columns, by name; ``kinds`` says what they are."""
         found: Sections = {}
         for place, column in enumerate(self.columns.values()):
             for name, array in column.sections().items():
-                found[f"features/{place}/{name}"] = array
+                found[f"{prefix}/{place}/{name}"] = array
         return found
 
     @property
@@ -143,19 +147,21 @@ class Features:
         return [[name, column.kind] for name, column in self.columns.items()]
 
     @classmethod
-    def read(cls, container: Container, meta: Fields, items: Items) -> Features:
+    def read(
+        cls, container: Container, meta: Fields, items: Items, prefix: str = "features"
+    ) -> Features:
         """Read what ``sections`` and ``kinds`` wrote about a catalogue.
 
         Raises:
             EdgerecError: the sections are no features.
         """
         columns: dict[str, Column] = {}
-        for place, entry in enumerate(meta.array("features")):
+        for place, entry in enumerate(meta.array(prefix)):
             match entry:
                 case [str() as name, str() as kind] if kind in COLUMNS and name not in columns:
-                    columns[name] = COLUMNS[kind].read(container, f"features/{place}")
+                    columns[name] = COLUMNS[kind].read(container, f"{prefix}/{place}")
                 case _:
-                    raise DataError(f"features: expected [name, kind], got {entry!r:.60}")
+                    raise DataError(f"{prefix}: expected [name, kind], got {entry!r:.60}")
         return cls(items, columns)
 
 
@@ -180,17 +186,17 @@ def choose_columns(
     return {name: known[name] for name in names}
 
 
-def read_feature_names(text: str | None) -> tuple[str, ...]:
-    """The names in a list such as ``titles,genres``.
+def read_feature_names(
+    text: str | None, option: str = "features", example: str = "titles,genres"
+) -> tuple[str, ...]:
+    """The names in a list such as ``titles,genres``, which is the value of an option.
 
     Raises:
         OptionError: one is empty, or occurs twice.
     """
     names = [] if text is None else [name.strip() for name in text.split(",")]
     if not all(names) or len({*names}) < len(names):
-        raise OptionError(
-            f"features: expected different names, such as titles,genres; got {text!r}"
-        )
+        raise OptionError(f"{option}: expected different names, such as {example}; got {text!r}")
     return tuple(names)
 
 

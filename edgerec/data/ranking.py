@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgerec.data.contexts import inputs_of
 from edgerec.data.dataset import Dataset
 from edgerec.data.matching import known_history, match_past, match_rows, rows_in
 from edgerec.model.codecs import F32
@@ -52,6 +53,7 @@ def rank_rows(
     to_past = to_model if model.past is None else match_past(model, dataset)
     lists = np.full((len(users), k), -1, np.int32)
     scores = np.full((len(users), k), -np.inf, np.float32)
+    inputs = inputs_of(model, dataset, users, user_vectors)
     step = max(1, min(512, _SCORES // len(model.items)))
 
     def fill(start: int) -> None:
@@ -60,8 +62,8 @@ def rank_rows(
         history, weights = pad_histories(
             [rows for rows, _ in known], model, [given for _, given in known]
         )
-        own = None if user_vectors is None else user_vectors[users[at]]
-        logits = oracle.logits(oracle.encode(history, weights, own))
+        own = {name: rows[at] for name, rows in inputs.items()}
+        logits = oracle.logits(oracle.encode(history, weights, **own))
         if model.drop_seen:
             if model.past is not None:
                 known = [known_history(to_model, dataset.histories, int(u)) for u in users[at]]

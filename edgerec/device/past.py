@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,10 +14,13 @@ from edgerec.device.user_file import read_user_vector
 from edgerec.errors import OptionError
 from edgerec.model.history import merge_repeats
 
-__all__ = ["UserVector", "read_past"]
+__all__ = ["Situation", "UserVector", "read_past"]
 
 #: The user's own vector, or the file that it is in.
 UserVector = Sequence[float] | str | os.PathLike[str]
+
+#: What describes the situation: values by name, or the numbers that a model reads.
+Situation = Mapping[str, object] | Sequence[float]
 
 
 def read_past(
@@ -25,7 +28,7 @@ def read_past(
     history: Sequence[object],
     weights: Sequence[float | str] | None,
     user_vector: UserVector | None,
-    context: Sequence[float] | None,
+    context: Situation | None,
 ) -> tuple[Past, list[str]]:
     """The past of a user, and the ids that the catalogue does not have.
 
@@ -46,9 +49,10 @@ def read_past(
     own: object = user_vector
     if isinstance(user_vector, str | os.PathLike) and "user_vector" in signature.inputs:
         own = read_user_vector(user_vector, signature.inputs["user_vector"])
+    situation = _coded(bundle, context)
     inputs = {
         name: check_vector(value, name, signature.inputs.get(name, 0))
-        for name, value in (("user_vector", own), ("context", context))
+        for name, value in (("user_vector", own), ("context", situation))
         if value is not None or name in signature.inputs
     }
     # In signature 1, a weight also said whether there is an item.
@@ -69,6 +73,25 @@ def read_past(
         rows = [rows[place] for place in places]
         counts = [counts[place] for place in places] if counts else counts
     return Past(rows, _seen(bundle, past, rows), None if given is None else counts, inputs), unknown
+
+
+def _coded(bundle: Bundle, context: Situation | None) -> object:
+    """The numbers of a situation that is given by name.
+
+    Raises:
+        OptionError: a name or a value is not one that the model knows, or none is given.
+    """
+    named = bundle.context
+    if context is None and named is not None:
+        raise OptionError(
+            f"context: this model reads {', '.join(named.names)}; pass what is known of them by "
+            "name, or {} if nothing is"
+        )
+    if not isinstance(context, Mapping):
+        return context
+    if named is None:
+        raise OptionError("context: this model has no names for what it reads; pass numbers")
+    return named.code(context)
 
 
 def _seen(bundle: Bundle, past: Sequence[object], rows: Sequence[int]) -> frozenset[int]:

@@ -14,7 +14,7 @@ from edgerec.contracts.opening import find_runner, open_bundle
 from edgerec.device.arguments import check_count, check_history
 from edgerec.device.call import Call
 from edgerec.device.listing import Lister
-from edgerec.device.past import UserVector, read_past
+from edgerec.device.past import Situation, UserVector, read_past
 from edgerec.device.recommendations import Recommendations
 from edgerec.device.threads import check_threads
 from edgerec.errors import DataError, OptionError, TargetError, UnknownNameError
@@ -103,7 +103,7 @@ class Scorer:
         *,
         weights: Sequence[float | str] | None = None,
         user_vector: UserVector | None = None,
-        context: Sequence[float] | None = None,
+        context: Situation | None = None,
         exclude: Collection[object] = (),
         only: Collection[object] | None = None,
         strict: bool = False,
@@ -122,7 +122,9 @@ class Scorer:
                 as "buy". Those of unknown ids are ignored.
             user_vector: for a model that reads it, the user's own vector, or the path of the file
                 that `edgerec user-vector` wrote.
-            context: for a model that reads it, the values that describe the situation.
+            context: for a model that reads it, what describes the situation, by name, such as
+                ``{"age": 31, "country": "DE"}``; what is left out is not known. For a model
+                without names, the numbers that it reads.
             exclude: ids of items not to recommend.
             only: ids of the items to choose from, by default the whole catalogue.
             strict: whether an unknown id in the history is an error instead of being skipped and
@@ -191,7 +193,7 @@ class Scorer:
         *,
         weights: Sequence[float | str] | None = None,
         user_vector: UserVector | None = None,
-        context: Sequence[float] | None = None,
+        context: Situation | None = None,
     ) -> list[float]:
         """Score given items for a history, seen ones included.
 
@@ -222,7 +224,7 @@ class Scorer:
         *,
         weights: Sequence[float | str] | None = None,
         user_vector: UserVector | None = None,
-        context: Sequence[float] | None = None,
+        context: Situation | None = None,
     ) -> F32:
         """The user vector float32[d] of a history, such as for a search of one's own.
 

@@ -24,9 +24,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerec.errors import ModelError
+from edgerec.errors import BundleError, ModelError
+from edgerec.files.fields import Fields
 from edgerec.model.blocks import Blocks
 from edgerec.model.codecs import F32, Codec
+from edgerec.model.context import Context, read_context
 from edgerec.model.frozen import frozen_array, frozen_mapping
 from edgerec.model.head import Head
 from edgerec.model.items import Items
@@ -177,6 +179,18 @@ class DeviceModel:
         if self.needs_user_vector:
             declared["user_vector"] = self.width
         return declared | ({"context": self.context_width} if self.context_width else {})
+
+    @property
+    def context(self) -> Context | None:
+        """What the input ``context`` consists of, by name; none if it has no names.
+
+        Raises:
+            ModelError: the metadata's ``context`` is something else.
+        """
+        try:
+            return read_context(Fields(self.metadata, "metadata"))
+        except BundleError as error:
+            raise ModelError(str(error)) from None
 
     @property
     def own_inputs(self) -> list[str]:

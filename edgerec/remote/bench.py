@@ -13,8 +13,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgerec.device.bench import History, measure
+from edgerec.device.bench import measure
 from edgerec.device.figures import Figures
+from edgerec.device.histories import History, as_json
 from edgerec.device.threads import thread_variables
 from edgerec.errors import DataError, OptionError, RemoteError
 from edgerec.remote.archive import FILES
@@ -59,8 +60,7 @@ def bench_on(
         address: ``local``, ``ssh://[user@]host[:port]``, ``adb://[serial]`` or
             ``qemu:aarch64``; see ``docs/devices.md``.
         bundle: the bundle.
-        histories: ids of past items, most recent last, or pairs of an id and its weight; random
-            ones by default.
+        histories: the histories to recommend for; random ones by default.
         runtime: the runtime; the best one that the device has by default.
         threads: the number of threads of the runtime and of the libraries that it computes with.
         timeout: seconds after which to give up.
@@ -93,7 +93,7 @@ def bench_on(
         arguments += ["--runtime", runtime]
     if histories is not None:
         arguments += ["--histories", f"{FILES}/histories.json"]
-        files["histories.json"] = json.dumps([list(h) for h in histories]).encode("utf-8")
+        files["histories.json"] = json.dumps(as_json(histories)).encode("utf-8")
     printed = connection.run("edgerec.device.bench", arguments, [path], files, variables, timeout)
     try:
         figures = Figures.from_json(json.loads(printed))

@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from edgerec.data.contexts import inputs_of
 from edgerec.data.dataset import Dataset
 from edgerec.data.matching import known_histories
 from edgerec.model.codecs import F32
@@ -36,12 +37,14 @@ class Batch:
         target: int64[B].
         given: float[B, H'], the part of ``weights`` that interactions have of their own; none if
             all count alike.
+        own: what else the model reads, float[B, …] by name.
     """
 
     history: Tensor
     weights: Tensor
     target: Tensor
     given: Tensor | None = None
+    own: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,9 +125,11 @@ def batches(
     rng = np.random.default_rng(seed)
     known = known_histories(model, dataset)
     order = rng.permutation([u for u, (rows, _) in enumerate(known) if len(rows) > 1])
+    inputs = inputs_of(model, dataset, np.arange(len(known)))
     for start in range(0, len(order), size):
         left, own, targets = [], [], []
-        for user in order[start : start + size]:
+        users = order[start : start + size]
+        for user in users:
             rows, given = known[user]
             first = int(in_order)  # nothing comes before the first item
             place = first + int(
@@ -144,6 +149,7 @@ def batches(
             torch.as_tensor(weights),
             torch.tensor(targets),
             _padded(own, history.shape[1]),
+            {name: torch.as_tensor(rows[users]) for name, rows in inputs.items()},
         )
 
 

@@ -79,6 +79,20 @@ class GNN(nn.Module, abc.ABC):
         vectors: Tensor = self.items if features is None else features(self.items)
         return vectors
 
+    @property
+    def reads_context(self) -> bool:
+        """Whether user vectors also depend on the context of users."""
+        return "user_context" in self._modules
+
+    def situated(self, users: Tensor) -> Tensor | None:
+        """What the context of users, int64[B], adds to their vectors, float[B, d]; none without.
+
+        It is the submodule ``user_context``.
+        """
+        context = self._modules.get("user_context")
+        added: Tensor | None = None if context is None else context(users)
+        return added
+
     def attach(self, dataset: Dataset) -> None:
         """Take from the dataset what the sizes and the graph do not tell, such as side edges.
 

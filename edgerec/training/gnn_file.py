@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from edgerec.contracts.family import Family
+from edgerec.data.contexts import user_columns
 from edgerec.data.dataset import Dataset
 from edgerec.data.features import TITLES, choose_columns, read_feature_names
 from edgerec.errors import BundleError, ModelError
@@ -40,7 +41,7 @@ def write_gnn(
     """Write a GNN to one file, atomically; return its size in bytes."""
     meta = {
         "format": _FORMAT,
-        "dataset": digest_of(dataset, options.features),
+        "dataset": digest_of(dataset, options.features, options.context),
         "family": family.name,
         "family_options": family_options(family),
         "options": dataclasses.asdict(options),
@@ -131,10 +132,11 @@ def family_options(family: Family) -> dict[str, Any]:
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
 
-def digest_of(dataset: Dataset, features: str | None = None) -> str:
+def digest_of(dataset: Dataset, features: str | None = None, context: str | None = None) -> str:
     """A digest of the catalogue, with its titles, of training interactions and side edges.
 
-    ``features`` names those that were trained on, which count as well.
+    ``features`` and ``context`` name those of items and users that were trained on, which count
+    as well.
     """
     train, digest = dataset.train, hashlib.sha256()
     weights = () if train.weights is None else (train.weights,)
@@ -144,7 +146,9 @@ def digest_of(dataset: Dataset, features: str | None = None) -> str:
         if (edges := getattr(dataset, name)) is not None:
             digest.update(name.encode() + edges.tobytes())
     named = [name for name in read_feature_names(features) if name != TITLES]
-    for name, column in choose_columns(dataset.items, dataset.item_features, named).items():
+    columns = choose_columns(dataset.items, dataset.item_features, named)
+    columns |= user_columns(dataset, read_feature_names(context, "context", "age,country"))
+    for name, column in columns.items():
         digest.update(f"{name}\0{column.kind}".encode())
         for array in column.sections().values():
             digest.update(np.ascontiguousarray(array).tobytes())

@@ -19,6 +19,7 @@ from torch import Tensor
 from edgerec.contracts.compressor import Progress, no_progress
 from edgerec.contracts.family import Family
 from edgerec.contracts.host import Host
+from edgerec.data.contexts import contexts_of
 from edgerec.data.dataset import Dataset
 from edgerec.errors import DataError, ModelError, OptionError
 from edgerec.model.attribution import attribute_errors
@@ -115,7 +116,7 @@ def _train(
     taught = None if teachers is None else teachers.digest
     settings = _settings(options, family) | {
         "teacher": taught,
-        "dataset": digest_of(dataset, options.features),
+        "dataset": digest_of(dataset, options.features, options.context),
     }
     trained = Trained(gnn, graph, dataset, options, family)
     stopping = None
@@ -157,10 +158,25 @@ def _teachers(
         OptionError: an option is for teachers, and there are none; or the teacher does not fit.
     """
     if teacher is not None:
+        if vectors is None:
+            vectors = _contexts(dataset, teacher)
         return Teachers.of(teacher, dataset.items, vectors, n_users=len(dataset.users))
     for name, given in (("distill", options.distill), ("teacher_vectors", vectors)):
         if given is not None:
             raise OptionError(f"{name}: has no effect without a teacher; set both")
+    return None
+
+
+def _contexts(dataset: Dataset, teacher: DeviceModel | Sequence[DeviceModel]) -> F32 | None:
+    """The contexts of all users, if a teacher has names for what it reads of them.
+
+    Raises:
+        DataError: the data set knows too little of its users.
+    """
+    models = [teacher] if isinstance(teacher, DeviceModel) else teacher
+    for model in models:
+        if model.context is not None:
+            return contexts_of(model.context, dataset, np.arange(len(dataset.users)))
     return None
 
 

@@ -200,7 +200,7 @@ def ranking_loss(model: TorchModel, batch: Batch, scale: float, temperature: flo
 
 def example_scores(model: TorchModel, batch: Batch, scale: float) -> Tensor:
     """Scores float[B, n] of unit user vectors divided by ``scale``; seen items have -inf."""
-    user = F.normalize(model(batch.history, batch.weights), dim=-1)
+    user = F.normalize(model(batch.history, batch.weights, **batch.own), dim=-1)
     scores = model.logits(user) / scale
     seen = torch.zeros_like(scores, dtype=torch.bool)
     seen.scatter_(1, batch.history.clamp(min=0), batch.weights > 0)

@@ -142,11 +142,14 @@ class Objective:
         Returns:
             The loss, and the user vectors.
         """
+        own = self.gnn.situated(users)
         if self.gnn.users is not None:
-            own = F.embedding(users, self.gnn.users)
-            # Pooled rows are summed here, not divided by n ** normalization, so the user's own
-            # vector is scaled up instead; the direction is the same.
-            own = self.gnn.user([torch.zeros_like(own)], own)
+            vectors = F.embedding(users, self.gnn.users)
+            vectors = self.gnn.user([torch.zeros_like(vectors)], vectors)
+            own = vectors if own is None else vectors + own
+        if own is not None:
+            # Pooled rows are summed here, not divided by n ** normalization, so what is added to
+            # them is scaled up instead; the direction is the same.
             own = own * lists.counts[:, None] ** self.gnn.normalization
             lists = dataclasses.replace(lists, own=own)
         rows = Rows(self.gnn.user(tables.past), tables.candidates, self.graph.n_items)
@@ -168,7 +171,8 @@ class Objective:
         own = None if self.gnn.users is None else F.embedding(users, self.gnn.users)
         weight = lists.weights * lists.counts.float()[lists.owner] ** -self.gnn.normalization
         pooled = [bag(past, lists.items, lists.ends, weight) for past in tables.past]
-        return self.gnn.user(pooled, own)
+        user, added = self.gnn.user(pooled, own), self.gnn.situated(users)
+        return user if added is None else user + added
 
     def _histories(self, users: Tensor) -> Lists:
         item, _, offsets, given = self.graph.histories(users)

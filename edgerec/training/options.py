@@ -49,6 +49,13 @@ class TrainOptions:
             "name, such as titles,genres"
         },
     )
+    context: str | None = field(
+        default=None,
+        metadata={
+            "help": "what a device knows of its user and passes as context: features of users by "
+            "name, such as age,country"
+        },
+    )
     predict: str = field(
         default="any",
         metadata={
@@ -103,6 +110,7 @@ class TrainOptions:
                 f"{', '.join(twice)}: is also given in the model {self.model!r}; give it once"
             )
         read_feature_names(self.features)
+        read_feature_names(self.context, "context", "age,country")
         if self.predict not in ("any", "next"):
             raise OptionError(f"predict: expected 'any' or 'next', got {self.predict!r}")
         for name in ("dim", "epochs", "batch", "negatives", "history_length", "layers", "patience"):

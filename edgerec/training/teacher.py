@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from edgerec.errors import OptionError
 from edgerec.model.codecs import F32
+from edgerec.model.context import Context
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import history_weights, pad_histories
 from edgerec.model.items import Items
@@ -47,6 +48,7 @@ class Teachers:
         vectors: float32[U, c], the users' own rows, which a teacher reads as its ``user_vector`` or
             its ``context``; none if all teachers score histories alone.
         n_users: U; not checked if none.
+        context: what a student reads, which a teacher of its examples may read as well.
 
     Raises:
         OptionError: a teacher has another catalogue, or it reads rows that are not given or have
@@ -59,6 +61,7 @@ class Teachers:
         items: Items,
         vectors: F32 | None = None,
         n_users: int | None = None,
+        context: Context | None = None,
     ) -> None:
         rows = None if vectors is None else _checked(vectors, n_users)
         if not models:
@@ -69,7 +72,8 @@ class Teachers:
                     f"teacher: its catalogue ({len(model.items):,} items) is not that of the model "
                     f"({len(items):,}); train both on the same dataset"
                 )
-            _check_inputs(model, rows)
+            if context is None or model.context != context:
+                _check_inputs(model, rows)
         if rows is not None and not any(model.own_inputs for model in models):
             raise OptionError("teacher_vectors: no teacher reads rows of users; leave them out")
         self.vectors = None if rows is None else torch.as_tensor(rows)
@@ -83,10 +87,11 @@ class Teachers:
         items: Items,
         vectors: F32 | None = None,
         n_users: int | None = None,
+        context: Context | None = None,
     ) -> Teachers:
         """Make teachers from one model or several."""
         models = [given] if isinstance(given, DeviceModel) else given
-        return cls(models, items, vectors, n_users)
+        return cls(models, items, vectors, n_users, context)
 
     @property
     def digest(self) -> int:
@@ -148,9 +153,9 @@ class _Dense:
             age.clamp(min=1), counts, model.normalization, model.recency
         )
         weights = weights if batch.given is None else weights * batch.given
-        return example_scores(
-            self.torch_model, Batch(batch.history, weights, batch.target), self.scale
-        )
+        own = {name: batch.own[name] for name in model.own_inputs}
+        batch = Batch(batch.history, weights, batch.target, own=own)
+        return example_scores(self.torch_model, batch, self.scale)
 
 
 class _Linear(_Dense):

@@ -24,6 +24,7 @@ from edgerec.training.graph import Graph
 from edgerec.training.item_features import add_features
 from edgerec.training.lowered import check_lowered
 from edgerec.training.options import TrainOptions
+from edgerec.training.user_context import add_context, with_context
 
 __all__ = ["Trained", "load_trained", "make_gnn", "untrained"]
 
@@ -86,7 +87,7 @@ class Trained:
         )
         with attribute_errors(f"family {self.family.name}", ModelError):
             check_lowered(self.gnn, self.graph, self.dataset.train, model)
-        return model
+            return with_context(model, self.gnn)
 
     def save(self, path: str | Path) -> int:
         """Write the GNN to one file, atomically; return its size in bytes.
@@ -118,7 +119,7 @@ def load_trained(
         ModelError: its family now makes another network.
     """
     file = GNNFile.open(path)
-    if file.dataset != digest_of(dataset, file.options.features):
+    if file.dataset != digest_of(dataset, file.options.features, file.options.context):
         raise OptionError(
             f"{path}: was trained on other interactions, items or features than those of "
             f"{dataset.name}; "
@@ -150,7 +151,7 @@ def untrained(family: Family, options: TrainOptions, dataset: Dataset) -> Traine
 
 
 def make_gnn(family: Family, graph: Graph, options: TrainOptions, dataset: Dataset) -> GNN:
-    """Make the untrained network of a family, with the item features that are asked for.
+    """Make the untrained network of a family, with the features that are asked for.
 
     Raises:
         ModelError: the family failed, or returned something else.
@@ -170,4 +171,7 @@ def make_gnn(family: Family, graph: Graph, options: TrainOptions, dataset: Datas
         gnn.attach(dataset)
     if options.features:
         add_features(gnn, dataset, options.features)
+    if options.context:
+        with attribute_errors(who, ModelError):
+            add_context(gnn, graph, dataset, options.context)
     return gnn

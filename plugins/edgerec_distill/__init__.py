@@ -111,10 +111,10 @@ class Distill(Compressor):
                 "distill: past items are others than candidates, so none of them can be left out "
                 "of a history as the one to recommend"
             )
-        if model.needs_user_vector:
+        if reads := model.own_inputs:
             raise CompressError(
-                "distill: the encoder reads a user_vector, which the student cannot; train "
-                "without user embeddings"
+                f"distill: the encoder reads a {' and a '.join(reads)}, which the student cannot; "
+                "train without it, or train a narrower model with this one as its teacher"
             )
         if model.head.blocks is not None:
             raise CompressError(

@@ -58,7 +58,8 @@ def user_metric(model: DeviceModel, context: Context, users: int = 5000) -> F32:
     oracle, total, seen = Oracle(model), np.zeros((model.width, model.width)), 0
     for batch in batches(model, dataset, seed=context.seed):
         history = batch.history.numpy(force=True).astype(np.int32)
-        user = normalize(oracle.encode(history, batch.weights.numpy(force=True)))
+        own = {name: rows.numpy(force=True) for name, rows in batch.own.items()}
+        user = normalize(oracle.encode(history, batch.weights.numpy(force=True), **own))
         total += user.T @ user
         seen += len(user)
         if seen >= users:

@@ -36,7 +36,7 @@ FAULTS = (
     Mutant(
         "a network of any dataset is loaded",
         LOADING,
-        "if file.dataset != digest_of(dataset, file.options.features):",
+        "if file.dataset != digest_of(dataset, file.options.features, file.options.context):",
         "if False:",
         TRAINED,
     ),
