@@ -1,6 +1,8 @@
 """Contexts: what a data set knows about its users, coded as a model reads it.
 
-Categories become labels, and a number its rank among the users' numbers (``model/context.py``).
+Categories become labels, and a number its rank among the users' numbers (``model/context.py``). The
+``hour`` and the ``weekday`` of an interaction, in UTC, are context as well. When users are ranked
+for, they are those of the first interaction that is held out.
 """
 
 from __future__ import annotations
@@ -14,12 +16,33 @@ from numpy.typing import NDArray
 from edgerec.data.dataset import Dataset
 from edgerec.data.feature_columns import Categories, Column, Vectors
 from edgerec.data.features import Features
+from edgerec.data.interactions import Interactions
 from edgerec.errors import DataError, OptionError
 from edgerec.model.codecs import F32
 from edgerec.model.context import Context, Labels, Number
 from edgerec.model.device_model import DeviceModel
+from edgerec.model.items import Strings
 
-__all__ = ["context_of", "contexts_of", "inputs_of", "known_of", "random_users", "user_columns"]
+__all__ = [
+    "MOMENTS",
+    "context_of",
+    "contexts_of",
+    "inputs_of",
+    "is_moment",
+    "known_of",
+    "moments_of",
+    "random_users",
+    "user_columns",
+]
+
+#: What the time of an interaction says, with its labels.
+MOMENTS: Mapping[str, tuple[str, ...]] = {
+    "hour": tuple(map(str, range(24))),
+    "weekday": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
+}
+
+#: From so many on, timestamps are in so many parts of a second.
+_UNITS = ((1e14, 1e6), (1e11, 1e3), (1e8, 1.0))
 
 #: The most numbers between which ranks are interpolated.
 _KNOTS = 33
@@ -29,10 +52,17 @@ def context_of(dataset: Dataset, names: Sequence[str]) -> Context:
     """Learn how to code features of users.
 
     Raises:
-        OptionError: the data set has no such feature, or it is neither categories nor numbers.
+        OptionError: the data set has no such feature, it is neither categories nor numbers, or the
+            time of interactions is not known.
     """
     parts: list[Number | Labels] = []
-    for name, column in user_columns(dataset, names).items():
+    given = user_columns(dataset, [name for name in names if not is_moment(name, dataset)])
+    for name in names:
+        if is_moment(name, dataset):
+            moments_of(dataset, dataset.train, name)  # fails now if the time is not known
+            parts.append(Labels(name, MOMENTS[name]))
+            continue
+        column = given[name]
         if isinstance(column, Categories):
             parts.append(Labels(name, tuple(column.labels)))
         elif isinstance(column, Vectors) and column.values.shape[1] == 1:
@@ -45,14 +75,23 @@ def context_of(dataset: Dataset, names: Sequence[str]) -> Context:
     return Context(tuple(parts))
 
 
-def contexts_of(context: Context, dataset: Dataset, users: NDArray[Any]) -> F32:
+def contexts_of(
+    context: Context, dataset: Dataset, users: NDArray[Any], *, lasting: bool = False
+) -> F32:
     """The contexts of some users of a data set, float32[len(users), c].
+
+    Args:
+        context: what they consist of.
+        dataset: the data set.
+        users: rows of users.
+        lasting: whether to leave out what changes from one interaction to the next.
 
     Raises:
         DataError: the data set lacks a feature, or knows a label that the context does not.
     """
     try:
-        columns = user_columns(dataset, context.names)
+        chosen = [one for one in context.names if not (lasting and is_moment(one, dataset))]
+        columns = user_columns(dataset, chosen)
         return np.stack([context.code(_known(columns, int(user))) for user in users.tolist()])
     except OptionError as error:
         raise DataError(f"{dataset.name}: {error}") from None
@@ -107,15 +146,66 @@ def user_columns(dataset: Dataset, names: Sequence[str]) -> dict[str, Column]:
     Raises:
         OptionError: there is no such feature.
     """
-    known: Mapping[str, Column] = (
-        {} if dataset.user_features is None else dataset.user_features.columns
-    )
+    known: dict[str, Column] = {}
+    if dataset.user_features is not None:
+        known |= dataset.user_features.columns
+    for name in names:
+        if is_moment(name, dataset):
+            known[name] = _moments_held_out(dataset, name)
     if unknown := [name for name in names if name not in known]:
         has = ", ".join(known) or "none; add them with Dataset.with_user_features"
         raise OptionError(
             f"context: the data set knows no {', '.join(unknown)} of its users; it has: {has}"
         )
     return {name: known[name] for name in names}
+
+
+def is_moment(name: str, dataset: Dataset) -> bool:
+    """Whether a part of a context is that of an interaction, and not of a user."""
+    features = dataset.user_features
+    return name in MOMENTS and (features is None or name not in features.columns)
+
+
+def moments_of(dataset: Dataset, part: Interactions, name: str) -> NDArray[np.int64]:
+    """The place in ``MOMENTS[name]`` of each interaction, int64[len(part)].
+
+    Raises:
+        OptionError: the time of interactions is not known, or its unit is not.
+    """
+    times = part.timestamps
+    if times is None or not len(times):
+        raise OptionError(
+            f"context: {name}: {dataset.name} does not say when interactions were; read their time "
+            "(--timestamp-column)"
+        )
+    typical = float(np.median(times))
+    divisor = next((parts for least, parts in _UNITS if typical >= least), None)
+    if divisor is None:
+        raise OptionError(
+            f"context: {name}: the times of {dataset.name}, such as {typical:g}, are no seconds "
+            "(or milliseconds, or microseconds) since 1970"
+        )
+    hours = np.floor(times / divisor / 3600).astype(np.int64)
+    return hours % 24 if name == "hour" else (hours // 24 + 3) % 7  # 1970 began on a Thursday
+
+
+def _moments_held_out(dataset: Dataset, name: str) -> Categories:
+    """The moment of each user's first interaction that is held out.
+
+    Raises:
+        OptionError: nothing is held out, or the time of interactions is not known.
+    """
+    held = dataset.test
+    if held is None:
+        raise OptionError(
+            f"context: {name}: is that of an interaction to predict, and none is held out; a step "
+            "that trains cannot read it, so use steps that do not"
+        )
+    labels, places = MOMENTS[name], moments_of(dataset, held, name)
+    some = np.diff(held.indptr) > 0
+    first = places[held.indptr[:-1][some]]
+    offsets = np.concatenate([[0], np.cumsum(some)]).astype(np.int64)
+    return Categories(Strings.of(labels), offsets, first.astype(np.int32))
 
 
 def _known(columns: Mapping[str, Column], user: int) -> dict[str, Any]:

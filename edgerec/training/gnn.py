@@ -84,13 +84,13 @@ class GNN(nn.Module, abc.ABC):
         """Whether user vectors also depend on the context of users."""
         return "user_context" in self._modules
 
-    def situated(self, users: Tensor) -> Tensor | None:
+    def situated(self, users: Tensor, edges: Tensor | None = None) -> Tensor | None:
         """What the context of users, int64[B], adds to their vectors, float[B, d]; none without.
 
-        It is the submodule ``user_context``.
+        It is the submodule ``user_context``. ``edges`` are the interactions to predict, int64[B].
         """
         context = self._modules.get("user_context")
-        added: Tensor | None = None if context is None else context(users)
+        added: Tensor | None = None if context is None else context(users, edges)
         return added
 
     def attach(self, dataset: Dataset) -> None:

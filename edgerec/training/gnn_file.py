@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from edgerec.contracts.family import Family
-from edgerec.data.contexts import user_columns
+from edgerec.data.contexts import is_moment, user_columns
 from edgerec.data.dataset import Dataset
 from edgerec.data.features import TITLES, choose_columns, read_feature_names
 from edgerec.errors import BundleError, ModelError
@@ -147,7 +147,11 @@ def digest_of(dataset: Dataset, features: str | None = None, context: str | None
             digest.update(name.encode() + edges.tobytes())
     named = [name for name in read_feature_names(features) if name != TITLES]
     columns = choose_columns(dataset.items, dataset.item_features, named)
-    columns |= user_columns(dataset, read_feature_names(context, "context", "age,country"))
+    of_users = read_feature_names(context, "context", "age,country")
+    lasting = [name for name in of_users if not is_moment(name, dataset)]
+    columns |= user_columns(dataset, lasting)
+    if len(lasting) < len(of_users) and train.timestamps is not None:
+        digest.update(train.timestamps.tobytes())
     for name, column in columns.items():
         digest.update(f"{name}\0{column.kind}".encode())
         for array in column.sections().values():

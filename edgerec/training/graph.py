@@ -128,13 +128,21 @@ class Graph:
             Item rows, the position of each one's user, where each user's begin, and the weight of
             each edge; none if all count alike.
         """
+        edges, place, offsets = self.edges(users)
+        weights = None if self.weights is None else self.weights[edges]
+        return self._of_users.indices[edges].long(), place, offsets, weights
+
+    def edges(self, users: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The interactions of some users, by their places among all.
+
+        Returns:
+            Places, the position of each one's user, and where each user's begin.
+        """
         starts, lengths = self._of_users.offsets[users].long(), self.degree[users].long()
         offsets = F.pad(lengths.cumsum(0), (1, 0))
         place = torch.repeat_interleave(lengths)
         within = torch.arange(len(place), device=place.device) - offsets[place]
-        edges = starts[place] + within
-        weights = None if self.weights is None else self.weights[edges]
-        return self._of_users.indices[edges].long(), place, offsets, weights
+        return starts[place] + within, place, offsets
 
 
 @dataclass(frozen=True)

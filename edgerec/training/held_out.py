@@ -91,7 +91,7 @@ def in_order(lists: Lists, longest: int, user_weight: float = 0.2) -> tuple[Held
         user_weight: g, as in ``shares_of``.
 
     Returns:
-        These histories, and the position in the batch of each one's user, int64[P].
+        These histories, and the edge of each one's item to predict, int64[P].
     """
     device = lists.items.device
     place = torch.arange(len(lists.items), device=device) - lists.ends[lists.owner]
@@ -103,7 +103,7 @@ def in_order(lists: Lists, longest: int, user_weight: float = 0.2) -> tuple[Held
     given = None if lists.given is None else lists.given[edges]
     whole = Lists(lists.items[edges], counts, lists.recency, given=given)
     shares = shares_of(lists, user_weight)[later]
-    return HeldOut(whole, back == 0, shares), lists.owner[later]
+    return HeldOut(whole, back == 0, shares), later
 
 
 def parts_in_order(counts: Tensor, longest: int) -> int:

@@ -176,7 +176,7 @@ def _contexts(dataset: Dataset, teacher: DeviceModel | Sequence[DeviceModel]) ->
     models = [teacher] if isinstance(teacher, DeviceModel) else teacher
     for model in models:
         if model.context is not None:
-            return contexts_of(model.context, dataset, np.arange(len(dataset.users)))
+            return contexts_of(model.context, dataset, np.arange(len(dataset.users)), lasting=True)
     return None
 
 

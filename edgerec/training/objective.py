@@ -158,20 +158,26 @@ class Objective:
 
     def _in_order(self, users: Tensor, lists: Lists, sample: Tensor, tables: Tables) -> Tensor:
         """The loss of predicting each item but the first from those before it."""
-        held, owner = in_order(lists, self.options.history_length, self.options.user_weight)
-        user = self._encoded(users[owner], held.kept, tables)
+        held, later = in_order(lists, self.options.history_length, self.options.user_weight)
+        edges, owner, _ = self.graph.edges(users)
+        user = self._encoded(users[owner[later]], held.kept, tables, edges[later])
         return self._held_out_loss(held, user, sample, tables)
 
     def _held_out_loss(self, held: HeldOut, user: Tensor, sample: Tensor, tables: Tables) -> Tensor:
         o = self.options
         return held.loss(user, tables.candidates, sample, self.graph.n_items, o.temperature, o.gce)
 
-    def _encoded(self, users: Tensor, lists: Lists, tables: Tables) -> Tensor:
-        """Vectors float[B, d] of users, int64[B], from some histories of theirs."""
+    def _encoded(
+        self, users: Tensor, lists: Lists, tables: Tables, edges: Tensor | None = None
+    ) -> Tensor:
+        """Vectors float[B, d] of users, int64[B], from some histories of theirs.
+
+        ``edges`` are the interactions to predict, int64[B], if there is one of each.
+        """
         own = None if self.gnn.users is None else F.embedding(users, self.gnn.users)
         weight = lists.weights * lists.counts.float()[lists.owner] ** -self.gnn.normalization
         pooled = [bag(past, lists.items, lists.ends, weight) for past in tables.past]
-        user, added = self.gnn.user(pooled, own), self.gnn.situated(users)
+        user, added = self.gnn.user(pooled, own), self.gnn.situated(users, edges)
         return user if added is None else user + added
 
     def _histories(self, users: Tensor) -> Lists:

@@ -173,5 +173,5 @@ def make_gnn(family: Family, graph: Graph, options: TrainOptions, dataset: Datas
         add_features(gnn, dataset, options.features)
     if options.context:
         with attribute_errors(who, ModelError):
-            add_context(gnn, graph, dataset, options.context)
+            add_context(gnn, graph, dataset, options)
     return gnn

@@ -38,9 +38,9 @@ FAMILIES = ["historygcn:tied=false", "lightgcn:user_embedding=true", "graphsage"
 def test_prefixes_worked_example() -> None:
     given = torch.tensor([1.0, 2, 3, 4, 5, 6, 7])
     lists = Lists(torch.tensor([7, 3, 5, 1, 2, 4, 9]), torch.tensor([4, 1, 2]), 0.5, given=given)
-    held, owner = in_order(lists, 2)
+    held, later = in_order(lists, 2)
     each = held.whole
-    assert owner.tolist() == [0, 0, 0, 2]
+    assert later.tolist() == [1, 2, 3, 6]
     assert each.items[held.target].tolist() == [3, 5, 1, 9]
     assert held.kept.counts.tolist() == [1, 2, 2, 1]
     assert each.counts.tolist() == [2, 3, 3, 2]
