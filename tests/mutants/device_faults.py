@@ -21,6 +21,20 @@ FAULTS = (
         SCORER,
     ),
     Mutant(
+        "what a device is told of its user is ignored",
+        "edgerec/device/past.py",
+        "return named.code(context)",
+        "return named.code({})",
+        ("tests/training/test_user_context.py",),
+    ),
+    Mutant(
+        "files are measured without the context of users",
+        "edgerec/building/measured.py",
+        'entry["context"] = known_of(context, dataset, user)',
+        'entry["context"] = {}',
+        ("tests/training/test_user_context.py",),
+    ),
+    Mutant(
         "an item that occurs twice counts at its first position",
         "edgerec/model/history.py",
         "np.unique(rows[::-1], return_index=True)",

@@ -7,6 +7,7 @@ from tests.mutants.mutant import Mutant
 __all__ = ["FAULTS"]
 
 FAMILIES, TRAINED = ("tests/plugins/test_families.py",), ("tests/training/test_trained.py",)
+CONTEXT, MOMENTS = ("tests/training/test_user_context.py",), ("tests/training/test_moments.py",)
 LAYERS = ("tests/training/test_message_passing.py",)
 LOOP, FILE, OPTIONS = (f"edgerec/training/{n}.py" for n in ("loop", "gnn_file", "options"))
 LOADING, SUITE = "edgerec/training/trained.py", "edgerec/testing/families.py"
@@ -131,6 +132,34 @@ FAULTS = (
         " + other(state * pooled)",
         "",
         LAYERS,
+    ),
+    Mutant(
+        "interactions are learned with the moment of others",
+        "edgerec/training/objective.py",
+        "tables, edges[later])",
+        "tables, edges[later - 1])",
+        MOMENTS,
+    ),
+    Mutant(
+        "users are trained with the context of others",
+        "edgerec/training/user_context.py",
+        "F.embedding(users, self.rows) @",
+        "F.embedding(users, self.rows.roll(1, 0)) @",
+        CONTEXT,
+    ),
+    Mutant(
+        "examples have the context of others",
+        "edgerec/training/examples.py",
+        "torch.as_tensor(rows[users])",
+        "torch.as_tensor(rows[users[::-1].copy()])",
+        CONTEXT,
+    ),
+    Mutant(
+        "users are ranked for at the moment of their last item",
+        "edgerec/data/contexts.py",
+        "held.indptr[:-1][some]",
+        "held.indptr[1:][some] - 1",
+        MOMENTS,
     ),
     Mutant("the contract exports nothing", SUITE, "not target.runtimes()", "True", FAMILIES),
 )

@@ -42,13 +42,12 @@ def by_the_clock(users: int = 150, items: int = 48, seed: int = 0) -> Dataset:
     item = rng.integers(0, items // 2, hour.shape) + np.where((hour < 6) | (hour > 18), 24, 0)
     user = np.repeat(np.arange(users), 12)
     times = day * 86400 + hour * 3600 + 1800
-    data = Dataset.from_pairs(user, item.ravel(), times.ravel(), name="clock")
-    return data.split_last()
+    return Dataset.from_pairs(user, item.ravel(), times.ravel(), name="clock")
 
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    return by_the_clock()
+    return by_the_clock().split_last()
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +95,8 @@ def test_the_hour_tells_what_is_next(data: Dataset) -> None:
     assert evaluate(model, data, k=5).ndcg > 1.3 * evaluate(plain, data, k=5).ndcg
 
 
-def test_users_are_ranked_for_at_the_time_of_what_is_held_out(data: Dataset) -> None:
+def test_users_are_ranked_for_at_the_time_of_what_is_held_out() -> None:
+    data = by_the_clock().split_recent(0.25)
     context = context_of(data, ["hour"])
     assert data.test is not None
     assert data.test.timestamps is not None

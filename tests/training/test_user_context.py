@@ -15,16 +15,19 @@ from edgerec.building.measured import quality_of_file
 from edgerec.building.recipe import Recipe
 from edgerec.compression.chain import compress
 from edgerec.contracts.host import Host
+from edgerec.contracts.manifest import check_manifest
 from edgerec.data.contexts import contexts_of
 from edgerec.data.dataset import Dataset
 from edgerec.data.features import Features
 from edgerec.data.quality import evaluate
 from edgerec.device.scorer import Scorer
-from edgerec.errors import CompressError, DataError, OptionError
+from edgerec.errors import BundleError, CompressError, DataError, OptionError
+from edgerec.files.fields import Fields
 from edgerec.model.codecs import F32
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_histories
 from edgerec.model.oracle import Oracle
+from edgerec.training.examples import batches
 from edgerec.training.loop import train
 from edgerec.training.trained import Trained, load_trained
 
@@ -182,6 +185,28 @@ def test_compressors_train_with_it(data: Dataset, model: DeviceModel) -> None:
         assert evaluate(small, data).ndcg > 0.85 * plain
     with pytest.raises(CompressError, match="distill: the encoder reads a context"):
         compress(model, "distill:width=8", dataset=data)
+
+
+def test_examples_have_the_context_of_their_user() -> None:
+    users = np.arange(30)
+    data = Dataset.from_pairs(users.repeat(3), np.arange(90), name="apart")
+    own = [f"u{int(user):02d}" for user in data.users]
+    data = data.with_user_features(Features.of(data.users, categories={"own": own}))
+    model = train(data, context="own", epochs=1, dim=8, history_length=5).to_device_model()
+    seen = 0
+    for batch in batches(model, data, size=7):
+        user = [int(model.items.ids[int(row)]) // 3 for row in batch.target]
+        assert batch.own["context"].argmax(1).tolist() == user
+        seen += len(user)
+    assert seen == 30
+
+
+def test_a_manifest_with_another_width_is_damaged(model: DeviceModel, tmp_path: Path) -> None:
+    bundle = edgerec.export(model, "numpy", tmp_path / "x.edgerec", top_k=5)
+    check_manifest(Fields(bundle.manifest))
+    for inputs in ({}, {"context": 4}):
+        with pytest.raises(BundleError, match=r"^metadata.context: has 5 places, and the input"):
+            check_manifest(Fields(bundle.manifest | {"inputs": inputs}))
 
 
 def test_a_student_learns_what_its_teacher_knows_of_users(
