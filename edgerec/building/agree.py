@@ -130,7 +130,7 @@ class _Model:
     """A model, which the oracle runs."""
 
     def __init__(self, model: DeviceModel, name: str, data: Dataset) -> None:
-        _check_inputs(model.inputs, model.context, name)
+        _check_inputs(model.inputs, model.context, data, name)
         self.model, self.name, self.most = model, name, len(model.items)
         self.data = data if model.weighted else _unweighted(data)
         self.covers, self.drops_seen = _known(model.history_items, data), model.drop_seen
@@ -150,7 +150,7 @@ class _Bundle:
 
     def __init__(self, scorer: Scorer, name: str, data: Dataset) -> None:
         inputs = scorer.signature.inputs
-        _check_inputs(inputs, scorer.bundle.context, name)
+        _check_inputs(inputs, scorer.bundle.context, data, name)
         self.scorer, self.name, self.most = scorer, name, scorer.signature.top_k
         self.data = data if "weights" in inputs else _unweighted(data)
         self.covers, self.drops_seen = _known(scorer.bundle.past, data), scorer.bundle.drops_seen
@@ -158,7 +158,7 @@ class _Bundle:
     def lists(self, users: NDArray[Any], top: int, drops_seen: bool) -> list[Listed]:
         """Recommend to one user after another."""
         found = []
-        for history in histories_of(self.data, users, self.scorer.bundle.context):
+        for history in histories_of(self.data, users, self.scorer.bundle):
             listed = recommend_for(self.scorer, history, top)
             found.append(Listed([one.id for one in listed], [one.score for one in listed]))
         return found
@@ -199,17 +199,20 @@ class _File:
         return Listed(list(itertools.compress(own.items, fresh)), scores)
 
 
-def _check_inputs(inputs: Iterable[str], context: Context | None, name: str) -> None:
+def _check_inputs(inputs: Iterable[str], context: Context | None, data: Dataset, name: str) -> None:
     """Check that a data set has what a model reads.
 
     Raises:
         OptionError: it reads a user vector, or a context without names.
     """
-    known = {"weights"} if context is None else {"weights", "context"}
+    known = {"weights"}
+    known |= set() if context is None else {"context"}
+    known |= set() if data.user_vectors is None else {"user_vector"}
     if lacking := [one for one in inputs if one not in known]:
         raise OptionError(
-            f"{name}: reads {' and '.join(lacking)}, which a data set does not have; compare a "
-            "file of the lists that it gives with them"
+            f"{name}: reads {' and '.join(lacking)}, which the data set does not have; pass "
+            "--user-vectors (Dataset.with_user_vectors), or compare a file of the lists that it "
+            "gives with them"
         )
 
 

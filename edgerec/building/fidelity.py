@@ -96,20 +96,27 @@ def apart(figures: Figures, dataset: Dataset) -> tuple[Figures, float | None]:
     return figures.replace(retention=None), figures.retention.overlap
 
 
-def check_inputs(model: DeviceModel) -> None:
-    """Refuse a model whose files cannot be judged by histories.
+def check_inputs(model: DeviceModel, dataset: Dataset | None) -> None:
+    """Refuse a model whose files cannot be judged by what is known of users.
 
     Raises:
-        OptionError: it reads what histories do not have.
+        OptionError: it reads what the data set, or random histories, do not have.
+        DataError: the data set knows too little of its users.
     """
-    if lacking := [name for name in model.own_inputs if name != "context" or not model.context]:
-        measure = ""
-        if lacking == ["user_vector"]:
-            measure = ", and measure the file with `edgerec evaluate --user-vectors`"
+    known = {"context"} if model.context is not None else set()
+    if dataset is not None and dataset.user_vectors is not None:
+        known.add("user_vector")
+    if lacking := [name for name in model.own_inputs if name not in known]:
+        hint = ""
+        if lacking == ["user_vector"] and dataset is not None:
+            hint = "pass the users' rows (--user-vectors, Dataset.with_user_vectors), or "
+        who = "random histories do" if dataset is None else f"{dataset.name} does"
         raise OptionError(
-            f"the model reads {' and '.join(lacking)}, which histories do not have, so its files "
-            f"cannot be judged by them; use `edgerec compress` and `edgerec export`{measure}"
+            f"the model reads {' and '.join(lacking)}, which {who} not have, so its files cannot "
+            f"be judged; {hint}use `edgerec.compress` and `edgerec.export`, which do not judge"
         )
+    if dataset is not None:
+        inputs_of(model, dataset, np.arange(1))  # fails now if it knows too little of its users
 
 
 def judged_by(
@@ -128,9 +135,8 @@ def judged_by(
         OptionError: the model reads what no data set has, or there is no data set, and the budget
             limits quality.
     """
-    check_inputs(model)
+    check_inputs(model, dataset)
     if dataset is not None:
-        inputs_of(model, dataset, np.arange(1))  # fails now if it knows too little of its users
         return dataset
     if device is not None and device.budget.min_quality is not None:
         raise OptionError(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.opening import load_model, open_bundle
 from edgerec.data.contexts import known_of
 from edgerec.data.dataset import Dataset
@@ -20,7 +21,6 @@ from edgerec.device.histories import History
 from edgerec.errors import DataError, OptionError
 from edgerec.files.container import Container
 from edgerec.model.codecs import F32
-from edgerec.model.context import Context
 
 __all__ = ["histories_of", "measure_quality", "quality_of_file", "with_retention"]
 
@@ -38,7 +38,7 @@ def measure_quality(
 
     The lists of a bundle that recommends fewer than 20 items are compared as far as they go.
     """
-    histories = histories_of(dataset, users, open_bundle(path, verify=False).context)
+    histories = histories_of(dataset, users, open_bundle(path, verify=False))
     figures = measure(path, histories, runtime=runtime, trust=trust)
     return with_retention(figures, before, dataset, users)
 
@@ -85,7 +85,9 @@ def quality_of_file(
     if k > signature.top_k:
         raise OptionError(f"k: {path} recommends at most {signature.top_k} items, got {k}")
     _check_vectors(path, signature.inputs.get("user_vector", 0), user_vectors)
-    histories = histories_of(dataset, chosen, bundle.context, user_vectors)
+    if user_vectors is not None:
+        dataset = dataset.with_user_vectors(user_vectors)
+    histories = histories_of(dataset, chosen, bundle)
     figures = measure(path, histories, k=k, runtime=runtime, trust=trust)
     return quality_of(_rows(figures.lists or (), path, dataset, k), dataset, chosen, k)
 
@@ -103,30 +105,34 @@ def _check_vectors(path: str | Path, width: int, user_vectors: F32 | None) -> No
     )
 
 
-def histories_of(
-    dataset: Dataset,
-    users: NDArray[Any],
-    context: Context | None = None,
-    user_vectors: F32 | None = None,
-) -> list[History]:
+def histories_of(dataset: Dataset, users: NDArray[Any], bundle: Bundle) -> list[History]:
     """What is known of some users at test time.
 
     Args:
-        dataset: the users, with the features that the context consists of.
+        dataset: the users, with everything that the bundle reads of them.
         users: rows of users.
-        context: what the model reads of them, if it does.
-        user_vectors: float32[U, d], the vectors of all users, if the model reads them.
+        bundle: what is run for them.
 
     Returns:
         The ids of past items, oldest first, with their weights, if any; with everything else that
-        the model reads, if it reads more.
+        the bundle reads, if it reads more.
+
+    Raises:
+        DataError: the data set knows too little of its users.
     """
+    context, width = bundle.context, bundle.signature.inputs.get("user_vector", 0)
+    vectors = dataset.user_vectors if width else None
+    if vectors is not None and vectors.shape[1] != width:
+        raise DataError(
+            f"{dataset.name}: user_vectors: {bundle.path} reads vectors of width {width}, got "
+            f"width {vectors.shape[1]}"
+        )
     ids, known = dataset.items.ids, dataset.histories
     found: list[History] = []
     for user in users.tolist():
         past, weights = [ids[row] for row in known.of(user).tolist()], known.weights_of(user)
         each = None if weights is None else weights.tolist()
-        if context is None and user_vectors is None:
+        if context is None and vectors is None:
             found.append(past if each is None else list(zip(past, each, strict=True)))
             continue
         entry: dict[str, Any] = {"history": past}
@@ -134,8 +140,8 @@ def histories_of(
             entry["weights"] = each
         if context is not None:
             entry["context"] = known_of(context, dataset, user)
-        if user_vectors is not None:
-            entry["user_vector"] = user_vectors[user].tolist()
+        if vectors is not None:
+            entry["user_vector"] = vectors[user].tolist()
         found.append(entry)
     return found
 

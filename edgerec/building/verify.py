@@ -55,7 +55,7 @@ def verify(
     if device.targets and bundle.target not in device.targets:
         wrong.append(f"target: {bundle.target}; the device has {', '.join(device.targets)}")
     if dataset is not None and model is not None:
-        check_inputs(model)
+        check_inputs(model, dataset)
         chosen = evaluation_users(dataset, users)
         before = evaluate(model, dataset, users=chosen)
         figures = measure_quality(Path(path), before, dataset, chosen, runtime, trust=trust)

@@ -18,6 +18,7 @@ from edgerec.cli import (
     prepare,
     show,
     user_vector,
+    verifying,
 )
 from edgerec.cli.foreign import advice
 from edgerec.cli.shared import err, out
@@ -97,7 +98,7 @@ for command in (
     agree.agree,
     build.build,
     build.sweep,
-    build.verify,
+    verifying.verify,
     bundles.inspect,
     bundles.score,
     bundles.unpack,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgerec.cli.shared import AsJson, Trust, out
+from edgerec.cli.shared import AsJson, Trust, UserVectors, load_data, out
 from edgerec.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def agree(
     at_least: Annotated[
         float | None, typer.Option(help="overlap below which to fail", min=0, max=1)
     ] = None,
+    user_vectors: UserVectors = None,
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
@@ -44,9 +45,10 @@ def agree(
     Example: `edgerec agree films.model original.parquet --data shop.dataset --at-least 0.999`
     """
     from edgerec.building.agree import agree as run_comparison
-    from edgerec.data.sources import load
 
-    found = run_comparison(a, b, load(source), top=top, users=users or None, trust=trust)
+    found = run_comparison(
+        a, b, load_data(source, user_vectors), top=top, users=users or None, trust=trust
+    )
     if as_json:
         out.print_json(json.dumps(found.summary()))
     else:

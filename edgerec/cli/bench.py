@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from edgerec.cli.shared import Trust, check_output, err, out
+from edgerec.cli.shared import Trust, UserVectors, check_output, err, load_data, out
+from edgerec.contracts.bundle import Bundle
 from edgerec.device.figures import Figures
 from edgerec.device.histories import History
 from edgerec.errors import DataError, OptionError
 from edgerec.files.atomic import write_text
-from edgerec.model.context import Context
 
 __all__ = ["bench"]
 
@@ -53,6 +53,7 @@ def bench(
         ),
     ] = None,
     timeout: Annotated[float, typer.Option(help="seconds after which to give up")] = _TIMEOUT,
+    user_vectors: UserVectors = None,
     trust: Trust = False,
     save: Annotated[
         str | None,
@@ -76,11 +77,11 @@ def bench(
     if output is not None:
         check_output(output, source, model, *files)
     if compare:
-        others = {source, model, runtime, users}
+        others = {source, model, runtime, users, user_vectors}
         if where != "local" or threads != 1 or timeout != _TIMEOUT or {*others, save} != {None}:
             raise OptionError(
                 "--compare measures nothing, so it takes no --on, --data, --model, --users, "
-                "--runtime, --threads, --timeout or --save"
+                "--runtime, --threads, --timeout, --user-vectors or --save"
             )
         results = [_read(file) for file in files]
     elif len(files) > 1:
@@ -92,13 +93,19 @@ def bench(
         from edgerec.remote.bench import bench_on
 
         # It fails here, and not in another process, if it is no bundle.
-        context = open_bundle(files[0], verify=False).context
-        for name, value in (("users", users), ("model", model)):
+        opened = open_bundle(files[0], verify=False)
+        for name, value in (
+            ("users", users),
+            ("model", model),
+            ("user-vectors", user_vectors),
+        ):
             if value is not None and source is None:
                 raise OptionError(f"--{name}: applies to the histories of --data; set both")
         histories, judge = None, None
         if source is not None:
-            histories, judge = _users(source, 1000 if users is None else users, model, context)
+            histories, judge = _users(
+                source, 1000 if users is None else users, model, opened, user_vectors
+            )
         if save is not None:
             save = _device(save, where)
         run = functools.partial(
@@ -152,17 +159,16 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _users(
-    source: str, users: int, model: Path | None, context: Context | None
+    source: str, users: int, model: Path | None, bundle: Bundle, user_vectors: str | None
 ) -> tuple[list[History], _Judge | None]:
     """Histories of a dataset's users, and a function that compares their lists with a model's."""
     from edgerec.building.measured import histories_of, with_retention
     from edgerec.contracts.opening import load_model
     from edgerec.data.quality import evaluate, evaluation_users
-    from edgerec.data.sources import load
 
-    dataset = load(source)
+    dataset = load_data(source, user_vectors)
     chosen = evaluation_users(dataset, users or None)
-    histories = histories_of(dataset, chosen, context)
+    histories = histories_of(dataset, chosen, bundle)
     if model is None:
         return histories, None
     before = evaluate(load_model(model), dataset, users=chosen)

@@ -1,4 +1,4 @@
-"""The commands that build for a device and verify what was built."""
+"""The commands that build for one device or for many."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from typing import Annotated
 import typer
 
 from edgerec.cli.progress import progress_bar
-from edgerec.cli.shared import AsJson, BundleFile, ModelFile, Trust, err, out
+from edgerec.cli.shared import (
+    AsJson,
+    ModelFile,
+    UserVectors,
+    err,
+    load_data,
+    out,
+)
 from edgerec.errors import OptionError
 
-__all__ = ["build", "sweep", "verify"]
+__all__ = ["build", "sweep"]
 
 _DataFile = Annotated[str, typer.Option("--data", help="dataset with held-out interactions")]
 _Pruning = Annotated[
@@ -72,6 +79,7 @@ def build(
     ] = None,
     allow_pruning_items: _Pruning = False,
     trial_seconds: _TrialSeconds = None,
+    user_vectors: UserVectors = None,
     as_json: AsJson = False,
 ) -> None:
     """Compress a model, export it, and measure each bundle against the device's budget.
@@ -87,7 +95,6 @@ def build(
     from edgerec.building.search.plan import plan
     from edgerec.contracts.host import Host
     from edgerec.contracts.opening import load_model
-    from edgerec.data.sources import load
     from edgerec.model.options import parse_spec
 
     if no_quality == (source is not None):
@@ -118,7 +125,7 @@ def build(
             "--trials, --trial-seconds, --storage, --allow-pruning-items: apply to a search, which "
             "needs --device and no --compress"
         )
-    loaded, dataset = load_model(model), None if source is None else load(source)
+    loaded, dataset = load_model(model), load_data(source, user_vectors)
     left_out: dict[str, str] = {}
     with progress_bar("building", err) as progress:
         if chosen.device is not None and searches:
@@ -180,6 +187,7 @@ def sweep(
     ] = 10_000,
     allow_pruning_items: _Pruning = False,
     trial_seconds: _TrialSeconds = None,
+    user_vectors: UserVectors = None,
 ) -> None:
     """Build for many devices with one search, each bundle inside its device's budget.
 
@@ -190,14 +198,13 @@ def sweep(
     from edgerec.building.search.sweep import sweep as run_sweep
     from edgerec.contracts.host import Host
     from edgerec.contracts.opening import load_model
-    from edgerec.data.sources import load
 
     host = Host.installed()
     names = device or sorted(host.devices)
     with progress_bar("sweeping", err) as progress:
         found = run_sweep(
             load_model(model),
-            load(source),
+            load_data(source, user_vectors),
             [host.device(name) for name in names],
             folder=output,
             trials=trials,
@@ -210,88 +217,4 @@ def sweep(
         )
     print((output / "sweep.md").read_text("utf-8"))  # rich would wrap its rows
     if any(swept.error for swept in found):
-        raise typer.Exit(2)
-
-
-def verify(
-    bundle: BundleFile,
-    device: Annotated[
-        str | None, typer.Option(help="device profile: a name or a .toml file")
-    ] = None,
-    source: Annotated[
-        str | None, typer.Option("--data", help="dataset, needed if the budget has min_quality")
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="uncompressed model, needed if the budget has min_quality")
-    ] = None,
-    runtime: Annotated[
-        str | None, typer.Option(help="installed runtime; the best one by default")
-    ] = None,
-    trust: Trust = False,
-    replay: Annotated[
-        bool, typer.Option("--replay", help="compare the lists of the bundle's own test vectors")
-    ] = False,
-    where: Annotated[
-        str | None, typer.Option("--on", help="device to replay on, as for `edgerec bench`")
-    ] = None,
-    users: Annotated[
-        int, typer.Option(help="number of test users to measure on; 0 means all", min=0)
-    ] = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Check a bundle against a device's budget, or replay its test vectors.
-
-    The exit code is 2 if it breaks a limit, or if a list differs.
-
-    Example: `edgerec verify dist/tflite.edgerec --device pixel-6a --data shop.dataset
-    --model shop.model`, or `edgerec verify dist/tflite.edgerec --replay --on ssh://pi@raspberrypi`
-    """
-    from edgerec.building.verify import verify as run_verify
-    from edgerec.cli.report import print_figures
-    from edgerec.contracts.host import Host
-    from edgerec.contracts.opening import load_model
-    from edgerec.data.sources import load
-
-    if replay:
-        if device or source or model or users:
-            raise OptionError(
-                "--replay: compares lists, so it takes no --device, --data, --model or --users"
-            )
-        _replay(bundle, where or "local", runtime, trust, as_json)
-        return
-    if device is None or where is not None:
-        raise OptionError("expected --device, or --replay, to which --on applies")
-    if (source is None) != (model is None) or (users and source is None):
-        raise OptionError(
-            "--data, --model: quality needs both, and --users applies to it; set both or neither"
-        )
-    chosen = Host.installed().device(device)
-    figures, broken = run_verify(
-        bundle,
-        chosen,
-        dataset=None if source is None else load(source),
-        model=None if model is None else load_model(model),
-        users=users or None,
-        runtime=runtime,
-        trust=trust,
-    )
-    if as_json:
-        out.print_json(json.dumps({"figures": figures.to_json(), "broken": broken}))
-    else:
-        print_figures([chosen.name], [figures.to_json()], out)
-        out.print("\n".join(broken) or f"inside the budget of {chosen.name}", markup=False)
-    if broken:
-        raise typer.Exit(2)
-
-
-def _replay(bundle: Path, where: str, runtime: str | None, trust: bool, as_json: bool) -> None:
-    """Replay test vectors and print what differs."""
-    from edgerec.remote.replay import replay_on
-
-    wrong = replay_on(where, bundle, runtime=runtime, trust=trust)
-    if as_json:
-        out.print_json(json.dumps(wrong))
-    else:
-        out.print("\n".join(wrong) or f"every test vector has its list on {where}", markup=False)
-    if wrong:
         raise typer.Exit(2)

@@ -10,7 +10,16 @@ import typer
 
 from edgerec.cli.flags import flags_of, given
 from edgerec.cli.progress import progress_bar
-from edgerec.cli.shared import AsJson, ModelFile, Source, Trust, check_output, err, out
+from edgerec.cli.shared import (
+    AsJson,
+    ModelFile,
+    Source,
+    Trust,
+    UserVectors,
+    check_output,
+    err,
+    out,
+)
 from edgerec.errors import OptionError
 from edgerec.training.options import TrainOptions, load_options
 
@@ -190,10 +199,7 @@ def evaluate(
     on: Annotated[str, typer.Option(help="what to measure on: test or valid")] = "test",
     k: Annotated[int, typer.Option("-k", help="length of the lists", min=1)] = 20,
     users: Annotated[int, typer.Option(help="number of users; 0 means all", min=0)] = 0,
-    user_vectors: Annotated[
-        str | None,
-        typer.Option(help="rows of the data's users, as --save-user-vectors of `train` writes"),
-    ] = None,
+    user_vectors: UserVectors = None,
     runtime: Annotated[
         str | None, typer.Option(help="installed runtime of a bundle; the best one by default")
     ] = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, overload
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -14,6 +14,9 @@ from rich.segment import Segment
 from edgerec.errors import OptionError
 from edgerec.files.atomic import check_writable
 
+if TYPE_CHECKING:
+    from edgerec.data.dataset import Dataset
+
 __all__ = [
     "AsJson",
     "BundleFile",
@@ -21,8 +24,10 @@ __all__ = [
     "SafeConsole",
     "Source",
     "Trust",
+    "UserVectors",
     "check_output",
     "err",
+    "load_data",
     "out",
     "printable",
 ]
@@ -70,8 +75,42 @@ Trust = Annotated[
     typer.Option("--trust", help="run a payload that can do anything: torchscript, executorch"),
 ]
 
+#: The users' own rows.
+UserVectors = Annotated[
+    str | None,
+    typer.Option(
+        "--user-vectors",
+        help="rows of the data's users, for a model that reads them, as --save-user-vectors of "
+        "`train` writes",
+    ),
+]
+
 #: Whether to print JSON instead of a table.
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+@overload
+def load_data(source: str, user_vectors: str | None) -> Dataset: ...
+@overload
+def load_data(source: str | None, user_vectors: str | None) -> Dataset | None: ...
+def load_data(source: str | None, user_vectors: str | None) -> Dataset | None:
+    """Load a data set, with the users' own rows if they are given; none without a source.
+
+    Raises:
+        OptionError: there are rows but no data set, or another number of them.
+        ModelError: the rows cannot be read.
+    """
+    from edgerec.data.sources import load
+    from edgerec.importing.user_rows import user_rows
+
+    if source is None:
+        if user_vectors is not None:
+            raise OptionError("--user-vectors: are rows of the users of --data; set both")
+        return None
+    data = load(source)
+    if user_vectors is None:
+        return data
+    return data.with_user_vectors(user_rows(user_vectors, len(data.users)))
 
 
 def check_output(

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from edgerec.compression.trainable import FineTuningCompressor
 from edgerec.contracts.compressor import Context
+from edgerec.data.contexts import inputs_of
 from edgerec.data.dataset import Dataset
 from edgerec.data.matching import check_one_vocabulary
 from edgerec.errors import CompressError
@@ -110,17 +111,17 @@ def fine_tune(
     """
     dataset = context.require_dataset(who)
     check_one_vocabulary(torch_model.model)
-    named = torch_model.model.context
-    if reads := [one for one in torch_model.model.own_inputs if one != "context" or named is None]:
+    known = inputs_of(torch_model.model, dataset, np.arange(1))
+    if reads := [name for name in torch_model.model.own_inputs if name not in known]:
         raise CompressError(
-            f"{who}: the model reads {' and '.join(reads)}, which histories do not have, so it "
-            "cannot be fine-tuned on them; compress it without training, where there is that option"
+            f"{who}: the model reads {' and '.join(reads)}, which {dataset.name} does not have, so "
+            "it cannot be fine-tuned; compress it without training, where there is that option"
         )
     with on_accelerator(torch_model):
         teachers = Teachers.of(
             torch_model.model if teacher is None else teacher,
             torch_model.model.items,
-            context=named,
+            student=torch_model.model,
         )
         losses = (_ListLosses if torch_model.model.is_linear else _ExampleLosses)(
             torch_model, teachers, dataset, distill, temperature, sample

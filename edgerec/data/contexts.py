@@ -116,14 +116,23 @@ def inputs_of(
 
     Args:
         model: the model.
-        dataset: the users, with their features if the model has names for its context.
+        dataset: the users, with their features if the model has names for its context, and their
+            own vectors if it reads these.
         users: rows of users.
-        user_vectors: float32[U, d], the vectors of all users, for a model that reads them.
+        user_vectors: float32[U, d], other vectors of all users.
 
     Raises:
-        DataError: the data set lacks a feature.
+        DataError: the data set lacks a feature, or its vectors have another width.
     """
-    found = {} if user_vectors is None else {"user_vector": user_vectors[users]}
+    found = {}
+    vectors = dataset.user_vectors if user_vectors is None else user_vectors
+    if vectors is not None and model.needs_user_vector:
+        if vectors.shape[1] != model.width:
+            raise DataError(
+                f"{dataset.name}: user_vectors: the model reads vectors of width {model.width}, "
+                f"got width {vectors.shape[1]}"
+            )
+        found["user_vector"] = vectors[users]
     if model.context is not None:
         found["context"] = contexts_of(model.context, dataset, users)
     return found

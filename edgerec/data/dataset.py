@@ -11,10 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgerec.data.dataset_checks import check_parts
 from edgerec.data.features import Features
 from edgerec.data.interactions import Interactions
 from edgerec.data.memory import InMemory
 from edgerec.errors import DataError
+from edgerec.model.codecs import F32
 from edgerec.model.frozen import frozen_array
 from edgerec.model.items import Items
 
@@ -44,10 +46,12 @@ class Dataset(InMemory):
             (``with_features``); or none.
         user_features: what is known about the users, in their order (``with_user_features``); or
             none.
+        user_vectors: float32[U, d], the users' own rows, for a model that reads them
+            (``with_user_vectors``); or none.
 
     Raises:
         DataError: there are fewer than two users or two items, nothing to train on, or
-            interactions, facts, friendships or features of other users or items.
+            interactions, facts, friendships, features or vectors of other users or items.
     """
 
     name: str
@@ -63,56 +67,15 @@ class Dataset(InMemory):
     friends: NDArray[np.int32] | None = None
     item_features: Features | None = None
     user_features: Features | None = None
+    user_vectors: F32 | None = None
 
     def __post_init__(self) -> None:
-        for what, count in (("user", len(self.users)), ("item", len(self.items))):
-            if count < 2:
-                raise DataError(
-                    f"{self.name}: {count} {what}; a recommender needs at least two users and "
-                    "two items"
-                )
-        if len(self.train) == 0:
-            raise DataError(f"{self.name}: no interactions to train on")
-        if self.item_features is not None and self.item_features.items.ids != self.items.ids:
-            raise DataError(
-                f"{self.name}: item_features: are not those of the catalogue, in its order; use "
-                "with_features, which sorts them"
-            )
-        if self.user_features is not None and [*self.user_features.items.ids] != [*self.users]:
-            raise DataError(
-                f"{self.name}: user_features: are not those of the users, in their order; use "
-                "with_user_features, which sorts them"
-            )
-        for name in ("train", "valid", "test"):
-            part: Interactions | None = getattr(self, name)
-            if part is None:
-                continue
-            if part.n_users != len(self.users):
-                raise DataError(
-                    f"{self.name}: {name}: expected interactions of {len(self.users):,} users, "
-                    f"got those of {part.n_users:,}"
-                )
-            if len(part) and not 0 <= part.items.min() <= part.items.max() < len(self.items):
-                raise DataError(
-                    f"{self.name}: {name}: an item is outside the catalogue of {len(self.items):,}"
-                )
-            if (part.weights is None) != (self.train.weights is None):
-                raise DataError(f"{self.name}: {name}: either all parts have weights, or none has")
-            if part.events is not None and part.events.max(initial=0) >= max(1, len(self.events)):
-                raise DataError(f"{self.name}: {name}: an event is none of {list(self.events)}")
-        users, items, any_row = len(self.users), len(self.items), 2**31
-        for name, limits in (("triples", (items, any_row, any_row)), ("friends", (users, users))):
-            edges: NDArray[np.int32] | None = getattr(self, name)
-            if edges is None:
-                continue
-            if edges.ndim != 2 or edges.shape[1] != len(limits) or not len(edges):
-                raise DataError(
-                    f"{self.name}: {name}: expected int32[m, {len(limits)}], got shape "
-                    f"{list(edges.shape)}"
-                )
-            if np.any(edges < 0) or np.any(edges >= limits):
-                raise DataError(f"{self.name}: {name}: a row is outside the data set")
-            object.__setattr__(self, name, frozen_array(np.asarray(edges, np.int32)))
+        check_parts(self)
+        for name in ("triples", "friends"):
+            if (edges := getattr(self, name)) is not None:
+                object.__setattr__(self, name, frozen_array(np.asarray(edges, np.int32)))
+        if (vectors := self.user_vectors) is not None:
+            object.__setattr__(self, "user_vectors", frozen_array(np.asarray(vectors, np.float32)))
 
     def __repr__(self) -> str:
         parts = {"to choose by": self.valid, "to test on": self.test}
@@ -159,6 +122,20 @@ class Dataset(InMemory):
         others = len(features.items) - len(self.users)
         notes = {"users with features but without interactions": others} if others else {}
         return dataclasses.replace(self, user_features=own, notes={**self.notes, **notes})
+
+    def with_user_vectors(self, vectors: Any) -> Dataset:
+        """Return the data set with the users' own rows, float[U, d], in the order of its users.
+
+        They are what a model is given as its ``user_vector``, such as ``Trained.user_vectors``.
+
+        Raises:
+            DataError: they are something else, or a number is not finite.
+        """
+        try:
+            rows = np.asarray(vectors, np.float32)
+        except (TypeError, ValueError):
+            raise DataError(f"{self.name}: user_vectors: expected numbers") from None
+        return dataclasses.replace(self, user_vectors=rows)
 
     def on_valid(self) -> Dataset:
         """The data set that choices are made on: validation interactions take the place of test's.
@@ -235,11 +212,12 @@ class Dataset(InMemory):
         outside = len(self.train) - len(part)
         dropped = {"interactions dropped by the k-core": outside} if outside else {}
         train = Interactions.of_pairs(user, item, len(kept_users), **part.details())
-        features, of_users = self.item_features, self.user_features
+        features, of_users, vectors = self.item_features, self.user_features, self.user_vectors
         return dataclasses.replace(
             self,
             item_features=None if features is None else features.take(kept_items),
             user_features=None if of_users is None else of_users.take(kept_users),
+            user_vectors=None if vectors is None else vectors[kept_users],
             users=[self.users[int(u)] for u in kept_users],
             items=self.items.take(kept_items),
             train=train,

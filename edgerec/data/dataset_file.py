@@ -45,6 +45,8 @@ def save_dataset(dataset: Dataset, path: str | Path) -> int:
     if dataset.item_features is not None:
         sections |= dataset.item_features.sections()
         meta["features"] = dataset.item_features.kinds
+    if dataset.user_vectors is not None:
+        sections["user_vectors"] = dataset.user_vectors
     if dataset.user_features is not None:
         sections |= dataset.user_features.sections("user_features")
         meta["user_features"] = dataset.user_features.kinds
@@ -92,7 +94,11 @@ def _read(container: Container) -> Dataset:
         {what: notes.integer(what, 0, 2**63) for what in notes},
         meta.texts("events") if "events" in meta else (),
         read_event_weights(meta),
-        **{name: container.array(name) for name in ("triples", "friends") if name in container},
+        **{
+            name: container.array(name)
+            for name in ("triples", "friends", "user_vectors")
+            if name in container
+        },
         item_features=Features.read(container, meta, items) if "features" in meta else None,
         user_features=(
             Features.read(container, meta, Items(users), "user_features")

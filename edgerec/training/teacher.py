@@ -20,7 +20,6 @@ from torch.nn import functional as F
 
 from edgerec.errors import OptionError
 from edgerec.model.codecs import F32
-from edgerec.model.context import Context
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import history_weights, pad_histories
 from edgerec.model.items import Items
@@ -48,7 +47,7 @@ class Teachers:
         vectors: float32[U, c], the users' own rows, which a teacher reads as its ``user_vector`` or
             its ``context``; none if all teachers score histories alone.
         n_users: U; not checked if none.
-        context: what a student reads, which a teacher of its examples may read as well.
+        student: what learns from examples; a teacher may read the same inputs as it.
 
     Raises:
         OptionError: a teacher has another catalogue, or it reads rows that are not given or have
@@ -61,7 +60,7 @@ class Teachers:
         items: Items,
         vectors: F32 | None = None,
         n_users: int | None = None,
-        context: Context | None = None,
+        student: DeviceModel | None = None,
     ) -> None:
         rows = None if vectors is None else _checked(vectors, n_users)
         if not models:
@@ -72,7 +71,7 @@ class Teachers:
                     f"teacher: its catalogue ({len(model.items):,} items) is not that of the model "
                     f"({len(items):,}); train both on the same dataset"
                 )
-            if context is None or model.context != context:
+            if student is None or not _reads_the_same(model, student):
                 _check_inputs(model, rows)
         if rows is not None and not any(model.own_inputs for model in models):
             raise OptionError("teacher_vectors: no teacher reads rows of users; leave them out")
@@ -87,11 +86,11 @@ class Teachers:
         items: Items,
         vectors: F32 | None = None,
         n_users: int | None = None,
-        context: Context | None = None,
+        student: DeviceModel | None = None,
     ) -> Teachers:
         """Make teachers from one model or several."""
         models = [given] if isinstance(given, DeviceModel) else given
-        return cls(models, items, vectors, n_users, context)
+        return cls(models, items, vectors, n_users, student)
 
     @property
     def digest(self) -> int:
@@ -169,6 +168,13 @@ class _Linear(_Dense):
     def scores(self, users: Lists, sample: Tensor, own: Tensor | None) -> Tensor:
         lists = Lists(users.items, users.counts, self.torch_model.model.recency, given=users.given)
         return scores_of(self.rows.candidates, user_vectors(self.rows, lists), sample)
+
+
+def _reads_the_same(teacher: DeviceModel, student: DeviceModel) -> bool:
+    """Whether examples of a student have what a teacher reads besides histories."""
+    inputs = student.inputs
+    same = all(inputs.get(name) == teacher.inputs[name] for name in teacher.own_inputs)
+    return same and teacher.context == student.context
 
 
 def _checked(vectors: Any, n_users: int | None) -> F32:

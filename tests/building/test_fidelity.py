@@ -129,12 +129,12 @@ def test_what_cannot_be_judged_without_data(tables: DeviceModel, tmp_path: Path)
     with pytest.raises(OptionError, match=message):
         build(tables, None, Recipe(targets=("numpy",), device=limited), tmp_path)
     situated = adverse_models()["situated"]
-    with pytest.raises(OptionError, match="the model reads user_vector and context, which hist"):
+    with pytest.raises(OptionError, match="reads user_vector and context, which random hist"):
         judged_by(situated, None, None, None, 0)
-    with pytest.raises(OptionError, match="cannot be judged by them"):
+    with pytest.raises(OptionError, match="so its files cannot be judged"):
         sweep(situated, make_dataset().split_random(0.2), [device()], folder=tmp_path)
     path = edgerec.export(situated, "numpy", tmp_path / "x.edgerec").path
-    with pytest.raises(OptionError, match="cannot be judged by them"):
+    with pytest.raises(OptionError, match="so its files cannot be judged"):
         edgerec.verify(path, device(), dataset=make_dataset().split_random(0.2), model=situated)
     weighted = judged_by(tables.replace(weighted=True), None, device(), 7, 0)
     assert isinstance(weighted, Synthetic)

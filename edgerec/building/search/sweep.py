@@ -90,7 +90,7 @@ def sweep(
     names = [device.name for device in devices]
     if not devices or len(set(names)) < len(names):
         raise OptionError(f"sweep: expected devices of different names, got {names or 'none'}")
-    check_inputs(model)
+    check_inputs(model, dataset)
     for device in devices:
         check_targets(device, host)
     folder = Path(folder)
