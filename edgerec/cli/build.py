@@ -14,6 +14,7 @@ from edgerec.cli.shared import (
     ModelFile,
     UserVectors,
     err,
+    load_any,
     load_data,
     out,
 )
@@ -125,7 +126,7 @@ def build(
             "--trials, --trial-seconds, --storage, --allow-pruning-items: apply to a search, which "
             "needs --device and no --compress"
         )
-    loaded, dataset = load_model(model), load_data(source, user_vectors)
+    loaded, dataset = load_model(model), load_any(source, user_vectors)
     left_out: dict[str, str] = {}
     with progress_bar("building", err) as progress:
         if chosen.device is not None and searches:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, overload
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -27,6 +27,7 @@ __all__ = [
     "UserVectors",
     "check_output",
     "err",
+    "load_any",
     "load_data",
     "out",
     "printable",
@@ -89,24 +90,29 @@ UserVectors = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
-@overload
-def load_data(source: str, user_vectors: str | None) -> Dataset: ...
-@overload
-def load_data(source: str | None, user_vectors: str | None) -> Dataset | None: ...
-def load_data(source: str | None, user_vectors: str | None) -> Dataset | None:
-    """Load a data set, with the users' own rows if they are given; none without a source.
+def load_any(source: str | None, user_vectors: str | None) -> Dataset | None:
+    """As ``load_data``; none without a source.
 
     Raises:
-        OptionError: there are rows but no data set, or another number of them.
+        OptionError: there are rows but no data set.
+    """
+    if source is not None:
+        return load_data(source, user_vectors)
+    if user_vectors is not None:
+        raise OptionError("--user-vectors: are rows of the users of --data; set both")
+    return None
+
+
+def load_data(source: str, user_vectors: str | None) -> Dataset:
+    """Load a data set, with the users' own rows if they are given.
+
+    Raises:
+        OptionError: there is another number of rows.
         ModelError: the rows cannot be read.
     """
     from edgerec.data.sources import load
     from edgerec.importing.user_rows import user_rows
 
-    if source is None:
-        if user_vectors is not None:
-            raise OptionError("--user-vectors: are rows of the users of --data; set both")
-        return None
     data = load(source)
     if user_vectors is None:
         return data

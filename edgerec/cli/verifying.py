@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgerec.cli.shared import AsJson, BundleFile, Trust, UserVectors, load_data, out
+from edgerec.cli.shared import AsJson, BundleFile, Trust, UserVectors, load_any, out
 from edgerec.errors import OptionError
 
 __all__ = ["verify"]
@@ -70,7 +70,7 @@ def verify(
     figures, broken = run_verify(
         bundle,
         chosen,
-        dataset=load_data(source, user_vectors),
+        dataset=load_any(source, user_vectors),
         model=None if model is None else load_model(model),
         users=users or None,
         runtime=runtime,

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgerec.data.interactions import Interactions
 from edgerec.errors import DataError
-
-if TYPE_CHECKING:
-    from edgerec.data.dataset import Dataset
-    from edgerec.data.interactions import Interactions
 
 __all__ = ["check_parts"]
 
 
-def check_parts(data: Dataset) -> None:
+def check_parts(data: Any) -> None:
     """Check that all parts of a data set are about its users and items.
 
     Raises:
