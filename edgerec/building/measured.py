@@ -105,13 +105,15 @@ def _check_vectors(path: str | Path, width: int, user_vectors: F32 | None) -> No
     )
 
 
-def histories_of(dataset: Dataset, users: NDArray[Any], bundle: Bundle) -> list[History]:
+def histories_of(
+    dataset: Dataset, users: NDArray[Any], bundle: Bundle | None = None
+) -> list[History]:
     """What is known of some users at test time.
 
     Args:
         dataset: the users, with everything that the bundle reads of them.
         users: rows of users.
-        bundle: what is run for them.
+        bundle: what is run for them, if it may read more than histories.
 
     Returns:
         The ids of past items, oldest first, with their weights, if any; with everything else that
@@ -120,9 +122,10 @@ def histories_of(dataset: Dataset, users: NDArray[Any], bundle: Bundle) -> list[
     Raises:
         DataError: the data set knows too little of its users.
     """
-    context, width = bundle.context, bundle.signature.inputs.get("user_vector", 0)
+    context = None if bundle is None else bundle.context
+    width = 0 if bundle is None else bundle.signature.inputs.get("user_vector", 0)
     vectors = dataset.user_vectors if width else None
-    if vectors is not None and vectors.shape[1] != width:
+    if bundle is not None and vectors is not None and vectors.shape[1] != width:
         raise DataError(
             f"{dataset.name}: user_vectors: {bundle.path} reads vectors of width {width}, got "
             f"width {vectors.shape[1]}"
