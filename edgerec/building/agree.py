@@ -66,7 +66,7 @@ def agree(
         OptionError: the lists of a file or bundle are shorter than ``top``, or a model reads a
             user vector, or a context without names, which the data set does not have.
     """
-    data = dataclasses.replace(dataset, valid=None, test=None)
+    data = dataclasses.replace(dataset, valid=None)
     sides = [_side(one, data, trust, host) for one in (a, b)]
     shortest = min(sides, key=lambda side: side.most)
     length = min(_TOP, shortest.most) if top is None else top

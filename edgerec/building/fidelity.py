@@ -167,8 +167,11 @@ def synthetic(model: DeviceModel, count: int = _HISTORIES, seed: int = 0) -> Syn
     histories = _interactions([row_of[rows] for rows in drawn])
     features = None if model.context is None else random_users(model.context, users, rng)
     data = Synthetic("random histories", users, items, histories, user_features=features)
-    lists = rank(model, data, np.arange(count), _TOP)
-    return dataclasses.replace(data, test=_interactions([own[own >= 0] for own in lists]))
+    # Their moments are random as well: one of each history, within a week.
+    times = 1.7e9 + rng.uniform(0, 7 * 86400, count)
+    moments = _interactions([np.zeros(1, np.int32)] * count, times)
+    lists = rank(model, dataclasses.replace(data, test=moments), np.arange(count), _TOP)
+    return dataclasses.replace(data, test=_interactions([own[own >= 0] for own in lists], times))
 
 
 def _chances(model: DeviceModel) -> NDArray[np.float64]:
@@ -182,6 +185,10 @@ def _chances(model: DeviceModel) -> NDArray[np.float64]:
     return chances
 
 
-def _interactions(lists: list[NDArray[Any]]) -> Interactions:
+def _interactions(
+    lists: list[NDArray[Any]], times: NDArray[np.float64] | None = None
+) -> Interactions:
+    """Interactions of each user, with one time per user, if there is any."""
     users = np.repeat(np.arange(len(lists)), [len(one) for one in lists])
-    return Interactions.of_pairs(users, np.concatenate(lists), len(lists))
+    each = None if times is None else times[users]
+    return Interactions.of_pairs(users, np.concatenate(lists), len(lists), timestamps=each)

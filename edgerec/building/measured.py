@@ -130,19 +130,25 @@ def histories_of(
             f"{dataset.name}: user_vectors: {bundle.path} reads vectors of width {width}, got "
             f"width {vectors.shape[1]}"
         )
+    if width and vectors is None:
+        raise DataError(
+            f"{dataset.name}: the file reads the user's own row; pass those of all users "
+            "(--user-vectors, Dataset.with_user_vectors)"
+        )
+    contexts = None if context is None else known_of(context, dataset, users)
     ids, known = dataset.items.ids, dataset.histories
     found: list[History] = []
-    for user in users.tolist():
+    for number, user in enumerate(users.tolist()):
         past, weights = [ids[row] for row in known.of(user).tolist()], known.weights_of(user)
         each = None if weights is None else weights.tolist()
-        if context is None and vectors is None:
+        if contexts is None and vectors is None:
             found.append(past if each is None else list(zip(past, each, strict=True)))
             continue
         entry: dict[str, Any] = {"history": past}
         if each is not None:
             entry["weights"] = each
-        if context is not None:
-            entry["context"] = known_of(context, dataset, user)
+        if contexts is not None:
+            entry["context"] = contexts[number]
         if vectors is not None:
             entry["user_vector"] = vectors[user].tolist()
         found.append(entry)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgerec.cli.shared import AsJson, Trust, UserVectors, load_data, out
+from edgerec.cli.shared import AsJson, Trust, UserVectors, check_reads_rows, load_data, out
 from edgerec.errors import DataError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def agree(
     """
     from edgerec.building.agree import agree as run_comparison
 
+    check_reads_rows(user_vectors, a, b)
     found = run_comparison(
         a, b, load_data(source, user_vectors), top=top, users=users or None, trust=trust
     )

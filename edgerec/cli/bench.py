@@ -10,7 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from edgerec.cli.shared import Trust, UserVectors, check_output, err, load_data, out
+from edgerec.cli.shared import (
+    Trust,
+    UserVectors,
+    check_output,
+    check_reads_rows,
+    err,
+    load_data,
+    out,
+)
 from edgerec.contracts.bundle import Bundle
 from edgerec.device.figures import Figures
 from edgerec.device.histories import History
@@ -101,6 +109,7 @@ def bench(
         ):
             if value is not None and source is None:
                 raise OptionError(f"--{name}: applies to the histories of --data; set both")
+        check_reads_rows(user_vectors, files[0])
         histories, judge = None, None
         if source is not None:
             histories, judge = _users(

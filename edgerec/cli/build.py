@@ -13,6 +13,7 @@ from edgerec.cli.shared import (
     AsJson,
     ModelFile,
     UserVectors,
+    check_reads_rows,
     err,
     load_any,
     load_data,
@@ -126,6 +127,7 @@ def build(
             "--trials, --trial-seconds, --storage, --allow-pruning-items: apply to a search, which "
             "needs --device and no --compress"
         )
+    check_reads_rows(user_vectors, model)
     loaded, dataset = load_model(model), load_any(source, user_vectors)
     left_out: dict[str, str] = {}
     with progress_bar("building", err) as progress:
@@ -200,6 +202,7 @@ def sweep(
     from edgerec.contracts.host import Host
     from edgerec.contracts.opening import load_model
 
+    check_reads_rows(user_vectors, model)
     host = Host.installed()
     names = device or sorted(host.devices)
     with progress_bar("sweeping", err) as progress:

@@ -84,7 +84,7 @@ def import_model(
     if own := model.own_inputs:
         hint = "; `edgerec user-vector` writes the row of a user for their device"
         out.print(
-            f"it reads {' and '.join(own)}, which no data set has, so it is not evaluated"
+            f"it reads {' and '.join(own)}, which is not given here, so it is not evaluated"
             f"{hint if 'user_vector' in own else ''}",
             highlight=False,
         )

@@ -26,6 +26,7 @@ __all__ = [
     "Trust",
     "UserVectors",
     "check_output",
+    "check_reads_rows",
     "err",
     "load_any",
     "load_data",
@@ -88,6 +89,26 @@ UserVectors = Annotated[
 
 #: Whether to print JSON instead of a table.
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+def check_reads_rows(user_vectors: str | None, *files: Path) -> None:
+    """Check that one of some models and bundles reads the users' own rows, if they are given.
+
+    Raises:
+        OptionError: none does.
+    """
+    from edgerec.contracts.opening import load_model, open_bundle
+    from edgerec.files.container import Container
+
+    if user_vectors is None:
+        return
+    for file in files:
+        kind = Container(file).kind if file.suffix in (".model", ".edgerec") else ""
+        inputs = load_model(file).inputs if kind == "model" else {}
+        if "user_vector" in (open_bundle(file).signature.inputs if kind == "bundle" else inputs):
+            return
+    names = " and ".join(map(str, files))
+    raise OptionError(f"--user-vectors: {names} read no user_vector; leave them out")
 
 
 def load_any(source: str | None, user_vectors: str | None) -> Dataset | None:

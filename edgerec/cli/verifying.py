@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from edgerec.cli.shared import AsJson, BundleFile, Trust, UserVectors, load_any, out
+from edgerec.cli.shared import (
+    AsJson,
+    BundleFile,
+    Trust,
+    UserVectors,
+    check_reads_rows,
+    load_any,
+    out,
+)
 from edgerec.errors import OptionError
 
 __all__ = ["verify"]
@@ -54,9 +62,10 @@ def verify(
     from edgerec.contracts.opening import load_model
 
     if replay:
-        if device or source or model or users:
+        if device or source or model or users or user_vectors:
             raise OptionError(
-                "--replay: compares lists, so it takes no --device, --data, --model or --users"
+                "--replay: compares lists, so it takes no --device, --data, --model, --users or "
+                "--user-vectors"
             )
         _replay(bundle, where or "local", runtime, trust, as_json)
         return
@@ -66,6 +75,7 @@ def verify(
         raise OptionError(
             "--data, --model: quality needs both, and --users applies to it; set both or neither"
         )
+    check_reads_rows(user_vectors, bundle)
     chosen = Host.installed().device(device)
     figures, broken = run_verify(
         bundle,

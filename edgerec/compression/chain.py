@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,6 +71,9 @@ def compress(
             name, options = parse_spec(entry)
             entry = (host or Host.installed()).compressor(name, **options)
         steps.append(entry)
+    if dataset is not None:
+        # No compressor sees what its result is measured on.
+        dataset = dataclasses.replace(dataset, valid=None, test=None)
     context = Context(dataset, seed, progress, None if checkpoint is None else Path(checkpoint))
     small, _ = run_chain(model, steps, context)
     context.clear()

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from edgerec.contracts.manifest import Provider, read_providers
+from edgerec.contracts.manifest import Provider, read_inputs, read_providers
 from edgerec.files.fields import Fields
 from edgerec.model.context import Context, read_context
 from edgerec.model.history import read_event_weights
@@ -79,7 +79,10 @@ class Described(abc.ABC):
     @functools.cached_property
     def context(self) -> Context | None:
         """What the input ``context`` consists of; none if the model has no names for it."""
-        return read_context(Fields(self.manifest["metadata"], "metadata"))
+        return read_context(
+            Fields(self.manifest["metadata"], "metadata"),
+            read_inputs(Fields(self.manifest)).get("context", 0),
+        )
 
     @functools.cached_property
     def providers(self) -> Mapping[tuple[str, str], Provider]:

@@ -63,7 +63,6 @@ def check_manifest(manifest: Fields) -> None:
     table.integer("bytes", 0, 2**63)
     metadata = manifest.fields("metadata")
     read_event_weights(metadata)
-    context = read_context(metadata)
     for name, values in _CHOICES.items():
         given = manifest.values.get(name, values[0])
         if type(given) is not type(values[0]) or given not in values:
@@ -72,12 +71,7 @@ def check_manifest(manifest: Fields) -> None:
     manifest.fields("provenance")
     if "signature" in manifest:
         manifest.integer("signature", SIGNATURES[0], SIGNATURES[-1])
-    inputs = read_inputs(manifest)
-    if context is not None and context.width != inputs.get("context", 0):
-        raise BundleError(
-            f"metadata.context: has {context.width} places, and the input context has "
-            f"{inputs.get('context', 0)}"
-        )
+    read_context(metadata, read_inputs(manifest).get("context", 0))
     read_providers(manifest)
 
 

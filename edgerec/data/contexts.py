@@ -1,8 +1,8 @@
 """Contexts: what a data set knows about its users, coded as a model reads it.
 
 Categories become labels, and a number its rank among the users' numbers (``model/context.py``). The
-``hour`` and the ``weekday`` of an interaction, in UTC, are context as well. When users are ranked
-for, they are those of the first interaction that is held out.
+``hour`` and the ``weekday`` of an interaction are context as well (``data/moments.py``). When users
+are ranked for, they are those of the first interaction that is held out.
 """
 
 from __future__ import annotations
@@ -16,56 +16,41 @@ from numpy.typing import NDArray
 from edgerec.data.dataset import Dataset
 from edgerec.data.feature_columns import Categories, Column, Vectors
 from edgerec.data.features import Features
-from edgerec.data.interactions import Interactions
+from edgerec.data.moments import MOMENTS, is_moment, moments_held_out, moments_of
 from edgerec.errors import DataError, OptionError
 from edgerec.model.codecs import F32
 from edgerec.model.context import Context, Labels, Number
 from edgerec.model.device_model import DeviceModel
-from edgerec.model.items import Strings
 
-__all__ = [
-    "MOMENTS",
-    "context_of",
-    "contexts_of",
-    "inputs_of",
-    "is_moment",
-    "known_of",
-    "moments_of",
-    "random_users",
-    "user_columns",
-]
-
-#: What the time of an interaction says, with its labels.
-MOMENTS: Mapping[str, tuple[str, ...]] = {
-    "hour": tuple(map(str, range(24))),
-    "weekday": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
-}
-
-#: From so many on, timestamps are in so many parts of a second.
-_UNITS = ((1e14, 1e6), (1e11, 1e3), (1e8, 1.0))
+__all__ = ["context_of", "contexts_of", "inputs_of", "known_of", "random_users", "user_columns"]
 
 #: The most numbers between which ranks are interpolated.
 _KNOTS = 33
 
 
 def context_of(dataset: Dataset, names: Sequence[str]) -> Context:
-    """Learn how to code features of users.
+    """Learn how to code features of users, and moments.
 
     Raises:
-        OptionError: the data set has no such feature, it is neither categories nor numbers, or the
-            time of interactions is not known.
+        OptionError: the data set has no such feature, it is neither categories nor numbers, no user
+            has a label, or the time of interactions is not known.
     """
+    features = dataset.user_features
+    own = {} if features is None else features.columns
+    moments = [name for name in names if name in MOMENTS and name not in own]
+    given = user_columns(dataset, [name for name in names if name not in moments])
     parts: list[Number | Labels] = []
-    given = user_columns(dataset, [name for name in names if not is_moment(name, dataset)])
     for name in names:
-        if is_moment(name, dataset):
+        if name in moments:
             moments_of(dataset, dataset.train, name)  # fails now if the time is not known
             parts.append(Labels(name, MOMENTS[name]))
             continue
         column = given[name]
         if isinstance(column, Categories):
+            if not len(column.labels):
+                raise OptionError(f"context: {name}: no user of {dataset.name} has a label")
             parts.append(Labels(name, tuple(column.labels)))
-        elif isinstance(column, Vectors) and column.values.shape[1] == 1:
+        elif isinstance(column, Vectors) and _is_number(column):
             parts.append(_number(name, column.values[:, 0]))
         else:
             raise OptionError(
@@ -89,24 +74,30 @@ def contexts_of(
     Raises:
         DataError: the data set lacks a feature, or knows a label that the context does not.
     """
+    known = known_of(context, dataset, users, lasting=lasting)
     try:
-        chosen = [one for one in context.names if not (lasting and is_moment(one, dataset))]
-        columns = user_columns(dataset, chosen)
-        return np.stack([context.code(_known(columns, int(user))) for user in users.tolist()])
+        return np.stack([context.code(one) for one in known])
     except OptionError as error:
         raise DataError(f"{dataset.name}: {error}") from None
 
 
-def known_of(context: Context, dataset: Dataset, user: int) -> dict[str, Any]:
-    """What a data set knows about a user, by name, as a device is told it.
+def known_of(
+    context: Context, dataset: Dataset, users: NDArray[Any], *, lasting: bool = False
+) -> list[dict[str, Any]]:
+    """What a data set knows about some users, by name, as a device is told it.
+
+    The arguments are those of ``contexts_of``.
 
     Raises:
-        DataError: the data set lacks a feature.
+        DataError: the data set lacks a feature, or has one of another kind.
     """
     try:
-        return _known(user_columns(dataset, context.names), user)
+        columns = _columns(context, dataset, lasting)
     except OptionError as error:
         raise DataError(f"{dataset.name}: {error}") from None
+    return [
+        {name: _entry(column, user) for name, column in columns.items()} for user in users.tolist()
+    ]
 
 
 def inputs_of(
@@ -139,14 +130,14 @@ def inputs_of(
 
 
 def random_users(context: Context, users: Sequence[str], rng: np.random.Generator) -> Features:
-    """Users of whom everything is known, at random."""
+    """Users of whom everything that lasts is known, at random."""
     labels, numbers = {}, {}
     for part in context.parts:
-        if isinstance(part, Labels):
-            labels[part.name] = rng.choice(part.labels, len(users)).tolist()
-        else:
+        if isinstance(part, Number):
             numbers[part.name] = rng.choice(part.values, len(users))
-    return Features.of(users, categories=labels, numbers=numbers)
+        elif not is_moment(part):
+            labels[part.name] = rng.choice(part.labels, len(users)).tolist()
+    return Features.of(users, categories=labels, numbers=numbers, titles=users)
 
 
 def user_columns(dataset: Dataset, names: Sequence[str]) -> dict[str, Column]:
@@ -155,77 +146,53 @@ def user_columns(dataset: Dataset, names: Sequence[str]) -> dict[str, Column]:
     Raises:
         OptionError: there is no such feature.
     """
-    known: dict[str, Column] = {}
-    if dataset.user_features is not None:
-        known |= dataset.user_features.columns
-    for name in names:
-        if is_moment(name, dataset):
-            known[name] = _moments_held_out(dataset, name)
+    known: Mapping[str, Column] = (
+        {} if dataset.user_features is None else dataset.user_features.columns
+    )
     if unknown := [name for name in names if name not in known]:
-        has = ", ".join(known) or "none; add them with Dataset.with_user_features"
+        has = ", ".join(known) or "none; add them (--user-features, Dataset.with_user_features)"
         raise OptionError(
             f"context: the data set knows no {', '.join(unknown)} of its users; it has: {has}"
         )
     return {name: known[name] for name in names}
 
 
-def is_moment(name: str, dataset: Dataset) -> bool:
-    """Whether a part of a context is that of an interaction, and not of a user."""
-    features = dataset.user_features
-    return name in MOMENTS and (features is None or name not in features.columns)
-
-
-def moments_of(dataset: Dataset, part: Interactions, name: str) -> NDArray[np.int64]:
-    """The place in ``MOMENTS[name]`` of each interaction, int64[len(part)].
+def _columns(context: Context, dataset: Dataset, lasting: bool) -> dict[str, Column]:
+    """What a context consists of, by name.
 
     Raises:
-        OptionError: the time of interactions is not known, or its unit is not.
+        OptionError: the data set lacks it, or has it in another kind.
     """
-    times = part.timestamps
-    if times is None or not len(times):
-        raise OptionError(
-            f"context: {name}: {dataset.name} does not say when interactions were; read their time "
-            "(--timestamp-column)"
-        )
-    typical = float(np.median(times))
-    divisor = next((parts for least, parts in _UNITS if typical >= least), None)
-    if divisor is None:
-        raise OptionError(
-            f"context: {name}: the times of {dataset.name}, such as {typical:g}, are no seconds "
-            "(or milliseconds, or microseconds) since 1970"
-        )
-    hours = np.floor(times / divisor / 3600).astype(np.int64)
-    return hours % 24 if name == "hour" else (hours // 24 + 3) % 7  # 1970 began on a Thursday
+    moments = [part.name for part in context.parts if is_moment(part)]
+    columns = user_columns(dataset, [name for name in context.names if name not in moments])
+    for part in context.parts:
+        column = columns.get(part.name)
+        if column is None:
+            continue
+        if isinstance(part, Number) != _is_number(column) or (
+            isinstance(part, Labels) and not isinstance(column, Categories)
+        ):
+            expected = "numbers" if isinstance(part, Number) else "categories"
+            raise OptionError(
+                f"context: {part.name}: the model reads {expected}, and the data set has "
+                f"{column.kind}"
+            )
+    if not lasting:
+        columns |= {name: moments_held_out(dataset, name) for name in moments}
+    return columns
 
 
-def _moments_held_out(dataset: Dataset, name: str) -> Categories:
-    """The moment of each user's first interaction that is held out.
-
-    Raises:
-        OptionError: nothing is held out, or the time of interactions is not known.
-    """
-    held = dataset.test
-    if held is None:
-        raise OptionError(
-            f"context: {name}: is that of an interaction to predict, and none is held out; a step "
-            "that trains cannot read it, so use steps that do not"
-        )
-    labels, places = MOMENTS[name], moments_of(dataset, held, name)
-    some = np.diff(held.indptr) > 0
-    first = places[held.indptr[:-1][some]]
-    offsets = np.concatenate([[0], np.cumsum(some)]).astype(np.int64)
-    return Categories(Strings.of(labels), offsets, first.astype(np.int32))
+def _is_number(column: Column) -> bool:
+    return isinstance(column, Vectors) and column.values.shape[1] == 1
 
 
-def _known(columns: Mapping[str, Column], user: int) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, column in columns.items():
-        if isinstance(column, Categories):
-            places = column.places[column.offsets[user] : column.offsets[user + 1]]
-            found[name] = [column.labels[int(place)] for place in places]
-        elif isinstance(column, Vectors):
-            found[name] = float(column.values[user, 0])
-    return found
+def _entry(column: Column, user: int) -> Any:
+    """What a device would be told of a user."""
+    if isinstance(column, Categories):
+        places = column.places[column.offsets[user] : column.offsets[user + 1]]
+        return [column.labels[int(place)] for place in places]
+    assert isinstance(column, Vectors)  # noqa: S101  # for mypy
+    return float(column.values[user, 0])
 
 
 def _number(name: str, values: NDArray[Any]) -> Number:

@@ -104,6 +104,8 @@ class Dataset(InMemory):
         Raises:
             DataError: an item has none.
         """
+        if not isinstance(features, Features):
+            raise DataError(f"expected Features, got {type(features).__name__}; use Features.of")
         own = features.of_items(self.items)
         others = len(features.items) - len(self.items)
         notes = {"items with features but without interactions": others} if others else {}
@@ -118,6 +120,8 @@ class Dataset(InMemory):
         Raises:
             DataError: a user has none.
         """
+        if not isinstance(features, Features):
+            raise DataError(f"expected Features, got {type(features).__name__}; use Features.of")
         own = features.of_items(Items.of(self.users), "users")
         others = len(features.items) - len(self.users)
         notes = {"users with features but without interactions": others} if others else {}

@@ -66,6 +66,8 @@ def check_parts(data: Any) -> None:
         if np.any(edges < 0) or np.any(edges >= limits):
             raise DataError(f"{data.name}: {name}: a row is outside the data set")
     vectors = data.user_vectors
+    if vectors is not None and not isinstance(vectors, np.ndarray):
+        raise DataError(f"{data.name}: user_vectors: expected an array; use with_user_vectors")
     if vectors is not None and (vectors.ndim != 2 or len(vectors) != users):
         raise DataError(
             f"{data.name}: user_vectors: expected float32[{users}, d], one row per user, got shape "

@@ -194,6 +194,8 @@ def read_feature_names(
     Raises:
         OptionError: one is empty, or occurs twice.
     """
+    if not isinstance(text, str | None):
+        raise OptionError(f"{option}: expected text, such as {example}; got {text!r:.60}")
     names = [] if text is None else [name.strip() for name in text.split(",")]
     if not all(names) or len({*names}) < len(names):
         raise OptionError(f"{option}: expected different names, such as {example}; got {text!r}")

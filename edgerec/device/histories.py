@@ -75,4 +75,4 @@ def read_histories(path: Path) -> list[History]:
 def _is_history(value: object) -> bool:
     if isinstance(value, dict):
         return "history" in value and value.keys() <= {*_ENTRIES}
-    return isinstance(value, list)
+    return isinstance(value, list) and all(not isinstance(v, list) or len(v) == 2 for v in value)

@@ -88,6 +88,12 @@ def _coded(bundle: Bundle, context: Situation | None) -> object:
             "name, or {} if nothing is"
         )
     if not isinstance(context, Mapping):
+        numbers = np.iterable(context) and not isinstance(context, str)
+        if named is not None and (not numbers or len(context) != named.width):  # type: ignore[arg-type]  # numbers have a length
+            raise OptionError(
+                f"context: expected what is known by name, such as {{{named.names[0]!r}: …}}, got "
+                f"{context!r:.60}"
+            )
         return context
     if named is None:
         raise OptionError("context: this model has no names for what it reads; pass numbers")

@@ -174,6 +174,11 @@ class Scorer:
         """
         lister = self._open()
         check_count(k, self.signature.top_k)
+        if own := [name for name in self.signature.inputs if name != "weights"]:
+            raise OptionError(
+                f"recommend_batch: takes histories alone, and the model reads {' and '.join(own)}; "
+                "call recommend for each user"
+            )
         pasts = [read_past(self.bundle, history, None, None, None) for history in histories]
         for place, (_, unknown) in enumerate(pasts):
             if unknown and strict:
@@ -247,19 +252,32 @@ class Scorer:
             )
         return found.user
 
-    def similar(self, item: object, k: int = 10) -> Recommendations:
+    def similar(
+        self,
+        item: object,
+        k: int = 10,
+        *,
+        user_vector: UserVector | None = None,
+        context: Situation | None = None,
+    ) -> Recommendations:
         """What is recommended to somebody whose only past item is this one.
 
         Args:
             item: the id of an item.
             k: the number of items.
+            user_vector: as for ``recommend``.
+            context: as for ``recommend``; by default, nothing is known.
 
         Raises:
             OptionError: as for ``recommend``.
             DataError: the item is not in the catalogue.
             TargetError: the runtime failed.
         """
-        return self.recommend([item], k, exclude=[item], strict=True)
+        if context is None and self.bundle.context is not None:
+            context = {}
+        return self.recommend(
+            [item], k, user_vector=user_vector, context=context, exclude=[item], strict=True
+        )
 
     def _open(self) -> Lister:
         if self._lister is None:

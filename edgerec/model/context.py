@@ -7,6 +7,7 @@ What is not known is 0 in all of its places, which is neutral.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import numbers
 from collections.abc import Mapping, Sequence
@@ -59,9 +60,13 @@ class Number:
         """
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise OptionError(f"context.{self.name}: expected a number, got {value!r:.60}")
-        if not math.isfinite(value):
-            raise OptionError(f"context.{self.name}: expected a finite number, got {value!r}")
-        return [float(np.interp(float(value), self.values, self.ranks))]
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise OptionError(f"context.{self.name}: expected a finite number, got {value!r:.60}")
+        return [float(np.interp(number, self.values, self.ranks))]
 
     def to_json(self) -> dict[str, Any]:
         """The values of the manifest."""
@@ -97,8 +102,9 @@ class Labels:
         Raises:
             OptionError: one is unknown.
         """
-        several = isinstance(value, Sequence | set | frozenset) and not isinstance(value, str)
-        given = [str(one) for one in value] if several else [str(value)]  # type: ignore[attr-defined]  # checked in the line above
+        several = isinstance(value, Sequence | set | frozenset | np.ndarray)
+        every: Any = value if several and not isinstance(value, str | bytes) else [value]
+        given = [self._label(one) for one in every]
         for label in given:
             if label not in self.labels:
                 known = ", ".join(self.labels[:10]) + (", …" if len(self.labels) > 10 else "")
@@ -107,6 +113,19 @@ class Labels:
                     "if it is none of them"
                 )
         return [float(label in given) for label in self.labels]
+
+    def _label(self, value: object) -> str:
+        """A label as text; numbers are those of the data, where 7.0 is 7.
+
+        Raises:
+            OptionError: it is neither text nor a number.
+        """
+        if isinstance(value, str):
+            return value
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise OptionError(f"context.{self.name}: expected a label, got {value!r:.60}")
+        number = float(value)
+        return str(int(number)) if number.is_integer() else str(value)
 
     def to_json(self) -> dict[str, Any]:
         """The values of the manifest."""
@@ -158,9 +177,17 @@ class Context:
     def parse(self, text: str) -> dict[str, object]:
         """What is known, written as ``age=31,country=DE``; several labels have | between them.
 
+        A JSON object may take its place, for labels with such characters.
+
         Raises:
             OptionError: it is written in another way, a name occurs twice, or a number is none.
         """
+        if text.lstrip().startswith("{"):
+            try:
+                given = json.loads(text)
+            except ValueError as error:
+                raise OptionError(f"context: cannot be read as JSON: {error}") from None
+            return dict(given)
         kinds = {part.name: part for part in self.parts}
         found: dict[str, object] = {}
         for entry in text.split(",") if text.strip() else ():
@@ -170,7 +197,7 @@ class Context:
                     "context: expected different names with a value each, such as "
                     f"{self.names[0]}=…; got {text!r:.60}"
                 )
-            found[name] = value.split("|")
+            found[name] = [label.strip() for label in value.split("|")]
             if isinstance(kinds.get(name), Number):
                 try:
                     found[name] = float(value)
@@ -185,18 +212,27 @@ class Context:
         return [part.to_json() for part in self.parts]
 
 
-def read_context(meta: Fields) -> Context | None:
+def read_context(meta: Fields, width: int) -> Context | None:
     """The context in the metadata of a model or a file; none if it has no names.
 
+    Args:
+        meta: the metadata, in which other things may have this name if the model reads no context.
+        width: c, the length of the input ``context``; 0 if the model does not read it.
+
     Raises:
-        BundleError: it is something else.
+        BundleError: it does not describe as many places.
     """
-    if "context" not in meta:
+    if not width or not isinstance(meta.values.get("context"), list):
         return None
     try:
-        return Context(tuple(_read_part(one) for one in meta.array("context")))
+        found = Context(tuple(_read_part(one) for one in meta.array("context")))
     except ModelError as error:
         raise BundleError(f"{meta.where}: {error}") from None
+    if found.width != width:
+        raise BundleError(
+            f"{meta.where}.context: has {found.width} places, and the input context has {width}"
+        )
+    return found
 
 
 def _read_part(entry: object) -> Number | Labels:

@@ -188,7 +188,7 @@ class DeviceModel:
             ModelError: the metadata's ``context`` is something else.
         """
         try:
-            return read_context(Fields(self.metadata, "metadata"))
+            return read_context(Fields(self.metadata, "metadata"), self.context_width)
         except BundleError as error:
             raise ModelError(str(error)) from None
 

@@ -94,11 +94,7 @@ def check_parts(model: Any) -> None:
             else "0, because the encoder does not read context"
         )
         raise ModelError(f"context_width: expected {expected}, got {model.context_width}")
-    if model.context is not None and model.context.width != model.context_width:
-        raise ModelError(
-            f"metadata.context: has {model.context.width} places, and context_width is "
-            f"{model.context_width}"
-        )
+    _ = model.context  # which fails if the metadata describe another one
     for kind, names in (("tables", model.tables), ("constants", model.constants)):
         for name in names:
             # The name becomes part of a file name.

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from edgerec.contracts.family import Family
-from edgerec.data.contexts import is_moment, user_columns
+from edgerec.data.contexts import context_of, user_columns
 from edgerec.data.dataset import Dataset
 from edgerec.data.features import TITLES, choose_columns, read_feature_names
+from edgerec.data.moments import is_moment
 from edgerec.errors import BundleError, ModelError
 from edgerec.files.container import Container
 from edgerec.files.container_writer import write_container
@@ -148,7 +149,8 @@ def digest_of(dataset: Dataset, features: str | None = None, context: str | None
     named = [name for name in read_feature_names(features) if name != TITLES]
     columns = choose_columns(dataset.items, dataset.item_features, named)
     of_users = read_feature_names(context, "context", "age,country")
-    lasting = [name for name in of_users if not is_moment(name, dataset)]
+    parts = context_of(dataset, of_users).parts if of_users else ()
+    lasting = [part.name for part in parts if not is_moment(part)]
     columns |= user_columns(dataset, lasting)
     if len(lasting) < len(of_users) and train.timestamps is not None:
         digest.update(train.timestamps.tobytes())

@@ -168,16 +168,19 @@ def _teachers(
 
 
 def _contexts(dataset: Dataset, teacher: DeviceModel | Sequence[DeviceModel]) -> F32 | None:
-    """The contexts of all users, if a teacher has names for what it reads of them.
+    """The contexts of all users, if teachers have names for what they read of them.
 
     Raises:
         DataError: the data set knows too little of its users.
+        OptionError: two teachers read different contexts.
     """
     models = [teacher] if isinstance(teacher, DeviceModel) else teacher
-    for model in models:
-        if model.context is not None:
-            return contexts_of(model.context, dataset, np.arange(len(dataset.users)), lasting=True)
-    return None
+    read = [model.context for model in models if model.context is not None]
+    if not read:
+        return None
+    if any(context != read[0] for context in read):
+        raise OptionError("teacher: several teachers read different contexts; use those of one")
+    return contexts_of(read[0], dataset, np.arange(len(dataset.users)), lasting=True)
 
 
 def _on_cpu(trained: Trained) -> Trained:

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgerec.data.contexts import context_of, contexts_of, is_moment, moments_of
+from edgerec.data.contexts import context_of, contexts_of
 from edgerec.data.dataset import Dataset
 from edgerec.data.features import read_feature_names
+from edgerec.data.moments import is_moment, moments_of
 from edgerec.errors import ModelError, OptionError
 from edgerec.model.codecs import F32
 from edgerec.model.context import Context
@@ -86,7 +87,7 @@ def add_context(gnn: GNN, graph: Graph, dataset: Dataset, options: TrainOptions)
             another way of training.
     """
     context = context_of(dataset, read_feature_names(options.context, "context", "age,country"))
-    moments = [name for name in context.names if is_moment(name, dataset)]
+    moments = [part.name for part in context.parts if is_moment(part)]
     if moments and options.predict != "next":
         raise OptionError(
             f"context: {', '.join(moments)}: changes from one interaction to the next; train with "

@@ -60,7 +60,7 @@ def parts_of(model: DeviceModel, layer: str) -> tuple[set[str], set[str]]:
 
 
 def without(model: DeviceModel, layer: str) -> DeviceModel | None:
-    """Return the model without the layer of a past table; None if nothing would be left."""
+    """Return the model without the layer of a past table; None if no history would be left."""
     shapes = model.shapes()
     gone: set[str] = set()
     same: dict[str, str] = {}
@@ -85,7 +85,10 @@ def without(model: DeviceModel, layer: str) -> DeviceModel | None:
     if "user" in gone:
         return None
     last = same.get("user", "user")
-    return _tidy(model, ops, last)
+    after = _tidy(model, ops, last)
+    # What is left might be a context alone.
+    wide = [name for name in after.gathered if after.tables[name].shape[1] > 1]
+    return after if wide else None
 
 
 def _tidy(model: DeviceModel, ops: list[Op], last: str) -> DeviceModel:

@@ -25,7 +25,7 @@ Axis = tuple[str, str, int]
 def units_of(model: DeviceModel) -> list[tuple[int, list[Axis]]]:
     """Groups of tied axes of tables and constants, with the number of units in each group."""
     group: dict[Axis, Axis] = {}
-    fixed: set[Axis] = {("value", "user_vector", 1)}
+    fixed: set[Axis] = {("value", "user_vector", 1), ("value", "context", 1)}
     shapes = model.shapes()
 
     def root(axis: Axis) -> Axis:

@@ -158,6 +158,22 @@ def test_the_command_line(
     ):
         result = CliRunner().invoke(app, list(command), catch_exceptions=False)
         assert result.exit_code == 0, result.output
+    save_model(edgerec.train(plain, epochs=1, dim=8).to_device_model(), "alone.model")
+    edgerec.export(edgerec.load_model("alone.model"), "numpy", "alone.edgerec")
+    for unread in (
+        ("build", "alone.model", *given, *chain, "-o", "other"),
+        ("sweep", "alone.model", *given, "-o", "other"),
+        ("agree", "alone.model", "alone.edgerec", *given),
+        ("bench", "alone.edgerec", *given),
+        ("verify", "alone.edgerec", *given, "--model", "alone.model", "--device", "pi-4"),
+        ("verify", "alone.edgerec", "--replay", "--user-vectors", "rows.npy"),
+    ):
+        with pytest.raises(OptionError, match="-user-vectors"):
+            CliRunner().invoke(app, list(unread), catch_exceptions=False)
+    with pytest.raises(DataError, match=r"the file reads the user's own row; pass those of all"):
+        CliRunner().invoke(
+            app, ["bench", "dist/numpy.edgerec", "--data", "d.dataset"], catch_exceptions=False
+        )
     with pytest.raises(OptionError, match="--user-vectors: are rows of the users of --data"):
         CliRunner().invoke(
             app,

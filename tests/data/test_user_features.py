@@ -35,7 +35,7 @@ def test_features_are_in_the_order_of_users(data: Dataset) -> None:
     context = context_of(data, ["country", "age"])
     assert context.names == ["country", "age"]
     assert context.parts[0] == Labels("country", ("DE", "FR"))  # none of them has IT
-    known = [known_of(context, data, user) for user in range(3)]
+    known = known_of(context, data, np.arange(3))
     assert known == [
         {"country": ["DE"], "age": 20},
         {"country": ["DE", "FR"], "age": 20},
@@ -78,7 +78,7 @@ def test_filters_keep_those_of_users_who_stay(data: Dataset) -> None:
     kept = data.k_core(2)
     assert [*kept.users] == ["a", "b"]
     assert kept.user_features is not None
-    assert known_of(context_of(kept, ["age"]), kept, 1) == {"age": 20}
+    assert known_of(context_of(kept, ["age"]), kept, np.array([1])) == [{"age": 20}]
     held = data.split_random(0.5, 0)
     assert held.user_features is data.user_features
 

@@ -30,7 +30,7 @@ FAULTS = (
     Mutant(
         "files are measured without the context of users",
         "edgerec/building/measured.py",
-        'entry["context"] = known_of(context, dataset, user)',
+        'entry["context"] = contexts[number]',
         'entry["context"] = {}',
         ("tests/training/test_user_context.py",),
     ),

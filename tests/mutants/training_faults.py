@@ -152,11 +152,11 @@ FAULTS = (
         "edgerec/training/examples.py",
         "torch.as_tensor(rows[users])",
         "torch.as_tensor(rows[users[::-1].copy()])",
-        CONTEXT,
+        ("tests/training/test_context_steps.py",),
     ),
     Mutant(
         "users are ranked for at the moment of their last item",
-        "edgerec/data/contexts.py",
+        "edgerec/data/moments.py",
         "held.indptr[:-1][some]",
         "held.indptr[1:][some] - 1",
         MOMENTS,

@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+from edgerec.building.agree import agree
+from edgerec.building.build import build
 from edgerec.building.measured import quality_of_file
+from edgerec.building.recipe import Recipe
 from edgerec.compression.chain import compress
-from edgerec.data.contexts import MOMENTS, context_of, known_of, moments_of
+from edgerec.data.contexts import context_of, known_of
 from edgerec.data.dataset import Dataset
 from edgerec.data.features import Features
+from edgerec.data.moments import MOMENTS, moments_of
 from edgerec.data.quality import evaluate
 from edgerec.device.scorer import Scorer
 from edgerec.errors import DataError, OptionError
@@ -60,7 +64,7 @@ def model(trained: Trained) -> DeviceModel:
     return trained.to_device_model()
 
 
-@pytest.mark.parametrize("parts_of_a_second", [1, 1000, 1_000_000])
+@pytest.mark.parametrize("parts_of_a_second", [1, 1000, 1_000_000, 1_000_000_000])
 def test_moments_by_the_calendar(data: Dataset, parts_of_a_second: int) -> None:
     times = data.train.timestamps
     assert times is not None
@@ -102,9 +106,8 @@ def test_users_are_ranked_for_at_the_time_of_what_is_held_out() -> None:
     assert data.test.timestamps is not None
     for user in (0, 9):
         first = float(data.test.timestamps[data.test.indptr[user]])
-        assert known_of(context, data, user) == {
-            "hour": [str(datetime.fromtimestamp(first, UTC).hour)]
-        }
+        hour = str(datetime.fromtimestamp(first, UTC).hour)
+        assert known_of(context, data, np.array([user])) == [{"hour": [hour]}]
 
 
 def test_a_device_tells_the_hour(data: Dataset, model: DeviceModel, tmp_path: Path) -> None:
@@ -119,11 +122,26 @@ def test_a_device_tells_the_hour(data: Dataset, model: DeviceModel, tmp_path: Pa
     assert quality_of_file(path, data).ndcg == pytest.approx(evaluate(model, data).ndcg, rel=0.03)
 
 
+def test_builds_know_the_moment(data: Dataset, model: DeviceModel, tmp_path: Path) -> None:
+    recipe = Recipe(compress=(("quantize", {"codec": "int8"}),), targets=("numpy",), top_k=20)
+    (built,) = build(model, data, recipe, tmp_path / "a")
+    assert agree(model, built.path, data).overlap.value > 0.9
+    (without,) = build(model, None, recipe, tmp_path / "b")
+    assert without.overlap is not None
+    assert without.overlap > 0.9
+
+
 def test_users_may_have_an_hour_of_their_own(data: Dataset) -> None:
     hours = [["8"] for _ in data.users]
     own = data.with_user_features(Features.of(data.users, categories={"hour": hours}))
     assert context_of(own, ["hour"]).width == 1
-    assert known_of(context_of(own, ["hour"]), own, 3) == {"hour": ["8"]}
+    context = context_of(own, ["hour"])
+    assert known_of(context, own, np.array([3])) == [{"hour": ["8"]}]
+    # A model says what its hour is: that of an interaction, or one that its users have.
+    with pytest.raises(DataError, match="the data set knows no hour of its users"):
+        known_of(context, data, np.arange(2))
+    moment = context_of(data, ["hour"])
+    assert known_of(moment, own, np.arange(9)) == known_of(moment, data, np.arange(9))
 
 
 def test_what_has_no_time_is_refused(data: Dataset, model: DeviceModel, tmp_path: Path) -> None:
@@ -139,7 +157,10 @@ def test_what_has_no_time_is_refused(data: Dataset, model: DeviceModel, tmp_path
     with pytest.raises(OptionError, match="are no seconds"):
         train(dataclasses.replace(data, train=numbered), context="hour", **OPTIONS)
     with pytest.raises(DataError, match="is that of an interaction to predict, and none is held"):
-        compress(model, "pq:epochs=1", dataset=dataclasses.replace(data, test=None))
+        compress(model, "pq:epochs=1", dataset=data)
+    beyond = dataclasses.replace(data.train, timestamps=np.full(len(data.train), 1e21))
+    with pytest.raises(OptionError, match="are no seconds"):
+        moments_of(data, beyond, "hour")
 
 
 def test_other_times_are_other_data(data: Dataset, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import edgerec
 from edgerec.building.build import build
 from edgerec.building.measured import quality_of_file
 from edgerec.building.recipe import Recipe
-from edgerec.compression.chain import compress
 from edgerec.contracts.host import Host
 from edgerec.contracts.manifest import check_manifest
 from edgerec.data.contexts import contexts_of
@@ -21,34 +20,17 @@ from edgerec.data.dataset import Dataset
 from edgerec.data.features import Features
 from edgerec.data.quality import evaluate
 from edgerec.device.scorer import Scorer
-from edgerec.errors import BundleError, CompressError, DataError, OptionError
+from edgerec.errors import BundleError, DataError, OptionError
 from edgerec.files.fields import Fields
 from edgerec.model.codecs import F32
 from edgerec.model.device_model import DeviceModel
 from edgerec.model.history import pad_histories
 from edgerec.model.oracle import Oracle
-from edgerec.training.examples import batches
 from edgerec.training.loop import train
 from edgerec.training.trained import Trained, load_trained
+from tests.rigs.tastes import shuffled, tastes
 
 NAMES = "taste,age"
-
-
-def tastes(users: int = 200, items: int = 60, seed: int = 0) -> Dataset:
-    """Users who mostly pick items of their taste, which is known of them; ages say nothing."""
-    rng = np.random.default_rng(seed)
-    taste, kind = rng.integers(4, size=users), np.arange(items) % 4
-    user, item = np.nonzero(
-        rng.random((users, items)) < np.where(taste[:, None] == kind, 0.5, 0.12)
-    )
-    data = Dataset.from_pairs(user, item, name="tastes")
-    people = Features.of(
-        range(users),
-        categories={"taste": [f"taste {one}" for one in taste]},
-        numbers={"age": rng.integers(18, 80, users)},
-        text={"motto": ["none"] * users},
-    )
-    return data.with_user_features(people).split_random(0.3, seed)
 
 
 @pytest.fixture(scope="module")
@@ -75,15 +57,6 @@ def first_of_each(data: Dataset) -> np.ndarray:
     mask = np.zeros(len(data.train), bool)
     mask[data.train.indptr[:-1][np.diff(data.train.indptr) > 0]] = True
     return mask
-
-
-def shuffled(data: Dataset) -> Dataset:
-    """The data with the features of other users."""
-    own = data.user_features
-    assert own is not None
-    order = np.random.default_rng(0).permutation(len(data.users))
-    columns = {name: column.take(order) for name, column in own.columns.items()}
-    return dataclasses.replace(data, user_features=Features(own.items, columns))
 
 
 def user_vectors(model: DeviceModel, data: Dataset, context: F32) -> F32:
@@ -176,47 +149,62 @@ def test_builds_measure_with_it(data: Dataset, model: DeviceModel, tmp_path: Pat
         evaluate(model, unknown)
 
 
-def test_compressors_train_with_it(data: Dataset, model: DeviceModel) -> None:
-    plain = evaluate(model, data).ndcg
-    for step in ("pq:epochs=2", "quantize:codec=int4,range=scores", "prune:share=0.3,epochs=1"):
-        small = compress(model, step, dataset=data)
-        assert small.inputs == model.inputs
-        assert small.context == model.context
-        assert evaluate(small, data).ndcg > 0.85 * plain
-    with pytest.raises(CompressError, match="distill: the encoder reads a context"):
-        compress(model, "distill:width=8", dataset=data)
+def test_features_of_another_kind_are_refused(data: Dataset, model: DeviceModel) -> None:
+    people, n = data.users, len(data.users)
+    for features, message in (
+        (
+            Features.of(people, categories={"taste": ["taste 1"] * n, "age": ["4"] * n}),
+            "context: age: the model reads numbers, and the data set has categories",
+        ),
+        (
+            Features.of(people, vectors={"taste": np.zeros((n, 2))}, numbers={"age": [1] * n}),
+            "context: taste: the model reads categories, and the data set has vectors",
+        ),
+        (
+            Features.of(
+                people, categories={"taste": ["taste 1"] * n}, vectors={"age": np.zeros((n, 2))}
+            ),
+            "context: age: the model reads numbers, and the data set has vectors",
+        ),
+    ):
+        with pytest.raises(DataError, match=message):
+            evaluate(model, data.with_user_features(features))
 
 
-def test_examples_have_the_context_of_their_user() -> None:
-    users = np.arange(30)
-    data = Dataset.from_pairs(users.repeat(3), np.arange(90), name="apart")
-    own = [f"u{int(user):02d}" for user in data.users]
-    data = data.with_user_features(Features.of(data.users, categories={"own": own}))
-    model = train(data, context="own", epochs=1, dim=8, history_length=5).to_device_model()
-    seen = 0
-    for batch in batches(model, data, size=7):
-        user = [int(model.items.ids[int(row)]) // 3 for row in batch.target]
-        assert batch.own["context"].argmax(1).tolist() == user
-        seen += len(user)
-    assert seen == 30
+def test_items_alike_and_several_histories(
+    model: DeviceModel, trained: Trained, tmp_path: Path
+) -> None:
+    path = edgerec.export(model, "numpy", tmp_path / "x.edgerec", top_k=10).path
+    with Scorer.open(path) as scorer:
+        wanted = scorer.recommend(["3"], 5, context={}, exclude=["3"])
+        assert scorer.similar("3", 5) == wanted
+        assert scorer.similar("3", 5, context={"taste": "taste 1"}) != wanted
+        with pytest.raises(OptionError, match=r"^recommend_batch: takes histories alone, and the"):
+            scorer.recommend_batch([["3"]], 5)
+        for wrong in ("age=31", 5, [], [1.0]):
+            with pytest.raises(
+                OptionError, match=r"^context: expected what is known by name, such"
+            ):
+                scorer.recommend(["3"], 5, context=wrong)  # type: ignore[arg-type]  # on purpose
+
+
+def test_wrong_types(data: Dataset) -> None:
+    with pytest.raises(DataError, match=r"expected Features, got dict; use Features.of"):
+        data.with_user_features({"age": [1]})  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(OptionError, match="context: expected text, such as age,country"):
+        train(data, context=["age"])
+    with pytest.raises(DataError, match="user_vectors: expected an array; use with_user_vectors"):
+        dataclasses.replace(data, user_vectors=[[1.0]] * len(data.users))  # type: ignore[arg-type]  # on purpose
+    nobody = Features.of(data.users, categories={"club": [[] for _ in data.users]})
+    with pytest.raises(OptionError, match="context: club: no user of tastes has a label"):
+        train(data.with_user_features(nobody), context="club", epochs=1)
 
 
 def test_a_manifest_with_another_width_is_damaged(model: DeviceModel, tmp_path: Path) -> None:
     bundle = edgerec.export(model, "numpy", tmp_path / "x.edgerec", top_k=5)
     check_manifest(Fields(bundle.manifest))
-    for inputs in ({}, {"context": 4}):
-        with pytest.raises(BundleError, match=r"^metadata.context: has 5 places, and the input"):
-            check_manifest(Fields(bundle.manifest | {"inputs": inputs}))
-
-
-def test_a_student_learns_what_its_teacher_knows_of_users(
-    data: Dataset, model: DeviceModel
-) -> None:
-    student = train(data, teacher=model, epochs=2, dim=8, history_length=50).to_device_model()
-    assert not student.inputs
-    other = dataclasses.replace(data, user_features=None)
-    with pytest.raises(DataError, match="knows no taste, age"):
-        train(other, teacher=model, epochs=2, dim=8)
+    with pytest.raises(BundleError, match=r"^metadata.context: has 5 places, and the input"):
+        check_manifest(Fields(bundle.manifest | {"inputs": {"context": 4}}))
 
 
 def test_saved_and_loaded(data: Dataset, trained: Trained, tmp_path: Path) -> None:
@@ -226,20 +214,6 @@ def test_saved_and_loaded(data: Dataset, trained: Trained, tmp_path: Path) -> No
     assert evaluate(again, data).ndcg == evaluate(trained.to_device_model(), data).ndcg
     with pytest.raises(OptionError, match="was trained on other interactions, items or features"):
         load_trained(tmp_path / "gnn", shuffled(data))
-
-
-def test_a_step_resumes_with_it(data: Dataset, tmp_path: Path) -> None:
-    def stop(done: int, total: int, what: str) -> None:
-        raise KeyboardInterrupt
-
-    options = {"context": NAMES, "epochs": 2, "dim": 8, "history_length": 50}
-    whole = train(data, **options).to_device_model()
-    with pytest.raises(KeyboardInterrupt):
-        train(data, checkpoint=tmp_path / "state", progress=stop, **options)
-    resumed = train(data, checkpoint=tmp_path / "state", **options).to_device_model()
-    np.testing.assert_array_equal(
-        resumed.constants["context_matrix"], whole.constants["context_matrix"]
-    )
 
 
 @pytest.mark.parametrize(
