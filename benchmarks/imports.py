@@ -250,8 +250,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     targets = []
     for target in dict.fromkeys(row["target"] for row in rows):
         measured = {row["model"] for row in rows if row["target"] == target}
-        some = "; ".join(name for name in every if name in measured)
-        targets.append(target if len(measured) == len(every) else f"{target} (of {some})")
+        without = "; ".join(name for name in every if name not in measured)
+        targets.append(f"{target} (without {without})" if without else target)
     lines = [
         f"Overlaps and NDCG are the lowest of any target: {', '.join(targets)}.",
         "",
