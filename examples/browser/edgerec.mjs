@@ -62,6 +62,24 @@ class Strings {
   }
 }
 
+/** A place per label, which is 1 if the label applies. */
+function labeled({ name, labels }, value) {
+  const given = value === null ? [] : [value].flat().map(String);
+  const wrong = given.find((label) => !labels.includes(label));
+  if (wrong !== undefined) throw new Error(`context.${name}: unknown label ${wrong}`);
+  return labels.map((label) => Number(given.includes(label)));
+}
+
+/** The rank of a number, on a line between those of its neighbors; 0 if it is not known. */
+function ranked({ name, values, ranks }, value) {
+  if (value === null) return [0];
+  if (!Number.isFinite(value)) throw new Error(`context.${name}: expected a number`);
+  const above = values.findIndex((one) => one >= value);
+  if (above <= 0) return [ranks.at(above)];
+  const share = (value - values[above - 1]) / (values[above] - values[above - 1]);
+  return [ranks[above - 1] + share * (ranks[above] - ranks[above - 1])];
+}
+
 /** Rows that the graph score.onnx takes at a time. */
 const CANDIDATES = 256;
 
@@ -118,10 +136,21 @@ export class Scorer {
         const given = (values ?? history.map(() => 1)).slice(-length);
         values = [...new Array(length - given.length).fill(0), ...given];
       }
+      if (name === "context" && values && values.length === undefined) values = this.code(values);
       if (values?.length !== size) throw new Error(`${name}: expected ${size} numbers`);
       feed[name] = new this.ort.Tensor("float32", Float32Array.from(values), [size]);
     }
     return feed;
+  }
+
+  /** What is known of the user, by name, as the numbers of the input context. */
+  code(known) {
+    const parts = this.meta.metadata.context;
+    if (!Array.isArray(parts)) throw new Error("context: the model has no names for it; pass numbers");
+    const names = parts.map(({ name }) => name);
+    const unknown = Object.keys(known).filter((name) => !names.includes(name));
+    if (unknown.length) throw new Error(`context: the model does not read ${unknown}, but ${names}`);
+    return parts.flatMap((part) => (part.labels ? labeled : ranked)(part, known[part.name] ?? null));
   }
 
   /** The artefact itself: unseen rows, then -1, and scores, for a history of rows. */

@@ -10,7 +10,7 @@ const require = createRequire(`${folder}/package.json`);
 const ort = await import(pathToFileURL(require.resolve("onnxruntime-web")));
 ort.env.wasm.numThreads = 1;
 
-const { bundle, histories, pasts } = JSON.parse(fs.readFileSync(job, "utf-8"));
+const { bundle, histories, pasts, situations = [] } = JSON.parse(fs.readFileSync(job, "utf-8"));
 const content = fs.readFileSync(bundle);
 const scorer = await Scorer.open(content.buffer.slice(0, content.byteLength), ort);
 const runs = [];
@@ -23,4 +23,8 @@ const lists = [];
 for (const past of pasts) {
   lists.push(await scorer.recommend(past, 10));
 }
-console.log(JSON.stringify({ runs, lists }));
+const situated = [];
+for (const { past, context } of situations) {
+  situated.push([scorer.code(context), await scorer.recommend(past, 10, { context })]);
+}
+console.log(JSON.stringify({ runs, lists, situated }));

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ from edgerec.exporting.export import export
 from edgerec.exporting.proof import MAX_SCORE_ERROR, MIN_OVERLAP, sample_histories
 from edgerec.model.codecs import Codec, Fp16, Fp32, Int4, Int8
 from edgerec.testing import example_models
+from edgerec.training.loop import train
 from edgerec_pq.codec import PQ
+from tests.rigs.tastes import tastes
 
 ROOT = Path(__file__).parents[2]
 NODE = shutil.which("node")
@@ -42,6 +45,40 @@ CODECS = [
 ]
 
 
+def run(folder: Path, job: dict[str, Any]) -> Any:
+    """What the script prints for a job."""
+    (folder / "job.json").write_text(json.dumps(job))
+    script = ROOT / "tests" / "targets" / "recommend.mjs"
+    module = ROOT / "examples" / "browser" / "edgerec.mjs"
+    done = subprocess.run(
+        [str(NODE), str(script), FOLDER, str(module), str(folder / "job.json")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_context_is_told_by_name(tmp_path: Path) -> None:
+    data = tastes()
+    trained = train(data, context="taste,age", epochs=1, dim=8, history_length=20)
+    model = trained.to_device_model()
+    bundle = export(model, "onnx", tmp_path / "x.edgerec", top_k=10)
+    contexts: list[dict[str, Any]] = [{}, {"taste": "taste 2"}, {"taste": ["taste 0", "taste 1"]}]
+    contexts += [{"age": age} for age in (0, 18, 30.5, 79, 200)]
+    situations = [{"past": ["3", "8"], "context": known} for known in contexts]
+    job = {"histories": [], "pasts": [], "situations": situations}
+    with Scorer.open(bundle.path) as scorer:
+        assert model.context is not None
+        for known, (coded, items) in zip(
+            contexts, run(tmp_path, job | {"bundle": str(bundle.path)})["situated"], strict=True
+        ):
+            np.testing.assert_allclose(coded, model.context.code(known), rtol=1e-6)
+            expected = scorer.recommend(["3", "8"], 10, context=known)
+            assert [item["id"] for item in items] == [item.id for item in expected]
+
+
 @pytest.mark.parametrize("codec", CODECS, ids=str)
 @pytest.mark.parametrize("name", ["sum", "dense", "attention", "transformer"])
 def test_lists_match_the_oracle(name: str, codec: Codec, tmp_path: Path) -> None:
@@ -57,22 +94,11 @@ def test_lists_match_the_oracle(name: str, codec: Codec, tmp_path: Path) -> None
         [ids[row] for row in (3, 1, 4)],
         [i for row, i in enumerate(ids) if row not in popular],
     ]
-    job = tmp_path / "job.json"
     given = [
         {"history": rows.tolist(), "candidates": np.maximum(candidates, 0).tolist()}
         for rows, candidates in zip(histories, answers.candidates, strict=True)
     ]
-    job.write_text(json.dumps({"bundle": str(bundle.path), "histories": given, "pasts": pasts}))
-    script = ROOT / "tests" / "targets" / "recommend.mjs"
-    module = ROOT / "examples" / "browser" / "edgerec.mjs"
-    done = subprocess.run(
-        [str(NODE), str(script), FOLDER, str(module), str(job)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = run(tmp_path, {"bundle": str(bundle.path), "histories": given, "pasts": pasts})
     runs = iter(found["runs"])
 
     def answer(candidates: NDArray[np.int32]) -> Answer:
