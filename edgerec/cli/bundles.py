@@ -13,6 +13,7 @@ import typer
 
 from edgerec.cli.shared import AsJson, BundleFile, Trust, err, out, printable
 from edgerec.contracts.bundle import Bundle
+from edgerec.device.past import Situation
 from edgerec.errors import OptionError
 
 __all__ = ["inspect", "score", "unpack"]
@@ -131,17 +132,25 @@ def score(
         out.print(f"{place:3d}  {item.title}  ({item.id}){shown}", highlight=False, markup=False)
 
 
-def _situation(bundle: Bundle, context: str | None) -> dict[str, object] | None:
-    """What ``--context`` says, by name.
+def _situation(bundle: Bundle, context: str | None) -> Situation | None:
+    """What ``--context`` says, by name; the numbers of a model without names.
 
     Raises:
-        OptionError: the model reads another context, or there is none of what it reads.
+        OptionError: the model reads another context or none, or there is none of what it reads.
     """
     named = bundle.context
     if named is None:
-        if context is not None:
-            raise OptionError(f"--context: {bundle.path} reads nothing by name; leave it out")
-        return None
+        if context is None:
+            return None
+        if "context" not in bundle.signature.inputs:
+            raise OptionError(f"--context: {bundle.path} reads none; leave it out")
+        try:
+            return [float(number) for number in context.split(",")]
+        except ValueError:
+            raise OptionError(
+                f"--context: {bundle.path} has no names for what it reads; expected numbers with "
+                f"commas between them, got {context!r:.60}"
+            ) from None
     if context is None:
         raise OptionError(
             f"--context: {bundle.path} reads {', '.join(named.names)}; pass what is known, such as "

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import edgerec
 from edgerec.cli import app
 from edgerec.contracts.bundle import DESCRIPTION
 from edgerec.data.dataset import Dataset
 from edgerec.errors import OptionError
+from edgerec.testing import example_models
 
 runner = CliRunner()
 
@@ -78,6 +80,20 @@ def test_an_app_finds_how_to_code_it() -> None:
     assert age["name"] == "age"
     assert len(age["values"]) == len(age["ranks"])
     assert described["inputs"] == {"context": 3}
+
+
+def test_a_context_without_names_is_numbers(tmp_path: Path) -> None:
+    model = edgerec.load_model("m.model")
+    plain = model.replace(metadata={})
+    edgerec.export(plain, "numpy", tmp_path / "x.edgerec", top_k=5)
+    known = model.items.ids[3]
+    past = ("score", str(tmp_path / "x.edgerec"), "--json", "-k", "5", "--history", known)
+    assert len(json.loads(call(*past, "--context", "0.5,1,0"))) == 5
+    with pytest.raises(OptionError, match="has no names for what it reads; expected numbers"):
+        call(*past, "--context", "age=31")
+    edgerec.export(example_models()["sum"], "numpy", tmp_path / "y.edgerec", top_k=5)
+    with pytest.raises(OptionError, match=r"y.edgerec reads none; leave it out"):
+        call("score", str(tmp_path / "y.edgerec"), "--history", "1", "--context", "1")
 
 
 @pytest.mark.parametrize(
