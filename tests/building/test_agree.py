@@ -158,7 +158,7 @@ def test_weights_are_read_where_the_model_reads_them(
 
 def test_what_cannot_be_compared(tables: DeviceModel, dataset: Dataset, tmp_path: Path) -> None:
     situated = adverse_models()["situated"]
-    with pytest.raises(OptionError, match="reads user_vector and context, which a data set does"):
+    with pytest.raises(OptionError, match="reads user_vector and context, which the data set does"):
         agree(situated, tables, dataset)
     edgerec.export(situated, "numpy", tmp_path / "x.edgerec")
     with pytest.raises(OptionError, match=r"x\.edgerec: reads user_vector and context"):

@@ -89,7 +89,7 @@ def test_users_are_predicted_by_default(dataset: Dataset, saved: Path, tmp_path:
     output = tmp_path / "x.model"
     for spec, said in (
         ("pyg:history_length=90", "user rows are predicted from histories"),
-        ("pyg:predict_start=false", "it reads user_vector, which no data set has, so it is not ev"),
+        ("pyg:predict_start=false", "it reads user_vector, which is not given here, so it is n"),
     ):
         given = [spec, str(saved), "--data", str(tmp_path / "x.dataset"), "-o", str(output)]
         done = CliRunner().invoke(app, ["import", *given])

@@ -244,6 +244,6 @@ def test_models_that_read_more_than_histories_are_not_fine_tuned(
     model = model.replace(
         encoder=(Op("ReduceSum", (name,), "user"),), context_width=6 * (name == "context")
     )
-    with pytest.raises(CompressError, match=f"quantize: the model reads {name}, which histories"):
+    with pytest.raises(CompressError, match=f"quantize: the model reads {name}, which tastes"):
         edgerec.compress(model, "quantize:codec=int8,epochs=1", dataset=dataset)
     assert edgerec.compress(model, "quantize:codec=int8").table_bytes < model.table_bytes
