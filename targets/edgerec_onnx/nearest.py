@@ -24,7 +24,9 @@ def nearest(graph: Graph, user: str, blocks: Blocks, centroids: Centroids) -> st
     codes = graph.add("Cast", graph.table(centroids.codes, "centroids"), to=1)
     scores = graph.add("MatMul", codes, graph.add("Reshape", both, graph.constant([-1, 1])))
     scores = graph.add("Reshape", scores, flat)
-    return str(graph.add("TopK", scores, graph.constant([blocks.read]), outputs=2, axis=0)[1])
+    count = graph.constant([blocks.read])
+    # Their order does not matter, and sorting them takes a quarter of the time.
+    return str(graph.add("TopK", scores, count, outputs=2, axis=0, sorted=0)[1])
 
 
 def best_of(
