@@ -45,13 +45,14 @@ def main() -> None:
         report(name, trained(given, features=chosen), given)
     report("student of 16 columns", trained(data, dim=16), data)
     for name, given, chosen in (
-        ("taught by 128 columns", data, None),
-        ("taught by 128 columns with attributes", data, "attributes"),
-        ("taught by 128 columns with shuffled attributes", control, "attributes"),
+        ("128 columns", data, None),
+        ("128 columns with attributes", data, "attributes"),
+        ("128 columns with shuffled attributes", control, "attributes"),
     ):
         teacher = trained(given, dim=128, features=chosen)
-        report(f"teacher of the next, {name[10:]}", teacher, given)
-        report(f"student of 16 columns, {name}", trained(data, dim=16, teacher=teacher), data)
+        report(f"teacher of {name}", teacher, given)
+        student = trained(data, dim=16, teacher=teacher)
+        report(f"student of 16 columns, taught by {name}", student, data)
 
 
 def trained(data: Dataset, **options: Any) -> DeviceModel:

@@ -1,13 +1,13 @@
-"""What users say about themselves, as context: worth by length of history, on MovieLens-100K.
+"""What users say about themselves, as context: what it is worth, by the length of the history.
 
     python -m benchmarks.user_context [--seeds 0 1 2]
 
-A fifth of each user's films is held out. HistoryGCN is trained without context, with each feature
-of users, with all of them, and with those of other users ("shuffled"). Users are ranked for with
-their whole history, and with one and three films of it drawn at random. Hour and weekday are
-measured apart, on each user's last film, predicted from those before it: a model of the same data
-without them is next to them. The results are ``benchmarks/results/user_context.json`` and
-``user_context.md``.
+The data are MovieLens-100K. A fifth of each user's films is held out. HistoryGCN is trained without
+context, with each feature of users, with all of them, and with those of other users ("shuffled").
+Users are ranked for with their whole history, and with one and three films of it drawn at random.
+Hour and weekday are measured apart, on each user's last film, predicted from those before it: a
+model of the same data without them is next to them. The results are
+``benchmarks/results/user_context.json`` and ``user_context.md``.
 """
 
 from __future__ import annotations

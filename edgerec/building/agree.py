@@ -15,6 +15,7 @@ from edgerec.building.measured import histories_of
 from edgerec.contracts.host import Host
 from edgerec.contracts.opening import load_model
 from edgerec.data.agreement import Agreement, Listed, agreement_of
+from edgerec.data.contexts import lacking_inputs
 from edgerec.data.dataset import Dataset
 from edgerec.data.lists import LIST_SUFFIXES, is_list_file, read_list_file
 from edgerec.data.matching import rows_in
@@ -205,10 +206,7 @@ def _check_inputs(inputs: Iterable[str], context: Context | None, data: Dataset,
     Raises:
         OptionError: it reads a user vector, or a context without names.
     """
-    known = {"weights"}
-    known |= set() if context is None else {"context"}
-    known |= set() if data.user_vectors is None else {"user_vector"}
-    if lacking := [one for one in inputs if one not in known]:
+    if lacking := lacking_inputs(inputs, context, data):
         raise OptionError(
             f"{name}: reads {' and '.join(lacking)}, which the data set does not have; pass "
             "--user-vectors (Dataset.with_user_vectors), or compare a file of the lists that it "

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.contracts.device import Device
-from edgerec.data.contexts import inputs_of, random_users
+from edgerec.data.contexts import inputs_of, lacking_inputs, random_users
 from edgerec.data.dataset import Dataset
 from edgerec.data.interactions import Interactions
 from edgerec.data.interval import of_mean
@@ -86,7 +86,7 @@ def learnable(dataset: Dataset) -> Dataset | None:
     """What compressors may learn from: what is not held out; nothing of random histories."""
     if isinstance(dataset, Synthetic):
         return None
-    return dataclasses.replace(dataset, valid=None, test=None)
+    return dataset.without_held_out()
 
 
 def apart(figures: Figures, dataset: Dataset) -> tuple[Figures, float | None]:
@@ -103,10 +103,7 @@ def check_inputs(model: DeviceModel, dataset: Dataset | None) -> None:
         OptionError: it reads what the data set, or random histories, do not have.
         DataError: the data set knows too little of its users.
     """
-    known = {"context"} if model.context is not None else set()
-    if dataset is not None and dataset.user_vectors is not None:
-        known.add("user_vector")
-    if lacking := [name for name in model.own_inputs if name not in known]:
+    if lacking := lacking_inputs(model.inputs, model.context, dataset):
         hint = ""
         if lacking == ["user_vector"] and dataset is not None:
             hint = "pass the users' rows (--user-vectors, Dataset.with_user_vectors), or "

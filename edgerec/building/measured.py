@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgerec.contracts.bundle import Bundle
 from edgerec.contracts.opening import load_model, open_bundle
-from edgerec.data.contexts import known_of
+from edgerec.data.contexts import known_of, user_vectors_of
 from edgerec.data.dataset import Dataset
 from edgerec.data.quality import Quality, evaluate, evaluation_users, quality_of
 from edgerec.device.bench import measure
@@ -124,12 +124,7 @@ def histories_of(
     """
     context = None if bundle is None else bundle.context
     width = 0 if bundle is None else bundle.signature.inputs.get("user_vector", 0)
-    vectors = dataset.user_vectors if width else None
-    if bundle is not None and vectors is not None and vectors.shape[1] != width:
-        raise DataError(
-            f"{dataset.name}: user_vectors: {bundle.path} reads vectors of width {width}, got "
-            f"width {vectors.shape[1]}"
-        )
+    vectors = user_vectors_of(dataset, width, "the file" if bundle is None else str(bundle.path))
     if width and vectors is None:
         raise DataError(
             f"{dataset.name}: the file reads the user's own row; pass those of all users "

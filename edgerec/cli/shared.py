@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,18 +97,21 @@ def check_reads_rows(user_vectors: str | None, *files: Path) -> None:
     Raises:
         OptionError: none does.
     """
+    if user_vectors is None or any("user_vector" in _inputs_of(file) for file in files):
+        return
+    names = " and ".join(map(str, files))
+    raise OptionError(f"--user-vectors: {names} read no user_vector; leave them out")
+
+
+def _inputs_of(file: Path) -> Mapping[str, int]:
+    """The inputs of a model or a bundle, by name; none of a file of something else."""
     from edgerec.contracts.opening import load_model, open_bundle
     from edgerec.files.container import Container
 
-    if user_vectors is None:
-        return
-    for file in files:
-        kind = Container(file).kind if file.suffix in (".model", ".edgerec") else ""
-        inputs = load_model(file).inputs if kind == "model" else {}
-        if "user_vector" in (open_bundle(file).signature.inputs if kind == "bundle" else inputs):
-            return
-    names = " and ".join(map(str, files))
-    raise OptionError(f"--user-vectors: {names} read no user_vector; leave them out")
+    kind = Container(file).kind if file.suffix in (".model", ".edgerec") else None
+    if kind == "model":
+        return load_model(file).inputs
+    return open_bundle(file, verify=False).signature.inputs if kind == "bundle" else {}
 
 
 def load_any(source: str | None, user_vectors: str | None) -> Dataset | None:

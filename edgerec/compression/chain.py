@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,7 +72,7 @@ def compress(
         steps.append(entry)
     if dataset is not None:
         # No compressor sees what its result is measured on.
-        dataset = dataclasses.replace(dataset, valid=None, test=None)
+        dataset = dataset.without_held_out()
     context = Context(dataset, seed, progress, None if checkpoint is None else Path(checkpoint))
     small, _ = run_chain(model, steps, context)
     context.clear()

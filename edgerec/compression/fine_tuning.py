@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from edgerec.compression.trainable import FineTuningCompressor
 from edgerec.contracts.compressor import Context
-from edgerec.data.contexts import inputs_of
+from edgerec.data.contexts import lacking_inputs
 from edgerec.data.dataset import Dataset
 from edgerec.data.matching import check_one_vocabulary
 from edgerec.errors import CompressError
@@ -111,8 +111,8 @@ def fine_tune(
     """
     dataset = context.require_dataset(who)
     check_one_vocabulary(torch_model.model)
-    known = inputs_of(torch_model.model, dataset, np.arange(1))
-    if reads := [name for name in torch_model.model.own_inputs if name not in known]:
+    model = torch_model.model
+    if reads := lacking_inputs(model.inputs, model.context, dataset):
         raise CompressError(
             f"{who}: the model reads {' and '.join(reads)}, which {dataset.name} does not have, so "
             "it cannot be fine-tuned; compress it without training, where there is that option"

@@ -1,14 +1,14 @@
 """Contexts: what a data set knows about its users, coded as a model reads it.
 
 Categories become labels, and a number its rank among the users' numbers (``model/context.py``). The
-``hour`` and the ``weekday`` of an interaction are context as well (``data/moments.py``). When users
-are ranked for, they are those of the first interaction that is held out.
+``hour`` and the ``weekday`` of an interaction are context as well (``data/moments.py``). For
+ranking, they are those of each user's first held-out interaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,17 @@ from edgerec.model.codecs import F32
 from edgerec.model.context import Context, Labels, Number
 from edgerec.model.device_model import DeviceModel
 
-__all__ = ["context_of", "contexts_of", "inputs_of", "known_of", "random_users", "user_columns"]
+__all__ = [
+    "context_of",
+    "contexts_of",
+    "inputs_of",
+    "known_of",
+    "lacking_inputs",
+    "lasting_of",
+    "random_users",
+    "user_columns",
+    "user_vectors_of",
+]
 
 #: The most numbers between which ranks are interpolated.
 _KNOTS = 33
@@ -35,27 +45,23 @@ def context_of(dataset: Dataset, names: Sequence[str]) -> Context:
         OptionError: the data set has no such feature, it is neither categories nor numbers, no user
             has a label, or the time of interactions is not known.
     """
-    features = dataset.user_features
-    own = {} if features is None else features.columns
-    moments = [name for name in names if name in MOMENTS and name not in own]
-    given = user_columns(dataset, [name for name in names if name not in moments])
+    given = user_columns(dataset, lasting_of(dataset, names))
     parts: list[Number | Labels] = []
     for name in names:
-        if name in moments:
+        column = given.get(name)
+        if column is None:
             moments_of(dataset, dataset.train, name)  # fails now if the time is not known
             parts.append(Labels(name, MOMENTS[name]))
-            continue
-        column = given[name]
-        if isinstance(column, Categories):
+        elif isinstance(column, Categories):
             if not len(column.labels):
                 raise OptionError(f"context: {name}: no user of {dataset.name} has a label")
             parts.append(Labels(name, tuple(column.labels)))
-        elif isinstance(column, Vectors) and _is_number(column):
+        elif _is_number(column):
             parts.append(_number(name, column.values[:, 0]))
         else:
             raise OptionError(
                 f"context: {name}: expected categories or numbers, got {column.kind}; a device "
-                "codes it by hand"
+                "can code nothing else"
             )
     return Context(tuple(parts))
 
@@ -116,28 +122,68 @@ def inputs_of(
         DataError: the data set lacks a feature, or its vectors have another width.
     """
     found = {}
-    vectors = dataset.user_vectors if user_vectors is None else user_vectors
-    if vectors is not None and model.needs_user_vector:
-        if vectors.shape[1] != model.width:
-            raise DataError(
-                f"{dataset.name}: user_vectors: the model reads vectors of width {model.width}, "
-                f"got width {vectors.shape[1]}"
-            )
+    width = model.inputs.get("user_vector", 0)
+    vectors = user_vectors_of(dataset, width, "the model", user_vectors)
+    if vectors is not None:
         found["user_vector"] = vectors[users]
     if model.context is not None:
         found["context"] = contexts_of(model.context, dataset, users)
     return found
 
 
+def user_vectors_of(dataset: Dataset, width: int, who: str, given: F32 | None = None) -> F32 | None:
+    """The vectors of all users for a model that reads some of a width; none if it reads none.
+
+    Args:
+        dataset: the users, who may have no vectors.
+        width: the width that is read, 0 for none.
+        who: what reads them, for messages.
+        given: float32[U, d], other vectors than those of the data set.
+
+    Raises:
+        DataError: they have another width.
+    """
+    if not width:
+        return None
+    vectors = dataset.user_vectors if given is None else given
+    if vectors is not None and vectors.shape[1] != width:
+        raise DataError(
+            f"{dataset.name}: user_vectors: {who} reads vectors of width {width}, got width "
+            f"{vectors.shape[1]}"
+        )
+    return vectors
+
+
+def lacking_inputs(
+    inputs: Iterable[str], context: Context | None, dataset: Dataset | None
+) -> list[str]:
+    """The inputs that a model reads and a data set, or none, has nothing for.
+
+    Histories have ``weights``. A ``context`` needs names, by which users are known.
+    """
+    known = {"weights"} if context is None else {"weights", "context"}
+    if dataset is not None and dataset.user_vectors is not None:
+        known.add("user_vector")
+    return [name for name in inputs if name not in known]
+
+
 def random_users(context: Context, users: Sequence[str], rng: np.random.Generator) -> Features:
-    """Users of whom everything that lasts is known, at random."""
+    """Random users, with an entry for everything but moments."""
     labels, numbers = {}, {}
     for part in context.parts:
         if isinstance(part, Number):
             numbers[part.name] = rng.choice(part.values, len(users))
         elif not is_moment(part):
             labels[part.name] = rng.choice(part.labels, len(users)).tolist()
+    # There are titles, because there may be moments alone, and no column.
     return Features.of(users, categories=labels, numbers=numbers, titles=users)
+
+
+def lasting_of(dataset: Dataset, names: Sequence[str]) -> list[str]:
+    """The names that are those of users and not of moments; a feature of users comes first."""
+    features = dataset.user_features
+    own = {} if features is None else features.columns
+    return [name for name in names if name not in MOMENTS or name in own]
 
 
 def user_columns(dataset: Dataset, names: Sequence[str]) -> dict[str, Column]:
@@ -169,10 +215,9 @@ def _columns(context: Context, dataset: Dataset, lasting: bool) -> dict[str, Col
         column = columns.get(part.name)
         if column is None:
             continue
-        if isinstance(part, Number) != _is_number(column) or (
-            isinstance(part, Labels) and not isinstance(column, Categories)
-        ):
-            expected = "numbers" if isinstance(part, Number) else "categories"
+        is_number = isinstance(part, Number)
+        if not (_is_number(column) if is_number else isinstance(column, Categories)):
+            expected = "numbers" if is_number else "categories"
             raise OptionError(
                 f"context: {part.name}: the model reads {expected}, and the data set has "
                 f"{column.kind}"
@@ -182,7 +227,7 @@ def _columns(context: Context, dataset: Dataset, lasting: bool) -> dict[str, Col
     return columns
 
 
-def _is_number(column: Column) -> bool:
+def _is_number(column: Column) -> TypeGuard[Vectors]:
     return isinstance(column, Vectors) and column.values.shape[1] == 1
 
 

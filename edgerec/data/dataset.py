@@ -104,12 +104,8 @@ class Dataset(InMemory):
         Raises:
             DataError: an item has none.
         """
-        if not isinstance(features, Features):
-            raise DataError(f"expected Features, got {type(features).__name__}; use Features.of")
-        own = features.of_items(self.items)
-        others = len(features.items) - len(self.items)
-        notes = {"items with features but without interactions": others} if others else {}
-        return dataclasses.replace(self, item_features=own, notes={**self.notes, **notes})
+        own, notes = self._features_of(features, self.items, "items")
+        return dataclasses.replace(self, item_features=own, notes=notes)
 
     def with_user_features(self, features: Features) -> Dataset:
         """Return the data set with features of its users, who may be in another order.
@@ -120,12 +116,8 @@ class Dataset(InMemory):
         Raises:
             DataError: a user has none.
         """
-        if not isinstance(features, Features):
-            raise DataError(f"expected Features, got {type(features).__name__}; use Features.of")
-        own = features.of_items(Items.of(self.users), "users")
-        others = len(features.items) - len(self.users)
-        notes = {"users with features but without interactions": others} if others else {}
-        return dataclasses.replace(self, user_features=own, notes={**self.notes, **notes})
+        own, notes = self._features_of(features, Items.of(self.users), "users")
+        return dataclasses.replace(self, user_features=own, notes=notes)
 
     def with_user_vectors(self, vectors: Any) -> Dataset:
         """Return the data set with the users' own rows, float[U, d], in the order of its users.
@@ -140,6 +132,10 @@ class Dataset(InMemory):
         except (TypeError, ValueError):
             raise DataError(f"{self.name}: user_vectors: expected numbers") from None
         return dataclasses.replace(self, user_vectors=rows)
+
+    def without_held_out(self) -> Dataset:
+        """What may be learned from: the data set without validation and test interactions."""
+        return dataclasses.replace(self, valid=None, test=None)
 
     def on_valid(self) -> Dataset:
         """The data set that choices are made on: validation interactions take the place of test's.
@@ -229,6 +225,16 @@ class Dataset(InMemory):
             triples=_kept(self.triples, kept_items, 1),
             friends=_kept(self.friends, kept_users, 2),
         )
+
+    def _features_of(
+        self, features: Features, own: Items, what: str
+    ) -> tuple[Features, dict[str, int]]:
+        """The features of ``own`` alone, in its order, and the notes on what was left out."""
+        if not isinstance(features, Features):
+            raise DataError(f"expected Features, got {type(features).__name__}; use Features.of")
+        others = len(features.items) - len(own)
+        left_out = {f"{what} with features but without interactions": others} if others else {}
+        return features.of_items(own, what), {**self.notes, **left_out}
 
     def _split(self, share: float, keys: NDArray[Any], part: Part) -> Dataset:
         """Hold out the share of each user's interactions with the lowest keys, one key per edge."""

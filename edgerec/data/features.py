@@ -23,7 +23,7 @@ from edgerec.model.frozen import frozen_mapping
 from edgerec.model.items import Items
 from edgerec.model.model_file import Sections
 
-__all__ = ["TITLES", "Features", "choose_columns", "read_feature_names"]
+__all__ = ["TITLES", "Features", "choose_columns", "read_context_names", "read_feature_names"]
 
 #: The name of the titles of a catalogue, which can be a feature, too.
 TITLES = "titles"
@@ -186,14 +186,25 @@ def choose_columns(
     return {name: known[name] for name in names}
 
 
-def read_feature_names(
-    text: str | None, option: str = "features", example: str = "titles,genres"
-) -> tuple[str, ...]:
-    """The names in a list such as ``titles,genres``, which is the value of an option.
+def read_feature_names(text: str | None) -> tuple[str, ...]:
+    """The names in a list such as ``titles,genres``, the value of the option ``features``.
 
     Raises:
         OptionError: one is empty, or occurs twice.
     """
+    return _names(text, "features", "titles,genres")
+
+
+def read_context_names(text: str | None) -> tuple[str, ...]:
+    """The names in a list such as ``age,country``, the value of the option ``context``.
+
+    Raises:
+        OptionError: one is empty, or occurs twice.
+    """
+    return _names(text, "context", "age,country")
+
+
+def _names(text: str | None, option: str, example: str) -> tuple[str, ...]:
     if not isinstance(text, str | None):
         raise OptionError(f"{option}: expected text, such as {example}; got {text!r:.60}")
     names = [] if text is None else [name.strip() for name in text.split(",")]

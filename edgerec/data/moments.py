@@ -23,10 +23,11 @@ MOMENTS: Mapping[str, tuple[str, ...]] = {
     "weekday": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
 }
 
-#: From so many on, timestamps are in so many parts of a second: nano, micro, milli and whole ones.
+#: The least timestamp in each unit, and the unit's number per second: nano-, micro- and
+#: milliseconds, and seconds.
 _UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (1e8, 1.0))
 
-#: From so many on, they are no times.
+#: The least number that is in none of them.
 _BEYOND = 1e20
 
 

@@ -79,11 +79,6 @@ class GNN(nn.Module, abc.ABC):
         vectors: Tensor = self.items if features is None else features(self.items)
         return vectors
 
-    @property
-    def reads_context(self) -> bool:
-        """Whether user vectors also depend on the context of users."""
-        return "user_context" in self._modules
-
     def situated(self, users: Tensor, edges: Tensor | None = None) -> Tensor | None:
         """What the context of users, int64[B], adds to their vectors, float[B, d]; none without.
 

@@ -14,10 +14,14 @@ import numpy as np
 import torch
 
 from edgerec.contracts.family import Family
-from edgerec.data.contexts import context_of, user_columns
+from edgerec.data.contexts import lasting_of, user_columns
 from edgerec.data.dataset import Dataset
-from edgerec.data.features import TITLES, choose_columns, read_feature_names
-from edgerec.data.moments import is_moment
+from edgerec.data.features import (
+    TITLES,
+    choose_columns,
+    read_context_names,
+    read_feature_names,
+)
 from edgerec.errors import BundleError, ModelError
 from edgerec.files.container import Container
 from edgerec.files.container_writer import write_container
@@ -148,13 +152,12 @@ def digest_of(dataset: Dataset, features: str | None = None, context: str | None
             digest.update(name.encode() + edges.tobytes())
     named = [name for name in read_feature_names(features) if name != TITLES]
     columns = choose_columns(dataset.items, dataset.item_features, named)
-    of_users = read_feature_names(context, "context", "age,country")
-    parts = context_of(dataset, of_users).parts if of_users else ()
-    lasting = [part.name for part in parts if not is_moment(part)]
-    columns |= user_columns(dataset, lasting)
+    of_users = read_context_names(context)
+    lasting = lasting_of(dataset, of_users)
     if len(lasting) < len(of_users) and train.timestamps is not None:
         digest.update(train.timestamps.tobytes())
-    for name, column in columns.items():
+    # An item and a user may have features of the same name.
+    for name, column in (*columns.items(), *user_columns(dataset, lasting).items()):
         digest.update(f"{name}\0{column.kind}".encode())
         for array in column.sections().values():
             digest.update(np.ascontiguousarray(array).tobytes())

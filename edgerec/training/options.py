@@ -10,7 +10,7 @@ from typing import Any
 
 from edgerec.contracts.family import Family
 from edgerec.contracts.host import Host
-from edgerec.data.features import read_feature_names
+from edgerec.data.features import read_context_names, read_feature_names
 from edgerec.errors import OptionError
 from edgerec.files.toml import read_toml
 from edgerec.model.options import from_options, parse_spec
@@ -110,7 +110,7 @@ class TrainOptions:
                 f"{', '.join(twice)}: is also given in the model {self.model!r}; give it once"
             )
         read_feature_names(self.features)
-        read_feature_names(self.context, "context", "age,country")
+        read_context_names(self.context)
         if self.predict not in ("any", "next"):
             raise OptionError(f"predict: expected 'any' or 'next', got {self.predict!r}")
         for name in ("dim", "epochs", "batch", "negatives", "history_length", "layers", "patience"):

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from edgerec.data.contexts import context_of, contexts_of
 from edgerec.data.dataset import Dataset
-from edgerec.data.features import read_feature_names
+from edgerec.data.features import read_context_names
 from edgerec.data.moments import is_moment, moments_of
 from edgerec.errors import ModelError, OptionError
 from edgerec.model.codecs import F32
@@ -86,7 +86,7 @@ def add_context(gnn: GNN, graph: Graph, dataset: Dataset, options: TrainOptions)
         OptionError: the data set has no such feature, a device could not code it, or a moment needs
             another way of training.
     """
-    context = context_of(dataset, read_feature_names(options.context, "context", "age,country"))
+    context = context_of(dataset, read_context_names(options.context))
     moments = [part.name for part in context.parts if is_moment(part)]
     if moments and options.predict != "next":
         raise OptionError(
@@ -111,7 +111,7 @@ def with_context(model: DeviceModel, gnn: GNN) -> DeviceModel:
     Raises:
         ModelError: the family's encoder reads a context already.
     """
-    part = gnn.get_submodule("user_context") if gnn.reads_context else None
+    part = dict(gnn.named_children()).get("user_context")
     if not isinstance(part, UserContext):
         return model
     if model.context_width:

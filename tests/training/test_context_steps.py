@@ -15,6 +15,7 @@ from edgerec.data.quality import evaluate
 from edgerec.errors import CompressError, DataError, OptionError
 from edgerec.model.device_model import DeviceModel
 from edgerec.training.examples import batches
+from edgerec.training.gnn_file import digest_of
 from edgerec.training.loop import train
 from tests.rigs.tastes import tastes
 
@@ -96,3 +97,12 @@ def test_a_step_resumes_with_it(data: Dataset, tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         resumed.constants["context_matrix"], whole.constants["context_matrix"]
     )
+
+
+def test_features_of_one_name_count_on_both_sides(data: Dataset) -> None:
+    def digest(first: str) -> str:
+        kinds = [first, *["b"] * (len(data.items) - 1)]
+        items = Features.of(data.items.ids, categories={"taste": kinds})
+        return digest_of(data.with_features(items), "taste", "taste")
+
+    assert digest("a") != digest("b")
