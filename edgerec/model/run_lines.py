@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,14 @@ class RunLines:
         height = int(heights[0])
         same = bool((heights[:-1] == height).all()) and 0 < heights[-1] <= height
         return height if same else 0
+
+    @property
+    def step(self) -> int:
+        """The largest power of two, up to 64, of which the first row of every run is a multiple.
+
+        Rows from one multiple to the next are in the same run.
+        """
+        return math.gcd(64, *(int(start) for start in self.starts))
 
     def rows(self, rows: NDArray[Any] | slice) -> F32:
         """Decode the given rows to float32[len(rows), 1]."""

@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 
 from edgerec.model.integers import F32, unpack1, unpack4
 from edgerec.model.run_lines import RunLines
+from edgerec.model.sparse_rows import Sparse, numbers_of
 
 __all__ = [
     "STRUCTURES",
@@ -50,7 +51,6 @@ __all__ = [
     "Sparse",
     "Structure",
     "leaves",
-    "numbers_of",
     "rows_of_parts",
 ]
 
@@ -167,65 +167,23 @@ class Lookup:
             values *= self.factor.of(rows)[:, None]
         return values
 
+    def by_byte(self, height: int = 1) -> NDArray[np.uint8]:
+        """A byte of each row's codes after the other, uint8[W, n].
 
-@dataclass(frozen=True)
-class Sparse:
-    """Compressed sparse rows: the numbers that are not zero, row by row.
-
-    Args:
-        starts: integers[n + 1]; the numbers of row i are those from starts[i] up to starts[i + 1].
-        columns: uint8[m], the column of each number; a row has a column once at most.
-        values: int8, float16 or float32[m].
-        width: d.
-        scale: float[n], a factor per row, or none.
-    """
-
-    starts: NDArray[Any]
-    columns: NDArray[np.uint8]
-    values: NDArray[Any]
-    width: int
-    scale: NDArray[Any] | None = None
-
-    @property
-    def most(self) -> int:
-        """The most numbers of a row, at least 1."""
-        return max(1, int(np.diff(self.starts.astype(np.int64)).max(initial=0)))
-
-    @property
-    def stored(self) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-        """Columns and values as targets store them.
-
-        Where all rows are zero, there is one of each, so that there is something to read.
+        Zeros follow up to a whole block of ``height`` rows.
         """
-        if len(self.values):
-            return self.columns, self.values
-        return np.zeros(1, self.columns.dtype), np.zeros(1, self.values.dtype)
+        return np.pad(self.codes.T, ((0, 0), (0, -len(self.codes) % height)))
 
-    def blocks(self, numbers: int) -> list[tuple[int, int, int, int]]:
-        """Blocks of about so many numbers: first row, end, first number, end."""
-        starts = self.starts.astype(np.int64)
-        n = len(starts) - 1
-        marks = np.searchsorted(starts, np.arange(numbers, starts[-1], numbers))
-        ends = np.unique([0, *marks.clip(0, n), n])
-        return [
-            (int(start), int(stop), int(starts[start]), int(starts[stop]))
-            for start, stop in itertools.pairwise(ends)
-        ]
+    def by_pair(self) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+        """Two bytes of each row at a time, uint16[W // 2, n], the first one in the low half.
 
-    def rows(self, rows: NDArray[Any] | slice) -> F32:
-        """Decode the given rows to float32[len(rows), d]."""
-        wanted = numbers_of(rows, len(self.starts) - 1)
-        first = self.starts[wanted].astype(np.int64)
-        lengths = self.starts[wanted + 1].astype(np.int64) - first
-        out_rows = np.repeat(np.arange(len(wanted)), lengths)
-        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        places = np.repeat(first, lengths) + within
-        values = self.values[places].astype(np.float32)
-        if self.scale is not None:
-            values *= self.scale[wanted].astype(np.float32)[out_rows]
-        dense = np.zeros((len(wanted), self.width), np.float32)
-        dense[out_rows, self.columns[places]] = values
-        return dense
+        The last byte of an odd W follows, uint8[W % 2, n].
+        """
+        codes = self.by_byte()
+        paired = len(codes) // 2 * 2
+        high = codes[1:paired:2].astype(np.uint16)
+        pairs: NDArray[np.uint16] = high * np.uint16(256) + codes[0:paired:2]
+        return pairs, codes[paired:]
 
 
 @dataclass(frozen=True)
@@ -278,11 +236,6 @@ def leaves(structure: Structure) -> list[Structure]:
     """A structure and all parts of it."""
     parts = structure.parts if isinstance(structure, Partition) else ()
     return [structure, *(leaf for part in parts for leaf in leaves(part))]
-
-
-def numbers_of(rows: NDArray[Any] | slice, n: int) -> NDArray[Any]:
-    """The numbers of rows of n, which are given by index or by slice."""
-    return np.arange(*rows.indices(n)) if isinstance(rows, slice) else np.asarray(rows)
 
 
 #: A structure that targets know.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgerec.plugin import F32
 from edgerec_pq.kmeans import cluster
-from edgerec_pq.runs import block_ends
+from edgerec_pq.runs import aligned_ends, block_ends
 
 __all__ = ["in_blocks", "in_runs"]
 
@@ -37,7 +37,7 @@ def in_runs(
     rank = np.empty(runs, np.int64)
     rank[np.argsort(-centres.sum(1), kind="stable")] = np.arange(runs)
     counts = np.bincount(rank[run], minlength=runs)
-    return np.lexsort((lengths[0], rank[run])), np.cumsum(counts)
+    return np.lexsort((lengths[0], rank[run])), aligned_ends(np.cumsum(counts))
 
 
 def in_blocks(lengths: Sequence[F32], height: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -22,6 +22,7 @@ from edgerec.plugin import F32, Arrays, Codec, CodecError, RunLines, Structure
 
 __all__ = [
     "Runs",
+    "aligned_ends",
     "block_ends",
     "check_ends",
     "even_ends",
@@ -38,6 +39,9 @@ Layout = dict[str, tuple[str, tuple[int, ...]]]
 
 #: Rows per run, the fewest and the most runs, and the fewest rows per run.
 ROWS_A_RUN, FEWEST_RUNS, MOST_RUNS, FEWEST_ROWS = 160, 32, 2048, 16
+
+#: Rows of which long runs have a multiple, and the average height from which runs are long.
+STEP, LONG = 16, 256
 
 
 def runs_for(n: int) -> int:
@@ -99,7 +103,21 @@ class Runs(Codec):
 
 def even_ends(n: int, runs: int) -> NDArray[np.int64]:
     """int64[runs], ends of runs of near-equal size over n rows."""
-    return np.arange(1, runs + 1) * n // max(runs, 1)
+    return aligned_ends(np.arange(1, runs + 1) * n // max(runs, 1))
+
+
+def aligned_ends(ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The ends of runs over n rows, moved to multiples of ``STEP`` if runs are long on average.
+
+    A runtime then computes the lengths of as many rows together. Of other runs, too large a share
+    would change over to the next one.
+    """
+    runs = len(ends)
+    if not runs or ends[-1] < LONG * runs:
+        return ends
+    n = int(ends[-1])
+    moved: NDArray[np.int64] = (ends + STEP // 2) // STEP * STEP
+    return np.minimum(np.append(moved[:-1], n), n)
 
 
 def block_ends(n: int, height: int) -> NDArray[np.int64]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 from onnx import TensorProto, helper
 
 from edgerec_onnx.onnx_graph import Graph
@@ -18,33 +17,31 @@ Score = Callable[[Graph, str, str], str]
 def by_blocks(graph: Graph, rows: int, most: int, score: Score) -> str:
     """The numbers of all rows, float[n], from blocks of at most ``most`` rows.
 
-    All blocks have the same height, so the last one starts early, and its overlap with the
-    previous block is cut off.
+    All blocks have the same height. If none divides the rows, the last block starts early, and its
+    overlap with the previous one is cut off.
     """
     height = min(most, rows)
+    # Blocks that end with the last row need no copies.
+    height = next((one for one in range(height, height // 2, -1) if rows % one == 0), height)
     blocks = -(-rows // height)
     last = rows - (blocks - 1) * height
     step, limit = graph.constant([height]), graph.constant([rows - height])
-    flat, zero = graph.constant([-1]), graph.constant([0])
+    starts = graph.add("Min", graph.add("Mul", graph.count(blocks), step), limit)
+    starts = graph.add("Reshape", starts, graph.constant([-1, 1]))
     # A graph may have several loops, of which each has names of its own.
     prefix = f"block{graph.size}/"
-    body, i, going_on = Graph(prefix, outer=graph), f"{prefix}i", f"{prefix}going"
-    start = body.add("Min", body.add("Mul", body.add("Reshape", i, flat), step), limit)
+    body, start = Graph(prefix, outer=graph), f"{prefix}start"
+    flat = graph.constant([-1])
     found = body.add("Reshape", score(body, start, body.add("Add", start, step)), flat)
-    going = body.add("Identity", going_on)
     loop = body.body(
-        [
-            helper.make_tensor_value_info(i, TensorProto.INT64, []),
-            helper.make_tensor_value_info(going_on, TensorProto.BOOL, []),
-        ],
-        [
-            helper.make_tensor_value_info(going, TensorProto.BOOL, []),
-            helper.make_tensor_value_info(found, TensorProto.FLOAT, [height]),
-        ],
+        [helper.make_tensor_value_info(start, TensorProto.INT64, [1])],
+        [helper.make_tensor_value_info(found, TensorProto.FLOAT, [height])],
     )
-    count = graph.constant(np.array(blocks, np.int64), f"scalar_{blocks}")
-    every = graph.add("Reshape", graph.add("Loop", count, "", body=loop), flat)
-    whole = graph.add("Slice", every, zero, graph.constant([(blocks - 1) * height]))
+    every = graph.add("Scan", starts, body=loop, num_scan_inputs=1)
+    every = graph.add("Reshape", every, flat)
+    if last == height:
+        return str(every)
+    whole = graph.add("Slice", every, graph.constant([0]), graph.constant([(blocks - 1) * height]))
     end = graph.constant([blocks * height])
     rest = graph.add("Slice", every, graph.constant([blocks * height - last]), end)
     return str(graph.add("Concat", whole, rest, axis=0))

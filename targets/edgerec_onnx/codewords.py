@@ -4,9 +4,8 @@ The products of u with all codewords are computed first; the score of a row is t
 
     score_i = r_i Σ_w LUT[w, codes[w, i]]
 
-Codes are stored as uint8[W, n], a byte of each row after the other, so that GatherElements looks up
-a block of rows at a time. Two codes of 4 bits are one byte, and one look-up. Codewords are stored
-as their integers and scales, which onnxruntime widens once, on loading.
+Two codes of 4 bits are one byte, and one look-up (``codes.py``). Codewords are stored as their
+integers and scales, which onnxruntime widens once, on loading.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.plugin import F32, Affine, Lookup
-from edgerec_onnx.blocks import by_blocks
+from edgerec_onnx.codes import Codes
 from edgerec_onnx.exact import Exact
 from edgerec_onnx.integers import numbers, stored
 from edgerec_onnx.lines import Lines
@@ -27,10 +26,7 @@ from edgerec_onnx.proposal import members
 __all__ = ["Codewords"]
 
 #: Numbers of the types of ONNX.
-FLOAT, INT32 = 1, 6
-
-#: Rows whose products are looked up at a time; 64 KiB per byte of a code, which stays in the cache.
-BLOCK = 4096
+FLOAT = 1
 
 
 class Codewords(Exact):
@@ -44,9 +40,7 @@ class Codewords(Exact):
         self.stages, self.count, self.width = lookup.words.shape
         self.groups = int(lookup.subspace.max()) + 1
         self.bytes = lookup.codes.shape[1]
-        # Whole blocks, so that one of them is read at a time.
-        codes = np.pad(lookup.codes.T, ((0, 0), (0, -self.rows % height)))
-        self.codes = graph.table(codes, f"{name}.codes")
+        self.codes = Codes(graph, name, lookup, height)
         self.length = (
             None
             if lookup.factor is None
@@ -56,8 +50,7 @@ class Codewords(Exact):
     def read(self, rows: str) -> str:
         """Rows int64[k] as float[k, d]."""
         graph = self.graph
-        codes = graph.add("Cast", graph.add("Gather", self.codes, rows, axis=1), to=INT32)
-        codes = graph.add("Transpose", codes, perm=[1, 0])
+        codes = graph.add("Transpose", self.codes.of(rows), perm=[1, 0])
         if self.lookup.bits == 4:
             codes = self._halves(codes)
         shape = graph.constant([-1, self.stages, self.groups])
@@ -79,28 +72,23 @@ class Codewords(Exact):
 
     def scores(self, user: str) -> str:
         """The products of all rows with float[1, d], float[n]."""
-        scores = self._sums(self._products(user), self.codes, self.rows)
+        scores = self.codes.sums(self._products(user))
         if self.length is not None:
             scores = self.graph.add("Mul", scores, self.length.all())
         return str(scores)
 
     def some(self, user: str, rows: str) -> str:
         """The products of rows int64[k] with float[1, d], float[k]."""
-        graph, flat = self.graph, self.graph.constant([-1])
-        codes = graph.add("Cast", graph.add("Gather", self.codes, rows, axis=1), to=INT32)
-        found = graph.add("GatherElements", self._products(user), codes, axis=1)
-        scores = graph.add("Reshape", graph.add("MatMul", self._ones(), found), flat)
+        scores = self.codes.added(self._products(user), self.codes.of(rows))
         if self.length is not None:
-            scores = graph.add("Mul", scores, self.length.of(rows))
+            scores = self.graph.add("Mul", scores, self.length.of(rows))
         return str(scores)
 
     def of_blocks(self, user: str, blocks: str, read: int, height: int) -> str:
         """The products of the rows of ``read`` blocks int64[read], float[read * height]."""
         graph = self.graph
-        codes = graph.add("Reshape", self.codes, graph.constant([self.bytes, -1, height]))
-        codes = graph.add("Gather", codes, blocks, axis=1)
-        codes = graph.add("Reshape", codes, graph.constant([self.bytes, -1]))
-        scores = self._sums(self._products(user), codes, read * height)
+        codes = self.codes.of_blocks(blocks, height)
+        scores = self.codes.sums_of(self._products(user), codes, read * height)
         if self.length is not None:
             rows = members(graph, blocks, height)
             rows = graph.add("Min", rows, graph.constant([self.rows - 1]))
@@ -131,24 +119,6 @@ class Codewords(Exact):
         high = graph.add("Transpose", high, perm=[0, 2, 1])
         both = graph.add("Add", high, low)
         return str(graph.add("Reshape", both, graph.constant([self.bytes, 256])))
-
-    def _sums(self, products: str, codes: str, rows: int) -> str:
-        """The sums of the first rows of codes uint8[W, …], float[rows], block by block.
-
-        A product with ones is the quickest sum over the bytes.
-        """
-        one = self.graph.constant([1])
-        ones = self._ones()
-
-        def score(body: Graph, start: str, end: str) -> str:
-            part = body.add("Cast", body.add("Slice", codes, start, end, one), to=INT32)
-            found = body.add("GatherElements", products, part, axis=1)
-            return str(body.add("MatMul", ones, found))
-
-        return by_blocks(self.graph, rows, BLOCK, score)
-
-    def _ones(self) -> str:
-        return self.graph.constant(np.ones((1, self.bytes), np.float32), f"{self.name}.ones")
 
     def _words(self) -> str:
         """All codewords, float[S k, d]."""

@@ -1,6 +1,6 @@
 """A table of floats in single or half precision.
 
-Half-precision rows are widened block by block in a Loop, because a Cast of the whole table would be
+Half-precision rows are widened block by block in a Scan, because a Cast of the whole table would be
 folded into a float copy of it on loading.
 """
 

@@ -1,6 +1,6 @@
 """A table of integers with a scale, and perhaps an offset, per row or per group of columns.
 
-This is the generic form: codes are widened block by block in a Loop, and multiplied in float,
+This is the generic form: codes are widened block by block in a Scan, and multiplied in float,
 
     u · x_i = Σ_g scale_ig (u_g · codes_ig) + offset_ig Σ_j u_gj.
 """

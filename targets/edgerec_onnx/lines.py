@@ -25,7 +25,7 @@ class Lines(Exact):
     ) -> None:
         super().__init__(graph, rows, factor)
         held = np.flatnonzero(lines.ends > lines.starts)
-        self.runs, self.even = len(held), lines.even
+        self.runs, self.even, self.step = len(held), lines.even, lines.step
         self.starts = graph.table(lines.starts[held].astype(np.int32), f"{name}.starts")
         self.levels = graph.table(lines.levels[held], f"{name}.levels")
 
@@ -49,21 +49,41 @@ class Lines(Exact):
         return self._along(graph.add("Reshape", run, flat), places)
 
     def all(self) -> str:
-        """The numbers of all rows, float[n], computed once, on loading."""
-        graph, flat = self.graph, self.graph.constant([-1])
-        zeros = graph.add("Expand", graph.constant(np.zeros(1, np.int32), "none"), self._height())
-        ones = graph.add(
-            "Expand",
-            graph.constant(np.ones(1, np.int32), "some"),
-            graph.constant([self.runs]),
+        """The numbers of all rows, float[n], computed once, on loading.
+
+        Where runs start at multiples of a step, the rows in between are computed together.
+        """
+        graph, step, flat = self.graph, self.step, self.graph.constant([-1])
+        count = -(-self.rows // step)
+        zeros, ones = (
+            graph.add("Expand", graph.constant(np.full(1, value, np.int32), name), size)
+            for value, name, size in (
+                (0, "none", graph.constant([count])),
+                (1, "some", graph.constant([self.runs])),
+            )
         )
-        marks = graph.add("ScatterElements", zeros, self.starts, ones, axis=0)
+        starts = self.starts
+        if step > 1:
+            starts = graph.add("Div", starts, graph.constant(np.array(step, np.int32), "step"))
+        marks = graph.add("ScatterElements", zeros, starts, ones, axis=0)
         axis = graph.constant(np.array(0, np.int32), "axis_0")
         run = graph.add("Sub", graph.add("CumSum", marks, axis), self._one())
         ends = [
-            graph.constant(np.array(end, np.int32), f"int32_{end}") for end in (0, self.rows, 1)
+            graph.constant(np.array(end, np.int32), f"int32_{end}")
+            for end in (0, count * step, step)
         ]
-        return self._along(run, graph.add("Reshape", graph.add("Range", *ends), flat))
+        rows = graph.add("Reshape", graph.add("Range", *ends), flat)
+        if step == 1:
+            return self._along(run, rows)
+        first, slope = self._line(run, rows)
+        first, slope = (graph.add("Reshape", x, graph.constant([-1, 1])) for x in (first, slope))
+        along = graph.constant(np.arange(step, dtype=np.float32), "along")
+        values = graph.add("Add", graph.add("Mul", slope, along), first)
+        values = graph.add("Reshape", values, flat)
+        if self.rows % step:
+            zero, end = graph.constant([0]), graph.constant([self.rows])
+            values = graph.add("Slice", values, zero, end)
+        return str(values)
 
     def scores(self, user: str) -> str:
         """The products of all rows with float[1, 1], float[n]."""
@@ -72,6 +92,10 @@ class Lines(Exact):
 
     def _along(self, run: str, rows: str) -> str:
         """The numbers of rows int32[k] that are in the given runs, float[k]."""
+        return self._line(run, rows)[0]
+
+    def _line(self, run: str, rows: str) -> tuple[str, str]:
+        """The numbers of rows int32[k] that are in the given runs, and their rise, float[k]."""
         graph, flat = self.graph, self.graph.constant([-1])
         start = graph.add("Gather", self.starts, run, axis=0)
         ends = graph.add("Gather", self._slopes(), run, axis=0)
@@ -79,7 +103,7 @@ class Lines(Exact):
         first = graph.add("Reshape", graph.add("Slice", ends, zero, one, one), flat)
         slope = graph.add("Reshape", graph.add("Slice", ends, one, two, one), flat)
         along = graph.add("Cast", graph.add("Sub", rows, start), to=FLOAT)
-        return str(graph.add("Add", graph.add("Mul", along, slope), first))
+        return graph.add("Add", graph.add("Mul", along, slope), first), slope
 
     def _slopes(self) -> str:
         """The first number of each run, and its rise per row, float[runs, 2]."""
@@ -99,6 +123,3 @@ class Lines(Exact):
 
     def _one(self) -> str:
         return self.graph.constant(np.ones(1, np.int32), "some")
-
-    def _height(self) -> str:
-        return self.graph.constant([self.rows])

@@ -6,7 +6,7 @@ A table is stored once, and read in place both by the scan and by row:
 codec  layout  stored as               scan
 =====  ======  ======================  ================================================
 fp32   Floats  float[n, d]             MatMul
-fp16   Floats  float16[n, d]           Loop over blocks of rows: Slice, Cast, MatMul
+fp16   Floats  float16[n, d]           Scan over blocks of rows: Slice, Cast, MatMul
 int8   Tiles   int8[C, T, d, 64], the  Scan over chunks of tiles: MatMulInteger; u is
                codec's codes, 64 rows  rounded to 127 steps
                side by side in a tile

@@ -4,8 +4,7 @@ The products of u with all codewords are computed first; the score of a row is t
 
     score_i = r_i Σ_w LUT[w, codes[w, i]]
 
-Codes are stored as uint8[W, n], a byte of each row after the other, so that GATHER looks up a block
-of rows at a time. Two codes of 4 bits are one byte, and one look-up.
+Two codes of 4 bits are one byte, and one look-up (``codes.py``).
 """
 
 from __future__ import annotations
@@ -13,16 +12,13 @@ from __future__ import annotations
 import numpy as np
 
 from edgerec.plugin import Lookup
-from edgerec_tflite.layout import codes_by_byte
+from edgerec_tflite.codes import Codes
 from edgerec_tflite.lines import Lines
 from edgerec_tflite.ops import unpack
 from edgerec_tflite.stored import Stored
 from edgerec_tflite.tflite_graph import Graph, Tensor
 
 __all__ = ["Codewords"]
-
-#: Rows whose products are looked up at a time.
-BLOCK = 16384
 
 
 class Codewords(Stored):
@@ -33,8 +29,7 @@ class Codewords(Stored):
         self.stages, self.count, self.width = lookup.words.shape
         self.groups = int(lookup.subspace.max()) + 1
         self.rows, self.bytes = lookup.codes.shape
-        codes = codes_by_byte(lookup, height)
-        self.codes = graph.constant(codes, key=(id(lookup.codes), 0))
+        self.codes = Codes(graph, lookup, height)
         inside = np.arange(self.groups)[:, None] == lookup.subspace
         self.columns = graph.constant(inside.astype(np.float32))
         self.length = None if lookup.factor is None else Lines(graph, lookup.factor, self.rows)
@@ -44,10 +39,8 @@ class Codewords(Stored):
     def read(self, rows: Tensor) -> Tensor:
         """Rows int32[k] as float[k, d]."""
         graph, k = self.graph, rows.shape[0]
-        codes = graph.gather(self.codes, rows, axis=1)
         order = graph.small([1, 0])
-        codes = graph.op("TRANSPOSE", [codes, order], (k, self.bytes), "uint8")
-        codes = graph.op("CAST", [codes], codes.shape, "int32")
+        codes = graph.op("TRANSPOSE", [self.codes.of(rows), order], (k, self.bytes), "int32")
         if self.lookup.bits == 4:
             codes = self._halves(codes)
         shape = (k, self.stages, self.groups)
@@ -69,14 +62,7 @@ class Codewords(Stored):
     def scan(self, user: Tensor) -> Tensor:
         """Score all rows: float[1, n]."""
         graph, n = self.graph, self.rows
-        products, found = self._products(user), []
-        for start in range(0, n, BLOCK):
-            high = min(BLOCK, n - start)
-            shape = (self.bytes, high)
-            ends = graph.small([0, start]), graph.small([*shape])
-            part = graph.op("SLICE", [self.codes, *ends], shape, "uint8")
-            found.append(self._sums(products, part, shape))
-        scores = graph.concatenate(found, 1)
+        scores = self.codes.sums(self._products(user))
         if self.length is not None:
             length = graph.reshape(self.length.all(), (1, n))
             scores = graph.op("MUL", [scores, length], (1, n))
@@ -84,32 +70,20 @@ class Codewords(Stored):
 
     def some(self, rows: Tensor, user: Tensor) -> Tensor:
         """The products of rows int32[k] with float[1, d], float[1, k]."""
-        return self._scores(self.graph.gather(self.codes, rows, axis=1), rows, user)
+        return self._scores(self.codes.of(rows), rows, user)
 
     def of_blocks(self, blocks: Tensor, rows: Tensor, user: Tensor) -> Tensor:
         """The products of the rows int32[k] of whole blocks int32[b] with u, float[1, k]."""
-        graph, (count,), (k,) = self.graph, blocks.shape, rows.shape
-        codes = graph.reshape(
-            self.codes, (self.bytes, self.codes.shape[1] * count // k, k // count)
-        )
-        codes = graph.reshape(graph.gather(codes, blocks, axis=1), (self.bytes, k))
-        return self._scores(codes, rows, user)
+        return self._scores(self.codes.of_blocks(blocks, rows.shape[0]), rows, user)
 
     def _scores(self, codes: Tensor, rows: Tensor, user: Tensor) -> Tensor:
-        """The products of rows int32[k], of which codes uint8[W, k] are given, float[1, k]."""
+        """The products of rows int32[k], of which codes int32[W, k] are given, float[1, k]."""
         graph = self.graph
-        scores = self._sums(self._products(user), codes, (self.bytes, rows.shape[0]))
+        scores = self.codes.added(self._products(user), codes)
         if self.length is not None:
             length = graph.reshape(self.length.read(rows), scores.shape)
             scores = graph.op("MUL", [scores, length], scores.shape)
         return scores
-
-    def _sums(self, products: Tensor, codes: Tensor, shape: tuple[int, int]) -> Tensor:
-        """Sums of what the codes uint8[W, k] look up, float[1, k]."""
-        graph = self.graph
-        codes = graph.op("CAST", [codes], shape, "int32")
-        found = graph.op("GATHER", [products, codes], shape, axis=1, batchDims=1)
-        return graph.op("SUM", [found, graph.small([0])], (1, shape[1]), keepDims=True)
 
     def _products(self, user: Tensor) -> Tensor:
         """The contribution of each byte to a score, float[W, 256] or, of single codes, [W, k].

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 __all__ = ["check_graph"]
 
-#: Bits per number of the types that are used: float32, float16, int32, uint8, bool, int8, int4.
-_BITS = {0: 32, 1: 16, 2: 32, 3: 8, 6: 8, 9: 8, 17: 4}
+#: Bits per number of the types in use: float32, float16, int32, uint8, bool, int16, int8, int4.
+_BITS = {0: 32, 1: 16, 2: 32, 3: 8, 6: 8, 7: 16, 9: 8, 17: 4}
 
 #: The most operators and tensors that are read.
 _MOST = 10_000

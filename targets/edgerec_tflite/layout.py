@@ -19,21 +19,17 @@ from edgerec.plugin import (
     TargetError,
     group_size,
 )
+from edgerec_tflite.codes import stored_codes
 from edgerec_tflite.tflite_file import buffers
 from edgerec_tflite.tflite_graph import Shape
 
-__all__ = ["check", "codes_by_byte", "height_of", "rows_per_group", "score_layout"]
+__all__ = ["check", "height_of", "rows_per_group", "score_layout"]
 
 
 def height_of(model: DeviceModel, name: str) -> int:
     """The number of rows in a block of a table that is read in blocks; 1 for any other."""
     blocks = model.head.blocks
     return blocks.height if blocks is not None and name == model.head.table else 1
-
-
-def codes_by_byte(lookup: Lookup, height: int) -> NDArray[np.uint8]:
-    """A byte of each row after the other, uint8[W, n], with zeros up to a whole block."""
-    return np.pad(lookup.codes.T, ((0, 0), (0, -len(lookup.codes) % height)))
 
 
 def rows_per_group(n: int, k: int) -> int:
@@ -84,7 +80,7 @@ def _stored(structure: Structure | None, height: int = 1) -> list[NDArray[Any]]:
         case Affine(codes=codes, scale=scale, offset=offset):
             return [codes, scale] if offset is None else [codes, scale, offset]
         case Lookup() as lookup:
-            return [codes_by_byte(lookup, height)]
+            return stored_codes(lookup, height)
         case Sparse(starts=starts, columns=columns, values=values, scale=scale):
             arrays = [starts, columns, values] + ([] if scale is None else [scale])
             return [array for array in arrays if len(array)]

@@ -51,7 +51,7 @@ __all__ = ["lower"]
 INEXACT = ("int8", "int4")
 
 #: Room for ops, names and shapes.
-OVERHEAD = 32 * 1024
+OVERHEAD = 40 * 1024
 
 
 def lower(model: DeviceModel, signature: Signature, integers: bool = True) -> bytes:

@@ -9,6 +9,7 @@ __all__ = ["FAULTS"]
 SCORER = ("tests/device/test_scorer.py", "tests/device/test_arguments.py")
 TARGETS = ("tests/exporting/test_targets.py",)
 BLOCKS = ("tests/targets/test_blocks.py",)
+CODES = ("tests/targets/test_codes.py",)
 PROOF = ("tests/exporting/test_proof.py", "tests/test_bad_plugins.py")
 
 FAULTS = (
@@ -166,7 +167,7 @@ FAULTS = (
     ),
     Mutant(
         "sparse rows are shifted by one",
-        "edgerec/model/structure.py",
+        "edgerec/model/sparse_rows.py",
         "out_rows = np.repeat(np.arange(len(wanted)), lengths)",
         "out_rows = np.roll(np.repeat(np.arange(len(wanted)), lengths), 1)",
         ("tests/plugins/test_sparse.py",),
@@ -213,5 +214,41 @@ FAULTS = (
         "(least := blocks.least_rows(n)) < signature.returned",
         "(least := blocks.least_rows(n)) < 0",
         BLOCKS,
+    ),
+    # Codewords of many rows.
+    Mutant(
+        "two bytes change places",
+        "edgerec/model/structure.py",
+        "high * np.uint16(256) + codes[0:paired:2]",
+        "high + codes[0:paired:2] * np.uint16(256)",
+        CODES,
+    ),
+    Mutant(
+        "the last byte of an odd number is left out in onnx",
+        "targets/edgerec_onnx/codes.py",
+        'return str(body.add("Add", *found)) if len(found) > 1 else found[0]',
+        "return found[0]",
+        CODES,
+    ),
+    Mutant(
+        "codes of 16 bits are read as signed",
+        "targets/edgerec_tflite/codes.py",
+        "graph.small([32768])",
+        "graph.small([0])",
+        CODES,
+    ),
+    Mutant(
+        "runs inside a group are left out in tflite",
+        "targets/edgerec_tflite/lines.py",
+        "if self.step < self.height and self.runs > 1:",
+        "if False:",
+        CODES,
+    ),
+    Mutant(
+        "all runs start at multiples",
+        "edgerec/model/run_lines.py",
+        "return math.gcd(64, *(int(start) for start in self.starts))",
+        "return 16",
+        CODES,
     ),
 )

@@ -1,0 +1,109 @@
+"""Codes of many rows are looked up two bytes at a time, and lengths are computed by groups."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edgerec
+from edgerec.model.codecs import Codec
+from edgerec.model.device_model import DeviceModel
+from edgerec.model.run_lines import RunLines
+from edgerec.model.table import Table
+from edgerec.testing import example_models
+from edgerec_pq.codec import PQ
+from edgerec_pq.runs import Runs, aligned_ends, fit
+from tests.rigs.codecs import coded
+from tests.targets.test_parity import TARGETS, check
+
+#: What a target does differently with many rows, and the length of its blocks.
+MANY = {
+    "onnx": {"edgerec_onnx.codes.MANY": 100, "edgerec_onnx.codes.PAIRED_BLOCK": 300},
+    "tflite": {"edgerec_tflite.codes.MANY": 100, "edgerec_tflite.codes.BLOCK": 400},
+}
+
+
+@pytest.mark.parametrize("target", [name for name in TARGETS if name in MANY])
+@pytest.mark.parametrize("rows", [700, 600])
+@pytest.mark.parametrize(
+    "codec",
+    [PQ(3, 1), PQ(2, 2, runs=7), PQ(5, 1, 4), PQ(1, 1), PQ(2, 3, 4)],
+    ids=str,
+)
+def test_two_bytes_at_a_time(
+    target: str, rows: int, codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An even or an odd number of bytes, and a last block that is short or not."""
+    for place, size in MANY[target].items():
+        monkeypatch.setattr(place, size)
+    check(coded(example_models(rows, 16)["two-tables"], codec), target, tmp_path)
+
+
+def test_pairs_are_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = coded(example_models(300, 16)["sum"], PQ(3, 1))
+    before = edgerec.export(model, "onnx", tmp_path / "a.edgerec")
+    assert "items.pairs" not in before.payload
+    assert before.nbytes_of("items.codes") == 3 * 300
+    monkeypatch.setattr("edgerec_onnx.codes.MANY", 100)
+    after = edgerec.export(model, "onnx", tmp_path / "b.edgerec")
+    assert {"items.pairs", "items.codes"} <= {*after.payload}
+    assert after.nbytes_of("items.pairs") == 2 * after.nbytes_of("items.codes") == 600
+
+
+def in_runs(model: DeviceModel, ends: list[int]) -> DeviceModel:
+    """The model with runs that end at certain rows, which have lengths of their own."""
+    tables = {}
+    for name, table in model.tables.items():
+        rows = table.decode()
+        n, d = rows.shape
+        assert ends[-1] == n
+        levels = fit(np.random.default_rng(n).uniform(0.5, 2, n).astype(np.float32), np.array(ends))
+        if d == 1:
+            arrays = Runs(len(ends)).write(np.array(ends), levels)
+            tables[name] = Table(Runs(len(ends)), (n, 1), arrays)
+            continue
+        codec = PQ(2, 2, runs=0)
+        codes, words = codec.learn(rows)
+        codec = dataclasses.replace(codec, runs=len(ends))
+        arrays = codec.write(codes, words, np.array(ends), levels)
+        tables[name] = Table(codec, (n, d), arrays)
+    return model.replace(tables=tables)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "ends",
+    [
+        [300],
+        [1, 2, 3, 5, 5, 5, 8, 31, 32, 33, 63, 64, 65, 100, 128, 287, 288, 289, 298, 299, 300],
+        [32, 96, 128, 192, 300],
+        [16, 64, 80, 96, 112, 240, 300],
+        [0, 0, 8, 24, 288, 300],
+        [299, 300],
+    ],
+    ids=lambda ends: f"{len(ends)} runs",
+)
+def test_lengths_of_runs_wherever_they_start(target: str, ends: list[int], tmp_path: Path) -> None:
+    check(in_runs(example_models(300, 16)["sum"], ends), target, tmp_path)
+    check(in_runs(example_models(300, 16)["two-tables"], ends), target, tmp_path)
+
+
+def test_the_step_of_runs() -> None:
+    def step(*ends: int) -> int:
+        return RunLines(np.array(ends), np.ones((len(ends), 2))).step
+
+    assert [step(5), step(64, 70), step(16, 48, 50), step(3, 64, 90), step(256, 512, 600)] == [
+        *(64, 64, 16, 1, 64)
+    ]
+
+
+def test_long_runs_start_at_multiples() -> None:
+    ends = np.array([100, 1007, 1007, 1519, 2999])
+    assert aligned_ends(ends).tolist() == [96, 1008, 1008, 1520, 2999]
+    # Of short runs, too large a share would move; and the last run may be shorter than a step.
+    assert aligned_ends(np.array([100, 1000])).tolist() == [96, 1000]
+    assert aligned_ends(np.array([100, 200, 500])).tolist() == [100, 200, 500]
+    assert aligned_ends(np.array([1020, 1021])).tolist() == [1021, 1021]
