@@ -99,7 +99,7 @@ class PQ(Codec):
         """Learn codes and codewords of rows; the codes are chosen for the rounded codewords."""
         codes, words = learn(matrix, self.shape, weight)
         if self.word_bits == 4:
-            codes = assign(matrix, codes, rounded(words, 4)[2])
+            codes = assign(matrix, rounded(words, 4)[2], self.subspaces)
         return codes, words
 
     def write(

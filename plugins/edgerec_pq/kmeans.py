@@ -3,8 +3,8 @@ r"""Codewords by k-means, stage by stage, and the rotation that suits them.
 Codewords are stored in one array float32[S, k, d]: stage s of subspace g is the g-th of G
 near-equal groups of columns of ``words[s]``. Later stages are learned on the residuals of earlier
 ones. After that, all words are refitted at once by least squares for the codes, alternating with
-each code being chosen again for the words and the other codes of its row (Martinez et al.,
-"Revisiting Additive Quantization", ECCV 2016).
+codes being chosen again for the words by beam search (``beam.py``; Martinez et al., "Revisiting
+Additive Quantization", ECCV 2016).
 
 ``rotation`` is optimized product quantization (Ge, He, Ke & Sun, "Optimized Product Quantization",
 TPAMI 2014): the orthogonal R that minimizes Σ w |x R - C[q]|². k-means in the rotated space
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerec.plugin import F32
+from edgerec_pq.beam import search
 
 __all__ = ["Shape", "assign", "cluster", "columns", "learn", "lookup", "rotation"]
 
@@ -73,9 +74,11 @@ def learn(matrix: F32, shape: Shape, weight: F32 | None = None) -> tuple[NDArray
             codes[:, s * shape.subspaces + g], words[s][:, mine] = nearest, found
             rest -= found[nearest]
     if shape.stages > 1:
+        order = np.random.default_rng(0).permutation(n)
+        part, own = _sample(matrix, weight, order, shape.size)
         for _ in range(REFINE):
-            words = _refit(matrix, codes, words, weight)
-            codes = assign(matrix, codes, words)
+            words = _refit(part, assign(part, words, shape.subspaces), words, own)
+        codes = assign(matrix, words, shape.subspaces)
     return codes, words
 
 
@@ -91,19 +94,14 @@ def cluster(
     return words, _nearest(matrix, words)
 
 
-def assign(matrix: F32, codes: NDArray[np.int64], words: F32) -> NDArray[np.int64]:
-    """Choose every code again, given the other codes of its row: int64[n, S G]."""
+def assign(matrix: F32, words: F32, subspaces: int) -> NDArray[np.int64]:
+    """The codes of rows, int64[n, S G], for codewords float32[S, k, d]."""
     stages, _, d = words.shape
-    subspaces = codes.shape[1] // stages
     place = columns(d, subspaces)
-    rest = matrix - lookup(codes, words)
-    codes = codes.copy()
-    for s in range(stages):
-        for g in range(subspaces):
-            mine, m = words[s][:, place == g], s * subspaces + g
-            wanted = rest[:, place == g] + mine[codes[:, m]]
-            codes[:, m] = _nearest(wanted, mine)
-            rest[:, place == g] = wanted - mine[codes[:, m]]
+    codes = np.empty((len(matrix), stages * subspaces), np.int64)
+    for g in range(subspaces):
+        part = np.ascontiguousarray(matrix[:, place == g])
+        codes[:, g::subspaces] = search(part, np.ascontiguousarray(words[:, :, place == g]))
     return codes
 
 

@@ -98,7 +98,7 @@ def test_subspaces_need_not_divide_the_width() -> None:
     words = np.arange(10, dtype=np.float32).reshape(1, 2, 5)
     assert lookup(np.array([[1, 0]]), words).tolist() == [[5, 6, 7, 3, 4]]
     rows = np.array([[5, 6, 7, 3, 4]], np.float32)
-    assert assign(rows, np.array([[0, 0]]), words).tolist() == [[1, 0]]
+    assert assign(rows, words, 2).tolist() == [[1, 0]]
 
 
 def test_codewords_of_all_stages_are_summed() -> None:
