@@ -245,8 +245,8 @@ def table(rows: list[dict[str, Any]]) -> str:
             lines.append(
                 f"| {name} | {len(group)} | {group[0]['bytes_per_item']:.1f} "
                 f"| {'–' if size is None else f'{size:.1f}'} "
-                f"| {cell('recall', '.4f')} "
-                f"| {cell('ndcg', '.4f')} | {cell('ndcg_kept', '.1%')} | {paired} | {cell('overlap', '.3f')} "
+                f"| {cell('recall', '.4f')} | {cell('ndcg', '.4f')} "
+                f"| {cell('ndcg_kept', '.1%')} | {paired} | {cell('overlap', '.3f')} "
                 f"| {cell('long_tail', '.3f')} | {cell('seconds', '.0f')} |"
             )
         if data == "gowalla":

@@ -74,6 +74,10 @@ class Compressor(abc.ABC):
     #: The name by which users select it, unique among installed compressors.
     name: ClassVar[str]
 
+    #: For a compressor that makes a device read fewer rows: the options to try if files are too
+    #: slow, those that cost the least quality first. A search puts it in front of the last step.
+    quicker: ClassVar[tuple[Mapping[str, Any], ...]] = ()
+
     @abc.abstractmethod
     def compress(self, model: DeviceModel, context: Context) -> DeviceModel:
         """Return a smaller model; the given one is not changed.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from edgerec.building.fidelity import ENOUGH, Synthetic
 from edgerec.building.recipe import Recipe
 from edgerec.building.records import violations
 from edgerec.building.search.chains import Tried, by_preference
+from edgerec.building.search.faster import faster, too_slow
+from edgerec.building.search.limits import excess, excesses, relaxed
 from edgerec.building.search.picture import draw
 from edgerec.building.search.trials import Search, try_chain
 from edgerec.contracts.compressor import Progress
@@ -75,6 +76,8 @@ class Choice:
         self.attempts: list[Attempt] = []
         #: Chains over budget that were run after the search, by their number.
         self.ran: dict[int, Tried] = {}
+        #: Chains that were run because the files of others were too slow.
+        self.faster: list[Tried] = []
 
     def make(self, tried: Sequence[Tried]) -> Attempt:
         """Build the best chain whose written files keep the budget.
@@ -97,6 +100,12 @@ class Choice:
         ordered = [one for part in (everywhere, rest) for one in by_preference(part, enough)]
         for one in ordered[:_ATTEMPTS]:
             attempt = self._build(one)
+            number = 1 + max(t.number for t in (*tried, *self.faster))
+            quicker = faster(one, self.search, number)
+            while too_slow(attempt.violations) and (other := next(quicker, None)):
+                self.faster.append(other)
+                if other.quality is not None and other.quality >= least:
+                    attempt = self._build(other)
             if attempt.error is None and not attempt.violations:
                 return attempt
         broken = [a for a in self.attempts if a.violations]
@@ -211,26 +220,26 @@ class Choice:
         for attempt in attempts:
             one = min(
                 (b for b in attempt.built if b.target in attempt.violations),
-                key=lambda b: _excess(self.budget, b.figures.to_json()),
+                key=lambda b: excess(self.budget, b.figures.to_json()),
             )
-            relaxed = [
-                _relaxed(name, one.figures.to_json()[name.split("_", 1)[1]])
-                for name, excess in _excesses(self.budget, one.figures.to_json()).items()
-                if excess > 0
+            kept = [
+                relaxed(name, one.figures.to_json()[name.split("_", 1)[1]])
+                for name, share in excesses(self.budget, one.figures.to_json()).items()
+                if share > 0
             ]
-            offers.append(f"{', '.join(relaxed)} ({attempt.tried.label}, {one.target})")
+            offers.append(f"{', '.join(kept)} ({attempt.tried.label}, {one.target})")
         if not offers:
             return "No nearer budget is known; search with more trials"
         return f"Nearest budget that works: {'; or '.join(offers)}"
 
     def _excess(self, attempt: Attempt) -> float:
-        return min(_excess(self.budget, b.figures.to_json()) for b in attempt.built)
+        return min(excess(self.budget, b.figures.to_json()) for b in attempt.built)
 
     def write(
         self, tried: Sequence[Tried], chosen: Attempt | None, error: str | None = None
     ) -> Path:
         """Write report.json and the pictures."""
-        tried = [self.ran.get(one.number, one) for one in tried]
+        tried = [*(self.ran.get(one.number, one) for one in tried), *self.faster]
         before = {"ndcg_validation": self.search.before.ndcg} if self.measures else {}
         report = {
             "device": asdict(self.device),
@@ -267,27 +276,3 @@ def _summary(tried: Tried) -> dict[str, Any]:
 
 def _figures(built: Sequence[Built]) -> list[dict[str, Any]]:
     return [{"path": b.path.name, **b.to_json()} for b in built]
-
-
-def _excesses(budget: Budget, figures: Mapping[str, Any]) -> dict[str, float]:
-    """The share of itself by which each limit is broken; negative if it is kept."""
-    found = {}
-    for name, limit in asdict(budget).items():
-        if limit is not None:
-            bound, figure = name.split("_", 1)
-            share = figures[figure] / limit - 1
-            found[name] = share if bound == "max" else -share
-    return found
-
-
-def _excess(budget: Budget, figures: Mapping[str, Any]) -> float:
-    return max(_excesses(budget, figures).values(), default=0.0)
-
-
-def _relaxed(name: str, measured: float) -> str:
-    """A limit that a measured figure keeps, rounded to the safe side."""
-    if name == "min_quality":
-        return f"{name} = {math.floor(measured * 1e4) / 1e4:g}"
-    if name == "max_p95_ms":
-        return f"{name} = {math.ceil(measured * 10) / 10:g}"
-    return f"{name} = {measured:,.0f}"

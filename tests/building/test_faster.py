@@ -1,0 +1,120 @@
+"""Where files are too slow, a search tries a step that makes a device read fewer rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from edgerec.building.search.faster import too_slow
+from edgerec.building.search.plan import plan
+from edgerec.contracts.device import Budget
+from edgerec.data.dataset import Dataset
+from edgerec.errors import BudgetError
+from edgerec.model.device_model import DeviceModel
+from edgerec_cluster import Cluster
+from tests.rigs.compressors import Narrow
+from tests.rigs.plans import QUICK, device
+
+SLOW, SIZE = "budget.max_p95_ms: measured 9, the limit is 1", "budget.max_bundle_bytes: measured 2"
+
+
+@dataclass(frozen=True)
+class Few(Cluster):
+    """Clusters for a small catalogue."""
+
+    name: ClassVar[str] = "few"
+    quicker: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {"height": 500},  # which makes too few clusters
+        {"height": 8, "read": 0.5},
+        {"height": 8, "read": 0.3},
+    )
+
+
+@pytest.fixture
+def short(model: DeviceModel) -> DeviceModel:
+    """The model with histories so short that lists fit in a few clusters."""
+    return model.replace(history_length=10)
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
+    """Let the next files break limits; the last ones do so for good."""
+    left = [*answers]
+
+    def violations(budget: Budget, *_: object) -> list[str]:
+        # The budget is compared once per file by the search, and not by the build.
+        if not budget.max_p95_ms:
+            return []
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    monkeypatch.setattr(Budget, "violations", violations)
+
+
+def attempts(folder: Path) -> list[str]:
+    report = json.loads((folder / "report.json").read_text())
+    return [one["chain"] for one in report["attempts"]]
+
+
+def test_a_slow_file_is_built_with_fewer_rows_read(
+    offer: Callable[..., None],
+    short: DeviceModel,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offer(Narrow, Few)
+    answer(monkeypatch, [SLOW], [SLOW], [])
+    found = plan(short, dataset, device(max_p95_ms=1), folder=tmp_path, trials=4, top_k=5, **QUICK)
+    wanted = "few:height=8,read=0.3 → narrow:codec=int4"
+    assert attempts(tmp_path) == [
+        *("narrow:codec=int4", "few:height=8,read=0.5 → narrow:codec=int4", wanted)
+    ]
+    assert found.chosen.label == wanted
+    # It was compared on validation interactions like any other, and is in the report.
+    assert found.chosen.quality is not None
+    assert 0 < found.chosen.quality <= 1.2
+    trials = json.loads(found.report.read_text())["trials"]
+    assert [one["label"] for one in trials][-2:] == attempts(tmp_path)[1:]
+    assert len({one["number"] for one in trials}) == len(trials)
+    assert found.built[0].figures.to_json()["quality"] is not None
+
+
+def test_other_limits_are_not_met_by_reading_less(
+    offer: Callable[..., None],
+    short: DeviceModel,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offer(Narrow, Few)
+    answer(monkeypatch, [SLOW, SIZE])
+    with pytest.raises(BudgetError, match="4 chains were built and none keeps the budget"):
+        plan(short, dataset, device(max_p95_ms=1), folder=tmp_path, trials=4, top_k=5, **QUICK)
+    assert not any("few" in chain for chain in attempts(tmp_path))
+    assert not too_slow({})
+    assert not too_slow({"numpy": [SLOW], "onnx": [SIZE]})
+    assert too_slow({"numpy": [SLOW], "onnx": [SLOW]})
+
+
+def test_what_loses_too_much_is_not_built(
+    offer: Callable[..., None],
+    short: DeviceModel,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offer(Narrow, Few)
+    answer(monkeypatch, [SLOW])
+    monkeypatch.setattr(Few, "quicker", ({"height": 8, "read": 0.2},))
+    budget = device(max_p95_ms=1, min_quality=0.99)
+    with pytest.raises(BudgetError):
+        plan(short, dataset, budget, folder=tmp_path, trials=3, top_k=5, **QUICK)
+    report = json.loads((tmp_path / "report.json").read_text())
+    tried = [one for one in report["trials"] if one["label"].startswith("few")]
+    assert tried
+    assert all(one["quality"] < 0.99 for one in tried)
+    assert not any("few" in chain for chain in attempts(tmp_path))
