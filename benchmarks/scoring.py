@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from benchmarks.kernels import KERNELS
 from benchmarks.scoring_tables import pages_of
 from edgerec.contracts.bundle_writer import write_bundle
 from edgerec.contracts.host import Host
@@ -53,7 +54,7 @@ CODECS = ("fp32", "fp16", "int8", "int4", "pq")
 
 PEERS = (
     *("numpy fp32", "onnxruntime fp32", "faiss Flat", "faiss SQ8", "faiss SQ4"),
-    *("faiss PQ16x4fs", "usearch i8", "litert full int8"),
+    *("faiss PQ16x4fs", "usearch i8", "litert full int8", *KERNELS),
 )
 
 
@@ -89,10 +90,10 @@ def make_model(items: int) -> DeviceModel:
 
 
 def codec_named(name: str, items: int) -> Codec:
-    """A codec with default options; pq has as many runs of lengths as the compressor would use."""
+    """A codec with default options; pq has 16 codes and the runs that the compressor would use."""
     codec = Host.installed().codecs[name]()
     if name == "pq":
-        return dataclasses.replace(codec, runs=runs_for(items))
+        return dataclasses.replace(codec, subspaces=16, runs=runs_for(items))
     return codec
 
 
