@@ -136,7 +136,7 @@ def export_here(saved: str, codec: str, target: str, path: str, raw: bool) -> di
         if target == "onnx":
             # Its scan proposes groups of rows, and only scoring again picks single rows from them.
             lowering.rescore = lambda graph, _, __, groups, *rest: (
-                graph.add("Cast", groups, to=1),
+                graph.add("Mul", graph.add("Cast", groups, to=1), graph.constant(0.0)),
                 groups,
             )
         else:

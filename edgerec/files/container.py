@@ -137,7 +137,11 @@ class Container:
     def read(self, name: str) -> bytes:
         """Read the bytes of a section."""
         entry = self._entry(name)
-        return b"".join(self._pieces(entry["offset"], entry["size"]))
+        # At once, because joined pieces would be in memory twice.
+        data = self._read(entry["offset"], entry["size"])
+        rest = entry["offset"] + len(data), entry["size"] - len(data)
+        # A system may return less of gigabytes than was asked for.
+        return b"".join([data, *self._pieces(*rest)]) if rest[1] else data
 
     def extract(self, name: str, path: str | Path) -> None:
         """Copy the bytes of a section into a file, piece by piece."""
@@ -149,13 +153,17 @@ class Container:
         """Read through the file, since mapped pages would count as memory as well."""
         for start in range(offset, offset + size, _PIECE):
             length = min(_PIECE, offset + size - start)
-            with self._reading:
-                self._check_open()
-                os.lseek(self._descriptor, start, os.SEEK_SET)
-                piece = os.read(self._descriptor, length)
+            piece = self._read(start, length)
             if len(piece) < length:
                 raise self._damaged("it was cut off while it was open")
             yield piece
+
+    def _read(self, offset: int, size: int) -> bytes:
+        """At most ``size`` bytes from an offset on."""
+        with self._reading:
+            self._check_open()
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            return os.read(self._descriptor, size)
 
     def _check_open(self) -> None:
         if not self._close.alive:

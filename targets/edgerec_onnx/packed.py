@@ -116,8 +116,11 @@ class Packed:
             accuracy_level=4,
         )
         if total:
-            shift = graph.add("MatMul", self._range("offset", start, stop), total)
-            shift = graph.add("Reshape", shift, graph.constant([1, -1]))
+            offset, flat = self._range("offset", start, stop), graph.constant([1, -1])
+            if self.columns == 1:  # which is far quicker than a product of matrices
+                shift = graph.add("Mul", graph.add("Reshape", offset, flat), total)
+            else:
+                shift = graph.add("Reshape", graph.add("MatMul", offset, total), flat)
             logits = graph.add("Add", logits, shift)
         if self.factor is not None:
             part = graph.part(self.factor, start, stop)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,35 @@ def test_round_trip(path: Path) -> None:
     assert container.array("a").tolist() == [0, 1, 2, 3, 4]
     assert container.read("b") == b"hello"
     assert container.size == path.stat().st_size
+
+
+def test_a_section_is_read_without_a_second_copy(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).bytes(20_000_000)
+    write_container(tmp_path / "x", "test", {}, {"a": data})
+    container = Container(tmp_path / "x")
+    tracemalloc.start()
+    read = container.read("a")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 1.1 * len(data)
+    assert read == data
+
+
+def test_a_section_is_read_whatever_a_system_returns_at_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = os.read
+    container = Container(path)
+    monkeypatch.setattr(os, "read", lambda file, size: own(file, min(size, 4)))
+    assert container._read(container.offset("b"), 5) == b"hell"
+    assert container.read("b") == b"hello"
+
+
+def test_a_file_that_is_cut_off_while_it_is_open_is_an_error(path: Path) -> None:
+    container = Container(path)
+    os.truncate(path, container.offset("b") + 2)
+    with pytest.raises(BundleError, match="it was cut off while it was open"):
+        container.read("b")
 
 
 def test_sections_are_aligned_and_read_only(path: Path) -> None:
