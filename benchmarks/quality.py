@@ -46,7 +46,7 @@ CHAINS: dict[str, tuple[str, ...]] = {
     "pq 32": ("pq:bytes=32,epochs=12",),
     "pq 16": ("pq:bytes=16",),
     "pq 8": ("pq:bytes=8",),
-    "distill 56, pq 16": ("distill:width=56", "pq:bytes=16"),
+    "distill 48, pq 16": ("distill:width=48", "pq:bytes=16"),
     "distill 24, pq 16": ("distill:width=24", "pq:bytes=16"),
     "distill 24, pq 8": ("distill:width=24", "pq:bytes=8"),
 }

@@ -92,7 +92,7 @@ class Distill(Compressor):
     @classmethod
     def search_space(cls) -> Mapping[str, tuple[Any, ...]]:
         """Offer widths of the student."""
-        return {"width": (16, 24, 32, 48, 56)}
+        return {"width": (16, 24, 32, 48)}
 
     def outline(self, model: DeviceModel) -> DeviceModel:
         """Return the student before training.
