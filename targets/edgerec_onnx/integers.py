@@ -142,9 +142,11 @@ def numbers(graph: Graph, packed: str, bits: int, width: int) -> str:
     """Bytes uint8[k, w] of ``stored`` codes as the numbers they stand for, float[k, width]."""
     per_byte = 8 // bits
     held = -(-width // per_byte)
-    byte = graph.add("Cast", packed, to=FLOAT)
-    byte = graph.add("Reshape", byte, graph.constant([-1, held, 1]))
-    codes = graph.add("Concat", *planes(graph, byte, bits), axis=2)
+    # A last axis of one would make onnxruntime multiply number by number.
+    byte = graph.add("Reshape", graph.add("Cast", packed, to=FLOAT), graph.constant([-1, held]))
+    tall = graph.constant([-1, held, 1])
+    parts = [graph.add("Reshape", plane, tall) for plane in planes(graph, byte, bits)]
+    codes = graph.add("Concat", *parts, axis=2)
     codes = graph.add("Reshape", codes, graph.constant([-1, held * per_byte]))
     if held * per_byte > width:
         one = graph.constant([1])
