@@ -6,7 +6,7 @@ It measures with one thread, d = 64, random tables and 100 histories of 1 to 50 
 measurement in a separate process. The results are ``benchmarks/results/scoring.json``,
 ``scoring.md`` and, for the docs, ``floor.md``. executorch needs a separate environment; run it
 there with ``--targets executorch --peers --add``. For ten million items, the options are ``--items
-10000000 --targets numpy onnx tflite --codecs int8 pq --peers "faiss SQ8" "faiss PQ16x4fs" --add``.
+10000000 --targets numpy onnx tflite --codecs int8 --peers "faiss SQ8" "faiss PQ16x4fs" --add``.
 """
 
 from __future__ import annotations

@@ -44,11 +44,11 @@ class RunLines:
 
     @property
     def step(self) -> int:
-        """The largest power of two, up to 64, of which the first row of every run is a multiple.
+        """The largest power of two, up to 64, of which the first row of each run is a multiple.
 
         Rows from one multiple to the next are in the same run.
         """
-        return math.gcd(64, *(int(start) for start in self.starts))
+        return math.gcd(64, *(int(start) for start in self.starts[self.ends > self.starts]))
 
     def rows(self, rows: NDArray[Any] | slice) -> F32:
         """Decode the given rows to float32[len(rows), 1]."""

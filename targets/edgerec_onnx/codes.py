@@ -32,19 +32,19 @@ class Codes:
         graph: the graph that reads them.
         name: the prefix of their file.
         lookup: the table.
-        height: the number of rows in a block of a table that is read in blocks; 1 for any other.
+        height: the number of rows in a block of a table that is read in blocks; 0 for any other.
     """
 
     def __init__(self, graph: Graph, name: str, lookup: Lookup, height: int) -> None:
         self.graph, self.name = graph, name
         self.rows, self.bytes = lookup.codes.shape
-        pairs = self.rows >= MANY and height == 1 and lookup.words.shape[1] == 2**lookup.bits
+        pairs = self.rows >= MANY and not height and lookup.words.shape[1] == 2**lookup.bits
         self.paired = self.bytes // 2 if pairs else 0
         if self.paired:
             codes, rest = lookup.by_pair()
             self.pairs = graph.table(codes, f"{name}.pairs")
         else:
-            rest = lookup.by_byte(height)
+            rest = lookup.by_byte(max(1, height))
         self.rest = graph.table(rest, f"{name}.codes") if len(rest) else None
 
     def of(self, rows: str) -> str:

@@ -33,7 +33,7 @@ class Codewords(Exact):
     """Sums of codewords, with a factor per row."""
 
     def __init__(
-        self, graph: Graph, name: str, lookup: Lookup, factor: F32 | None, height: int = 1
+        self, graph: Graph, name: str, lookup: Lookup, factor: F32 | None, height: int = 0
     ) -> None:
         super().__init__(graph, len(lookup.codes), factor)
         self.name, self.lookup = name, lookup

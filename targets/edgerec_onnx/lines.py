@@ -64,7 +64,9 @@ class Lines(Exact):
         )
         starts = self.starts
         if step > 1:
-            starts = graph.add("Div", starts, graph.constant(np.array(step, np.int32), "step"))
+            starts = graph.add(
+                "Div", starts, graph.constant(np.array(step, np.int32), f"int32_{step}")
+            )
         marks = graph.add("ScatterElements", zeros, starts, ones, axis=0)
         axis = graph.constant(np.array(0, np.int32), "axis_0")
         run = graph.add("Sub", graph.add("CumSum", marks, axis), self._one())
@@ -77,7 +79,7 @@ class Lines(Exact):
             return self._along(run, rows)
         first, slope = self._line(run, rows)
         first, slope = (graph.add("Reshape", x, graph.constant([-1, 1])) for x in (first, slope))
-        along = graph.constant(np.arange(step, dtype=np.float32), "along")
+        along = graph.constant(np.arange(step, dtype=np.float32), f"along_{step}")
         values = graph.add("Add", graph.add("Mul", slope, along), first)
         values = graph.add("Reshape", values, flat)
         if self.rows % step:

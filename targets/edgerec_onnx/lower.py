@@ -159,10 +159,12 @@ def _finish(graph: Graph, model: DeviceModel, scores: str) -> str:
 def _lay_out(graph: Graph, model: DeviceModel, name: str, factor: F32 | None) -> Layout:
     """Store a table in the layout that suits its structure, with the factor of its scores."""
     table, blocks = model.tables[name], model.head.blocks
-    height = blocks.height if blocks and name == model.head.table else 1
+    height = blocks.height if blocks and name == model.head.table else 0
     if table.codec.name == "int8":
         # A block is made of whole tiles if it can be.
-        return Tiles(graph, name, table, factor, 1 if height % TILE else height // TILE)
+        return Tiles(
+            graph, name, table, factor, max(1, height // TILE) if height % TILE == 0 else 1
+        )
     structure = table.codec.structure(table.arrays)
     assert structure is not None  # noqa: S101  # the target refuses any other codec
     if isinstance(structure, Affine) and fits(structure):

@@ -20,11 +20,11 @@ def layout_of(
     structure: Structure,
     rows: int,
     factor: F32 | None = None,
-    height: int = 1,
+    height: int = 0,
 ) -> Exact:
     """Store the rows of a structure in the layout whose scan is exact.
 
-    They are read in blocks of ``height`` rows; 1 if they are not.
+    They are read in blocks of ``height`` rows; 0 if they are not.
     """
     match structure:
         case Dense() as dense:

@@ -21,8 +21,8 @@ __all__ = ["Codes", "stored_codes"]
 #: The number of rows from which the sums of two bytes pay for themselves.
 MANY = 200_000
 
-#: Rows whose numbers are looked up at a time.
-BLOCK = 16384
+#: Rows whose numbers are looked up at a time, and the most blocks; each has ops of its own.
+BLOCK, MOST_BLOCKS = 16384, 256
 
 
 def stored_codes(lookup: Lookup, height: int) -> list[NDArray[Any]]:
@@ -30,12 +30,12 @@ def stored_codes(lookup: Lookup, height: int) -> list[NDArray[Any]]:
 
     Args:
         lookup: the table.
-        height: the number of rows in a block of a table that is read in blocks; 1 for any other.
+        height: the number of rows in a block of a table that is read in blocks; 0 for any other.
     """
     rows, width = lookup.codes.shape
     full = lookup.words.shape[1] == 2**lookup.bits
-    if rows < MANY or height > 1 or width < 2 or not full:
-        return [lookup.by_byte(height)]
+    if rows < MANY or height or width < 2 or not full:
+        return [lookup.by_byte(max(1, height))]
     pairs, rest = lookup.by_pair()
     lower = (pairs ^ np.uint16(0x8000)).view(np.int16)
     return [lower, rest] if len(rest) else [lower]
@@ -83,8 +83,9 @@ class Codes:
             own = graph.slice(products, first, each * part.shape[0])
             tables.append(self._of_pairs(own) if each == 2 else own)
             first += each * part.shape[0]
-        for start in range(0, self.rows, BLOCK):
-            high, sums = min(BLOCK, self.rows - start), []
+        block = max(BLOCK, self.rows // MOST_BLOCKS)
+        for start in range(0, self.rows, block):
+            high, sums = min(block, self.rows - start), []
             for table, part in zip(tables, self.parts, strict=True):
                 shape = (part.shape[0], high)
                 ends = graph.small([0, start]), graph.small([*shape])

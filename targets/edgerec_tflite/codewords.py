@@ -24,7 +24,7 @@ __all__ = ["Codewords"]
 class Codewords(Stored):
     """Sums of codewords, with a factor per row."""
 
-    def __init__(self, graph: Graph, lookup: Lookup, height: int = 1) -> None:
+    def __init__(self, graph: Graph, lookup: Lookup, height: int = 0) -> None:
         self.graph, self.lookup = graph, lookup
         self.stages, self.count, self.width = lookup.words.shape
         self.groups = int(lookup.subspace.max()) + 1

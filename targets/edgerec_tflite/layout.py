@@ -27,9 +27,9 @@ __all__ = ["check", "height_of", "rows_per_group", "score_layout"]
 
 
 def height_of(model: DeviceModel, name: str) -> int:
-    """The number of rows in a block of a table that is read in blocks; 1 for any other."""
+    """The number of rows in a block of a table that is read in blocks; 0 for any other."""
     blocks = model.head.blocks
-    return blocks.height if blocks is not None and name == model.head.table else 1
+    return blocks.height if blocks is not None and name == model.head.table else 0
 
 
 def rows_per_group(n: int, k: int) -> int:
@@ -72,7 +72,7 @@ def check(data: bytes, model: DeviceModel) -> None:
                 )
 
 
-def _stored(structure: Structure | None, height: int = 1) -> list[NDArray[Any]]:
+def _stored(structure: Structure | None, height: int = 0) -> list[NDArray[Any]]:
     """The arrays of a structure, except lines, as the file stores them."""
     match structure:
         case Dense(values=values):

@@ -10,7 +10,8 @@ from edgerec_tflite.tflite_graph import Graph, Shape, Tensor
 
 __all__ = ["Lines"]
 
-#: Rows whose numbers are computed together, unless runs start at multiples of half of it or more.
+#: Rows whose numbers are computed together, unless runs start at multiples of half of it or more,
+#: or are shorter than that.
 HEIGHT = 32
 
 
@@ -24,7 +25,8 @@ class Lines(Stored):
         held = np.flatnonzero(lines.ends > lines.starts)
         self.graph, self.rows, self.runs = graph, rows, len(held)
         self.even, self.step = lines.even, lines.step
-        self.height = self.step if 2 * self.step >= HEIGHT else HEIGHT
+        few = HEIGHT * self.runs <= rows
+        self.height = self.step if 2 * self.step >= HEIGHT else HEIGHT if few else 1
         self.starts = graph.constant(lines.starts[held].astype(np.int32), key=(id(lines.levels), 0))
         levels = graph.constant(lines.levels[held], key=(id(lines.levels), 1))
         if levels.dtype != "float32":

@@ -13,8 +13,8 @@ from edgerec_tflite.tflite_graph import Graph, Tensor
 __all__ = ["layout_of"]
 
 
-def layout_of(graph: Graph, structure: Structure, rows: int, height: int = 1) -> Stored:
-    """The layout of a structure, whose rows are read in blocks of ``height`` if it is above 1."""
+def layout_of(graph: Graph, structure: Structure, rows: int, height: int = 0) -> Stored:
+    """The layout of a structure, whose rows are read in blocks of ``height``, or 0."""
     match structure:
         case Dense() as dense:
             return Floats(graph, dense)

@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 
 import pytest
 
+from edgerec.building.search import choice
 from edgerec.building.search.faster import too_slow
 from edgerec.building.search.plan import plan
 from edgerec.contracts.device import Budget
 from edgerec.data.dataset import Dataset
-from edgerec.errors import BudgetError
+from edgerec.errors import BudgetError, TargetError
 from edgerec.model.device_model import DeviceModel
 from edgerec_cluster import Cluster
 from tests.rigs.compressors import Narrow
@@ -67,20 +68,73 @@ def test_a_slow_file_is_built_with_fewer_rows_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     offer(Narrow, Few)
-    answer(monkeypatch, [SLOW], [SLOW], [])
-    found = plan(short, dataset, device(max_p95_ms=1), folder=tmp_path, trials=4, top_k=5, **QUICK)
-    wanted = "few:height=8,read=0.3 → narrow:codec=int4"
-    assert attempts(tmp_path) == [
-        *("narrow:codec=int4", "few:height=8,read=0.5 → narrow:codec=int4", wanted)
-    ]
-    assert found.chosen.label == wanted
+    # Four chains are too slow, and one that reads half of the rows is, too.
+    answer(monkeypatch, *[[SLOW]] * 5, [])
+    steps: list[tuple[int, int, str]] = []
+    found = plan(
+        short,
+        dataset,
+        device(max_p95_ms=1),
+        folder=tmp_path,
+        trials=4,
+        top_k=5,
+        progress=lambda *step: steps.append(step),
+        **QUICK,
+    )
+    tried = attempts(tmp_path)
+    assert [chain.startswith("few") for chain in tried] == [False] * 4 + [True] * 2
+    assert found.chosen.label == tried[-1]
+    assert all(any(chain.endswith(f" → {slow}") for slow in tried[:2]) for chain in tried[4:])
     # It was compared on validation interactions like any other, and is in the report.
+    assert found.chosen in found.tried
     assert found.chosen.quality is not None
-    assert 0 < found.chosen.quality <= 1.2
+    assert 0.5 < found.chosen.quality <= 1.2
     trials = json.loads(found.report.read_text())["trials"]
-    assert [one["label"] for one in trials][-2:] == attempts(tmp_path)[1:]
-    assert len({one["number"] for one in trials}) == len(trials)
+    assert len({one["number"] for one in trials}) == len(trials) == len(found.tried)
+    # What does not work is reported with its reason.
+    failed = [one for one in trials if one["label"].startswith("few:height=500")]
+    assert len(failed) == 2
+    assert all("make only 1 clusters" in one["reason"] for one in failed)
     assert found.built[0].figures.to_json()["quality"] is not None
+    assert all(done <= total for done, total, _ in steps)
+
+
+def test_chains_that_are_fast_enough_come_first(
+    offer: Callable[..., None],
+    short: DeviceModel,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offer(Narrow, Few)
+    answer(monkeypatch, [SLOW], [])
+    found = plan(short, dataset, device(max_p95_ms=1), folder=tmp_path, trials=4, top_k=5, **QUICK)
+    assert found.chosen.label.startswith("narrow")
+    assert not any("few" in one.label for one in found.tried)
+
+
+def test_a_chain_that_cannot_be_built_does_not_end_the_search(
+    offer: Callable[..., None],
+    short: DeviceModel,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offer(Narrow, Few)
+    answer(monkeypatch, *[[SLOW]] * 4, [])
+    own, built = choice.build, []
+
+    def build(*given: Any, **named: Any) -> Any:
+        built.append(given)
+        if len(built) == 5:
+            raise TargetError("the disk is full")
+        return own(*given, **named)
+
+    monkeypatch.setattr(choice, "build", build)
+    found = plan(short, dataset, device(max_p95_ms=1), folder=tmp_path, trials=4, top_k=5, **QUICK)
+    assert found.chosen.label.startswith("few")
+    errors = [one["error"] for one in json.loads(found.report.read_text())["attempts"]]
+    assert errors == [None] * 4 + ["the disk is full", None]
 
 
 def test_other_limits_are_not_met_by_reading_less(

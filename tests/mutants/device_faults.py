@@ -247,7 +247,7 @@ FAULTS = (
     Mutant(
         "all runs start at multiples",
         "edgerec/model/run_lines.py",
-        "return math.gcd(64, *(int(start) for start in self.starts))",
+        "return math.gcd(64, *(int(start) for start in self.starts[self.ends > self.starts]))",
         "return 16",
         CODES,
     ),

@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 
 import edgerec
+from edgerec.model.blocks import Blocks
 from edgerec.model.codecs import Codec
 from edgerec.model.device_model import DeviceModel
+from edgerec.model.mixed import Mixed
 from edgerec.model.run_lines import RunLines
 from edgerec.model.table import Table
 from edgerec.testing import example_models
 from edgerec_pq.codec import PQ
+from edgerec_pq.order import in_runs as in_runs_of
 from edgerec_pq.runs import Runs, aligned_ends, fit
 from tests.rigs.codecs import coded
 from tests.targets.test_parity import TARGETS, check
+from tests.targets.test_structures import Halves
 
 #: What a target does differently with many rows, and the length of its blocks.
 MANY = {
@@ -27,7 +31,7 @@ MANY = {
 
 
 @pytest.mark.parametrize("target", [name for name in TARGETS if name in MANY])
-@pytest.mark.parametrize("rows", [700, 600])
+@pytest.mark.parametrize("rows", [701, 600])
 @pytest.mark.parametrize(
     "codec",
     [PQ(3, 1), PQ(2, 2, runs=7), PQ(5, 1, 4), PQ(1, 1), PQ(2, 3, 4)],
@@ -40,6 +44,39 @@ def test_two_bytes_at_a_time(
     for place, size in MANY[target].items():
         monkeypatch.setattr(place, size)
     check(coded(example_models(rows, 16)["two-tables"], codec), target, tmp_path)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("height", "read"), [(24, 6), (1, 120)])
+def test_blocks_are_read_byte_by_byte(
+    target: str, height: int, read: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even blocks of one row, which no compressor of edgerec makes."""
+    for place, size in MANY.get(target, {}).items():
+        monkeypatch.setattr(place, size)
+    model = coded(example_models(400, 16)["sum"], PQ(3, 1))
+    check(model.with_blocks(Blocks(height, read)), target, tmp_path)
+
+
+@pytest.mark.parametrize("target", [name for name in TARGETS if name in MANY])
+def test_few_codewords_are_looked_up_one_by_one(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, size in MANY[target].items():
+        monkeypatch.setattr(place, size)
+    check(example_models(400, 16)["two-tables"].with_codec(Halves()), target, tmp_path)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_parts_with_lines_of_other_steps(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part of a table has runs, and pairs of bytes, of its own."""
+    for place, size in MANY.get(target, {}).items():
+        monkeypatch.setattr(place, size)
+    for rows in (512, 518):
+        codec = Mixed(PQ(2, 2, runs=2), PQ(2, 2, runs=3), 0.5)
+        check(coded(example_models(rows, 16)["sum"], codec), target, tmp_path)
 
 
 def test_pairs_are_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +135,8 @@ def test_the_step_of_runs() -> None:
     assert [step(5), step(64, 70), step(16, 48, 50), step(3, 64, 90), step(256, 512, 600)] == [
         *(64, 64, 16, 1, 64)
     ]
+    # A run without rows starts nowhere.
+    assert step(5, 5) == step(0, 5) == step(64, 64, 129, 129) == 64
 
 
 def test_long_runs_start_at_multiples() -> None:
@@ -107,3 +146,11 @@ def test_long_runs_start_at_multiples() -> None:
     assert aligned_ends(np.array([100, 1000])).tolist() == [96, 1000]
     assert aligned_ends(np.array([100, 200, 500])).tolist() == [100, 200, 500]
     assert aligned_ends(np.array([1020, 1021])).tolist() == [1021, 1021]
+
+
+def test_the_runs_of_a_large_table_start_at_multiples() -> None:
+    lengths = np.random.default_rng(0).uniform(0.1, 2, 3000).astype(np.float32)
+    order, ends = in_runs_of([lengths], [False], 4, np.ones(3000, np.float32))
+    assert sorted(order) == list(range(3000))
+    assert (ends[:-1] % 16 == 0).all()
+    assert ends[-1] == 3000

@@ -22,7 +22,8 @@ class Tried:
     """One chain that the search considered.
 
     Args:
-        number: its trial in the study.
+        number: its trial in the study; those run afterwards, because files were too slow, go on
+            from there.
         chain: the compressors; an empty chain is the uncompressed model.
         bundle_bytes: the computed size of the smallest bundle, or of the largest one if all targets
             were named; none if unknown.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from edgerec.building.search.chains import Tried
+from edgerec.building.search.chains import Chain, Tried, label
 from edgerec.building.search.trials import Search, try_chain
+from edgerec.contracts.compressor import Progress
 
 __all__ = ["faster", "too_slow"]
 
@@ -16,22 +17,30 @@ def too_slow(violations: Mapping[str, Sequence[str]]) -> bool:
     return bool(said) and all(one.startswith("budget.max_p95_ms:") for one in said)
 
 
-def faster(tried: Tried, search: Search, number: int) -> Iterator[Tried]:
-    """Run the chain with such a step in front of its last one, and yield what came of it.
+def faster(slow: Sequence[Tried], search: Search, number: int, progress: Progress) -> list[Tried]:
+    """Run chains with such a step in front of the last one, and return what came of each.
 
     The last step writes the rows that are read, and may depend on their order.
 
     Args:
-        tried: the chain.
-        search: what runs it.
-        number: the number of the next trial.
+        slow: the chains.
+        search: what runs them.
+        number: the number of the first one.
+        progress: called with (done, total, what).
     """
-    before, last = tried.chain[:-1], tried.chain[-1:]
-    for name, kind in sorted(search.host.compressors.items()):
-        if any(name == step for step, _ in tried.chain):
-            continue
-        for options in kind.quicker:
-            found = try_chain(number, (*before, (name, options), *last), search)
-            if found.reason is None:
-                number += 1
-                yield found
+    chains = [chain for one in slow for chain in _with_a_step(one.chain, search)]
+    found = []
+    for place, chain in enumerate(chains):
+        progress(place, len(chains), f"trying {label(chain)}")
+        found.append(try_chain(number + place, chain, search))
+    return found
+
+
+def _with_a_step(chain: Chain, search: Search) -> list[Chain]:
+    """The chain with each such step that it does not have."""
+    return [
+        (*chain[:-1], (name, options), *chain[-1:])
+        for name, kind in sorted(search.host.compressors.items())
+        if all(name != step for step, _ in chain)
+        for options in kind.quicker
+    ]

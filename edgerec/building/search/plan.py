@@ -183,7 +183,7 @@ def plan(
         raise
     report = choice.write(tried, attempt)
     progress(1, 1, "done")
-    return Plan(device, attempt.tried, attempt.built, tried, report)
+    return Plan(device, attempt.tried, attempt.built, [*tried, *choice.faster], report)
 
 
 def _check_fixed(model: DeviceModel, device: Device) -> None:
