@@ -18,8 +18,8 @@ LEGEND = """Made by `python -m benchmarks.scoring`; one thread, d = 64, random t
 - *floor*: reading the table's bytes once. *from memory*: one recommendation. Both are p50, timed
   alternately, with cold caches. *÷ floor*: their ratio.
 - *÷ kernel*: the time from memory, divided by that of the runtime's own integer kernel alone, the
-  row *kernel:RUNTIME*, which neither finds the top 20 nor scores anything again. That of onnxruntime
-  in int8 is over one matrix, and ours over tiles of 64 rows, which can be faster.
+  row *kernel:RUNTIME*, which neither finds the top 20 nor scores anything again. In int8, that of
+  onnxruntime is over one matrix, and ours over tiles of 64 rows, which can be faster.
 - *re-scoring*: the share of p50 that scoring again in float takes; "0 %" is within the noise.
 - *RSS ÷ file*: peak memory beyond the runtime's own, divided by the size of the file. The
   runtime's own (*own MB*) is the peak with the same model of 1,000 items.
