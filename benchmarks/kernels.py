@@ -6,7 +6,6 @@ left out.
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -14,20 +13,14 @@ from numpy.typing import NDArray
 
 from edgerec.model.codecs import F32, Int4, Int8
 from edgerec.model.table import Table
+from edgerec_tflite import RUNTIMES
 
-__all__ = ["KERNELS", "kernel"]
-
-#: Runtimes by the name that a bundle is measured under, and the module of those of LiteRT.
-MODULES = {
-    "ai-edge-litert": "ai_edge_litert.interpreter",
-    "ai-edge-litert+xnnpack": "ai_edge_litert.interpreter",
-    "tflite-runtime": "tflite_runtime.interpreter",
-}
+__all__ = ["KERNELS", "kernel", "session_of"]
 
 KERNELS = tuple(
     f"kernel:{runtime} {codec}"
     for codec in ("int8", "int4")
-    for runtime in ("onnxruntime", *MODULES)
+    for runtime in ("onnxruntime", *RUNTIMES)
 )
 
 
@@ -40,9 +33,22 @@ def kernel(table: F32, runtime: str, codec: str) -> tuple[Any, int]:
     return _tflite(codes, codec, table.shape, runtime), codes.nbytes
 
 
+def session_of(graph: Any) -> Any:
+    """An onnxruntime session for a graph, with one thread."""
+    import onnxruntime
+    from onnx import helper
+
+    opsets = [helper.make_opsetid("", 13), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
 def _onnx(codes: NDArray[Any], codec: str, width: int) -> Any:
     """MatMulInteger or MatMulNBits."""
-    import onnxruntime
     from onnx import helper, numpy_helper
 
     value, n = helper.make_tensor_value_info, len(codes)
@@ -69,13 +75,7 @@ def _onnx(codes: NDArray[Any], codec: str, width: int) -> Any:
         [value("scores", types[1], [1, n])],
         constants,
     )
-    opsets = [helper.make_opsetid("", 13), helper.make_opsetid("com.microsoft", 1)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = session_of(graph)
 
     def run(u: F32) -> Any:
         fed = np.rint(u * 20 + 128).clip(0, 255).astype(np.uint8) if codec == "int8" else u
@@ -86,21 +86,15 @@ def _onnx(codes: NDArray[Any], codec: str, width: int) -> Any:
 
 def _tflite(codes: NDArray[Any], codec: str, shape: tuple[int, ...], runtime: str) -> Any:
     """FULLY_CONNECTED with integer weights; the runtime rounds the user vector."""
+    from edgerec_tflite.run import interpreter_of
     from edgerec_tflite.tflite_file import File
     from edgerec_tflite.tflite_graph import Graph
 
     graph = Graph(file := File(), "serving_default")
     user = graph.input("user", (1, shape[1]), "float32")
     graph.output("scores", graph.fully_connected(user, graph.constant(codes, shape, codec)))
-    module = importlib.import_module(MODULES[runtime])
-    kinds = module.OpResolverType
-    interpreter = module.Interpreter(
-        model_content=file.build([graph], "kernel"),
-        num_threads=1,
-        experimental_op_resolver_type=kinds.BUILTIN
-        if runtime.endswith("+xnnpack")
-        else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
+    content = file.build([graph], "kernel")
+    interpreter = interpreter_of(content, RUNTIMES[runtime], runtime.endswith("+xnnpack"), 1)
     interpreter.allocate_tensors()
     place = interpreter.get_input_details()[0]["index"]
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.kernels import KERNELS, kernel
+from benchmarks.kernels import KERNELS, kernel, session_of
 from edgerec.device.bandwidth import time_alternately
 from edgerec.device.bench import peak_rss_bytes
 from edgerec.model.codecs import F32
@@ -36,7 +36,6 @@ def numpy_fp32(table: F32, _: str) -> tuple[Scan, int, str]:
 
 def onnxruntime_fp32(table: F32, _: str) -> tuple[Scan, int, str]:
     """MatMul and TopK, with the table as an initializer."""
-    import onnxruntime
     from onnx import helper, numpy_helper
 
     value = helper.make_tensor_value_info
@@ -50,12 +49,7 @@ def onnxruntime_fp32(table: F32, _: str) -> tuple[Scan, int, str]:
         [value("rows", 7, [TOP, 1])],
         [numpy_helper.from_array(table, "table"), numpy_helper.from_array(np.array([TOP]), "k")],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = session_of(graph)
     return (
         lambda u: session.run(None, {"user": u[:, None]})[0][:, 0],
         table.nbytes,

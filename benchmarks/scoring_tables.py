@@ -73,16 +73,16 @@ def pages_of(rows: list[dict[str, Any]]) -> dict[str, str]:
 
 def _by_kernel(row: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, float]:
     """The time of a row over that of the kernel of its runtime."""
-    runtime = str(row.get("runtime", "")).partition(" ")[0]
+    if row["name"] not in ("onnx", "tflite") or "from memory" not in row:
+        return {}
+    runtime = row["runtime"].partition(" ")[0]
     wanted = row["items"], f"kernel:{runtime}", row["codec"]
     alone = [
         one["from memory"]
         for one in rows
         if (one["items"], one["name"], one["codec"]) == wanted and "from memory" in one
     ]
-    if not alone or row["name"] not in ("onnx", "tflite") or "from memory" not in row:
-        return {}
-    return {"÷ kernel": row["from memory"] / alone[0]}
+    return {"÷ kernel": row["from memory"] / alone[0]} if alone else {}
 
 
 def table_of(rows: list[dict[str, Any]], columns: dict[str, str]) -> str:

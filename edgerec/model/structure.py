@@ -167,20 +167,21 @@ class Lookup:
             values *= self.factor.of(rows)[:, None]
         return values
 
-    def by_byte(self, height: int = 1) -> NDArray[np.uint8]:
+    def by_byte(self, height: int = 0) -> NDArray[np.uint8]:
         """A byte of each row's codes after the other, uint8[W, n].
 
-        Zeros follow up to a whole block of ``height`` rows.
+        If rows are read in blocks of a ``height``, zeros follow up to a whole block.
         """
-        return np.pad(self.codes.T, ((0, 0), (0, -len(self.codes) % height)))
+        return np.pad(self.codes.T, ((0, 0), (0, -len(self.codes) % max(1, height))))
 
     def by_pair(self) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
-        """Two bytes of each row at a time, uint16[W // 2, n], the first one in the low half.
+        """Two bytes of each row at a time, uint16[P, n], the first one in the low half.
 
-        The last byte of an odd W follows, uint8[W % 2, n].
+        The rest follows: uint8[W - 2 P, n], the last byte of an odd W, or all bytes if there are
+        fewer codewords than a code has values.
         """
         codes = self.by_byte()
-        paired = len(codes) // 2 * 2
+        paired = len(codes) // 2 * 2 if self.words.shape[1] == 2**self.bits else 0
         high = codes[1:paired:2].astype(np.uint16)
         pairs: NDArray[np.uint16] = high * np.uint16(256) + codes[0:paired:2]
         return pairs, codes[paired:]

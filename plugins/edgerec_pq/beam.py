@@ -18,13 +18,13 @@ from edgerec.plugin import F32
 
 __all__ = ["search"]
 
-#: Sums kept per row: twice as many reduce the error by one percent more.
+#: Sums kept per row. Keeping four times as many took ten times as long, for 3 % less error.
 WIDTH = 8
 
 #: Rows searched at a time, so that the errors of all their sums stay in the cache.
 BLOCK = 256
 
-#: Errors of which the least is found first.
+#: Neighboring errors whose minimum is taken first.
 GROUP = 16
 
 

@@ -40,7 +40,7 @@ Layout = dict[str, tuple[str, tuple[int, ...]]]
 #: Rows per run, the fewest and the most runs, and the fewest rows per run.
 ROWS_A_RUN, FEWEST_RUNS, MOST_RUNS, FEWEST_ROWS = 160, 32, 2048, 16
 
-#: Rows of which long runs have a multiple, and the average height from which runs are long.
+#: Long runs start at multiples of so many rows; they are long if they have so many on average.
 STEP, LONG = 16, 256
 
 

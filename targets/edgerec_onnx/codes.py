@@ -38,13 +38,14 @@ class Codes:
     def __init__(self, graph: Graph, name: str, lookup: Lookup, height: int) -> None:
         self.graph, self.name = graph, name
         self.rows, self.bytes = lookup.codes.shape
-        pairs = self.rows >= MANY and not height and lookup.words.shape[1] == 2**lookup.bits
-        self.paired = self.bytes // 2 if pairs else 0
-        if self.paired:
-            codes, rest = lookup.by_pair()
-            self.pairs = graph.table(codes, f"{name}.pairs")
+        self.paired = 0
+        if self.rows < MANY or height:
+            rest = lookup.by_byte(height)
         else:
-            rest = lookup.by_byte(max(1, height))
+            pairs, rest = lookup.by_pair()
+            self.paired = len(pairs)
+            if self.paired:
+                self.pairs = graph.table(pairs, f"{name}.pairs")
         self.rest = graph.table(rest, f"{name}.codes") if len(rest) else None
 
     def of(self, rows: str) -> str:

@@ -55,26 +55,16 @@ class Lines(Exact):
         """
         graph, step, flat = self.graph, self.step, self.graph.constant([-1])
         count = -(-self.rows // step)
-        zeros, ones = (
-            graph.add("Expand", graph.constant(np.full(1, value, np.int32), name), size)
-            for value, name, size in (
-                (0, "none", graph.constant([count])),
-                (1, "some", graph.constant([self.runs])),
-            )
+        zero, end, by = (
+            graph.constant(np.array(value, np.int32), f"int32_{value}")
+            for value in (0, count * step, step)
         )
-        starts = self.starts
-        if step > 1:
-            starts = graph.add(
-                "Div", starts, graph.constant(np.array(step, np.int32), f"int32_{step}")
-            )
+        zeros = graph.add("Expand", zero, graph.constant([count]))
+        ones = graph.add("Expand", self._one(), graph.constant([self.runs]))
+        starts = graph.add("Div", self.starts, by) if step > 1 else self.starts
         marks = graph.add("ScatterElements", zeros, starts, ones, axis=0)
-        axis = graph.constant(np.array(0, np.int32), "axis_0")
-        run = graph.add("Sub", graph.add("CumSum", marks, axis), self._one())
-        ends = [
-            graph.constant(np.array(end, np.int32), f"int32_{end}")
-            for end in (0, count * step, step)
-        ]
-        rows = graph.add("Reshape", graph.add("Range", *ends), flat)
+        run = graph.add("Sub", graph.add("CumSum", marks, zero), self._one())
+        rows = graph.add("Reshape", graph.add("Range", zero, end, by), flat)
         if step == 1:
             return self._along(run, rows)
         first, slope = self._line(run, rows)
@@ -83,8 +73,7 @@ class Lines(Exact):
         values = graph.add("Add", graph.add("Mul", slope, along), first)
         values = graph.add("Reshape", values, flat)
         if self.rows % step:
-            zero, end = graph.constant([0]), graph.constant([self.rows])
-            values = graph.add("Slice", values, zero, end)
+            values = graph.add("Slice", values, graph.constant([0]), graph.constant([self.rows]))
         return str(values)
 
     def scores(self, user: str) -> str:

@@ -162,9 +162,8 @@ def _lay_out(graph: Graph, model: DeviceModel, name: str, factor: F32 | None) ->
     height = blocks.height if blocks and name == model.head.table else 0
     if table.codec.name == "int8":
         # A block is made of whole tiles if it can be.
-        return Tiles(
-            graph, name, table, factor, max(1, height // TILE) if height % TILE == 0 else 1
-        )
+        tiles = 1 if height % TILE else max(1, height // TILE)
+        return Tiles(graph, name, table, factor, tiles)
     structure = table.codec.structure(table.arrays)
     assert structure is not None  # noqa: S101  # the target refuses any other codec
     if isinstance(structure, Affine) and fits(structure):

@@ -32,13 +32,11 @@ def stored_codes(lookup: Lookup, height: int) -> list[NDArray[Any]]:
         lookup: the table.
         height: the number of rows in a block of a table that is read in blocks; 0 for any other.
     """
-    rows, width = lookup.codes.shape
-    full = lookup.words.shape[1] == 2**lookup.bits
-    if rows < MANY or height or width < 2 or not full:
-        return [lookup.by_byte(max(1, height))]
+    if len(lookup.codes) < MANY or height:
+        return [lookup.by_byte(height)]
     pairs, rest = lookup.by_pair()
     lower = (pairs ^ np.uint16(0x8000)).view(np.int16)
-    return [lower, rest] if len(rest) else [lower]
+    return [part for part in (lower, rest) if len(part)]
 
 
 class Codes:

@@ -10,8 +10,8 @@ from edgerec_tflite.tflite_graph import Graph, Shape, Tensor
 
 __all__ = ["Lines"]
 
-#: Rows whose numbers are computed together, unless runs start at multiples of half of it or more,
-#: or are shorter than that.
+#: Rows whose numbers are computed together where runs start anywhere. Runs that start at multiples
+#: of 16 or more set the height themselves. Where runs are shorter than this, it is a single row.
 HEIGHT = 32
 
 

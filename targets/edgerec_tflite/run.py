@@ -16,22 +16,27 @@ from edgerec_tflite.graph_check import check_graph
 
 def load(bundle: Bundle, package: str, xnnpack: bool, threads: int) -> Artefact:
     """Return the loaded model of a bundle."""
-    module = importlib.import_module(f"{package}.interpreter")
-    resolvers = module.OpResolverType
     content = bundle.read("model.tflite")
     try:
         check_graph(content)
     except ValueError as error:
         raise TargetError(f"{bundle.path}: model.tflite: {error}; the file is damaged") from None
-    interpreter = module.Interpreter(
+    interpreter = interpreter_of(content, package, xnnpack, threads)
+    scores = "score" in interpreter.get_signature_list()
+    return (ScoringTFLiteArtefact if scores else TFLiteArtefact)(bundle, interpreter)
+
+
+def interpreter_of(content: bytes, package: str, xnnpack: bool, threads: int) -> Any:
+    """An interpreter of a runtime's package for the bytes of a file."""
+    module = importlib.import_module(f"{package}.interpreter")
+    resolvers = module.OpResolverType
+    return module.Interpreter(
         model_content=content,
         num_threads=threads,
         experimental_op_resolver_type=resolvers.BUILTIN
         if xnnpack
         else resolvers.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
-    scores = "score" in interpreter.get_signature_list()
-    return (ScoringTFLiteArtefact if scores else TFLiteArtefact)(bundle, interpreter)
 
 
 class TFLiteArtefact:

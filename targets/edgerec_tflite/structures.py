@@ -14,7 +14,7 @@ __all__ = ["layout_of"]
 
 
 def layout_of(graph: Graph, structure: Structure, rows: int, height: int = 0) -> Stored:
-    """The layout of a structure, whose rows are read in blocks of ``height``, or 0."""
+    """The layout of a structure; ``height`` is that of the blocks that are read, 0 without any."""
     match structure:
         case Dense() as dense:
             return Floats(graph, dense)

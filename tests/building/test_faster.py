@@ -11,9 +11,11 @@ from typing import Any, ClassVar
 import pytest
 
 from edgerec.building.search import choice
-from edgerec.building.search.faster import too_slow
-from edgerec.building.search.plan import plan
+from edgerec.building.search.faster import _with_a_step, too_slow
+from edgerec.building.search.plan import Plan, plan
+from edgerec.contracts.compressor import Progress, no_progress
 from edgerec.contracts.device import Budget
+from edgerec.contracts.host import Host
 from edgerec.data.dataset import Dataset
 from edgerec.errors import BudgetError, TargetError
 from edgerec.model.device_model import DeviceModel
@@ -37,9 +39,18 @@ class Few(Cluster):
 
 
 @pytest.fixture
-def short(model: DeviceModel) -> DeviceModel:
-    """The model with histories so short that lists fit in a few clusters."""
-    return model.replace(history_length=10)
+def search(
+    offer: Callable[..., None], model: DeviceModel, dataset: Dataset, tmp_path: Path
+) -> Callable[..., Plan]:
+    """A search within a budget of time; histories are so short that lists fit in a few clusters."""
+    offer(Narrow, Few)
+    short = model.replace(history_length=10)
+
+    def run(trials: int = 4, progress: Progress = no_progress, **limits: float) -> Plan:
+        given = {"folder": tmp_path, "trials": trials, "top_k": 5, "progress": progress}
+        return plan(short, dataset, device(max_p95_ms=1, **limits), **given, **QUICK)
+
+    return run
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
@@ -61,26 +72,12 @@ def attempts(folder: Path) -> list[str]:
 
 
 def test_a_slow_file_is_built_with_fewer_rows_read(
-    offer: Callable[..., None],
-    short: DeviceModel,
-    dataset: Dataset,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    search: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offer(Narrow, Few)
     # Four chains are too slow, and one that reads half of the rows is, too.
     answer(monkeypatch, *[[SLOW]] * 5, [])
     steps: list[tuple[int, int, str]] = []
-    found = plan(
-        short,
-        dataset,
-        device(max_p95_ms=1),
-        folder=tmp_path,
-        trials=4,
-        top_k=5,
-        progress=lambda *step: steps.append(step),
-        **QUICK,
-    )
+    found = search(progress=lambda *step: steps.append(step))
     tried = attempts(tmp_path)
     assert [chain.startswith("few") for chain in tried] == [False] * 4 + [True] * 2
     assert found.chosen.label == tried[-1]
@@ -100,27 +97,17 @@ def test_a_slow_file_is_built_with_fewer_rows_read(
 
 
 def test_chains_that_are_fast_enough_come_first(
-    offer: Callable[..., None],
-    short: DeviceModel,
-    dataset: Dataset,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    search: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offer(Narrow, Few)
     answer(monkeypatch, [SLOW], [])
-    found = plan(short, dataset, device(max_p95_ms=1), folder=tmp_path, trials=4, top_k=5, **QUICK)
+    found = search()
     assert found.chosen.label.startswith("narrow")
     assert not any("few" in one.label for one in found.tried)
 
 
 def test_a_chain_that_cannot_be_built_does_not_end_the_search(
-    offer: Callable[..., None],
-    short: DeviceModel,
-    dataset: Dataset,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    search: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offer(Narrow, Few)
     answer(monkeypatch, *[[SLOW]] * 4, [])
     own, built = choice.build, []
 
@@ -131,23 +118,18 @@ def test_a_chain_that_cannot_be_built_does_not_end_the_search(
         return own(*given, **named)
 
     monkeypatch.setattr(choice, "build", build)
-    found = plan(short, dataset, device(max_p95_ms=1), folder=tmp_path, trials=4, top_k=5, **QUICK)
+    found = search()
     assert found.chosen.label.startswith("few")
     errors = [one["error"] for one in json.loads(found.report.read_text())["attempts"]]
     assert errors == [None] * 4 + ["the disk is full", None]
 
 
 def test_other_limits_are_not_met_by_reading_less(
-    offer: Callable[..., None],
-    short: DeviceModel,
-    dataset: Dataset,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    search: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offer(Narrow, Few)
     answer(monkeypatch, [SLOW, SIZE])
     with pytest.raises(BudgetError, match="4 chains were built and none keeps the budget"):
-        plan(short, dataset, device(max_p95_ms=1), folder=tmp_path, trials=4, top_k=5, **QUICK)
+        search()
     assert not any("few" in chain for chain in attempts(tmp_path))
     assert not too_slow({})
     assert not too_slow({"numpy": [SLOW], "onnx": [SIZE]})
@@ -155,20 +137,23 @@ def test_other_limits_are_not_met_by_reading_less(
 
 
 def test_what_loses_too_much_is_not_built(
-    offer: Callable[..., None],
-    short: DeviceModel,
-    dataset: Dataset,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    search: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offer(Narrow, Few)
     answer(monkeypatch, [SLOW])
     monkeypatch.setattr(Few, "quicker", ({"height": 8, "read": 0.2},))
-    budget = device(max_p95_ms=1, min_quality=0.99)
     with pytest.raises(BudgetError):
-        plan(short, dataset, budget, folder=tmp_path, trials=3, top_k=5, **QUICK)
+        search(trials=3, min_quality=0.99)
     report = json.loads((tmp_path / "report.json").read_text())
     tried = [one for one in report["trials"] if one["label"].startswith("few")]
     assert tried
     assert all(one["quality"] < 0.99 for one in tried)
     assert not any("few" in chain for chain in attempts(tmp_path))
+
+
+def test_a_chain_that_has_the_step_gets_no_second_one(offer: Callable[..., None]) -> None:
+    offer(Narrow, Few)
+    chain = (("few", {"height": 8}), ("narrow", {"codec": "int8"}))
+    host = Host.installed()
+    assert _with_a_step(chain, host) == []
+    assert [name for name, _ in _with_a_step(chain[1:], host)[0]] == ["few", "narrow"]
+    assert [[name for name, _ in one] for one in _with_a_step((), host)] == [["few"]] * 3

@@ -36,7 +36,7 @@ def test_a_beam_that_keeps_every_sum_finds_the_best() -> None:
 def test_a_wider_beam_has_less_error() -> None:
     rows, words = drawn(600, 4, 64, 12)
     found = [errors(rows, words, beam.search(rows, words, width)).mean() for width in (1, 8, 32)]
-    assert found[0] > 1.2 * found[1] > 1.2 * found[2] * 0.9
+    assert found[0] > 1.2 * found[1]
     assert found[1] > found[2]
 
 

@@ -20,7 +20,7 @@ from edgerec_pq.codec import PQ
 from edgerec_pq.order import in_runs as in_runs_of
 from edgerec_pq.runs import Runs, aligned_ends, fit
 from tests.rigs.codecs import coded
-from tests.targets.test_parity import TARGETS, check
+from tests.targets.test_parity import TARGETS, check, set_all
 from tests.targets.test_structures import Halves
 
 #: What a target does differently with many rows, and the length of its blocks.
@@ -41,8 +41,7 @@ def test_two_bytes_at_a_time(
     target: str, rows: int, codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An even or an odd number of bytes, and a last block that is short or not."""
-    for place, size in MANY[target].items():
-        monkeypatch.setattr(place, size)
+    set_all(monkeypatch, MANY.get(target, {}))
     check(coded(example_models(rows, 16)["two-tables"], codec), target, tmp_path)
 
 
@@ -52,8 +51,7 @@ def test_blocks_are_read_byte_by_byte(
     target: str, height: int, read: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even blocks of one row, which no compressor of edgerec makes."""
-    for place, size in MANY.get(target, {}).items():
-        monkeypatch.setattr(place, size)
+    set_all(monkeypatch, MANY.get(target, {}))
     model = coded(example_models(400, 16)["sum"], PQ(3, 1))
     check(model.with_blocks(Blocks(height, read)), target, tmp_path)
 
@@ -62,8 +60,7 @@ def test_blocks_are_read_byte_by_byte(
 def test_few_codewords_are_looked_up_one_by_one(
     target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for place, size in MANY[target].items():
-        monkeypatch.setattr(place, size)
+    set_all(monkeypatch, MANY.get(target, {}))
     check(example_models(400, 16)["two-tables"].with_codec(Halves()), target, tmp_path)
 
 
@@ -72,8 +69,7 @@ def test_parts_with_lines_of_other_steps(
     target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each part of a table has runs, and pairs of bytes, of its own."""
-    for place, size in MANY.get(target, {}).items():
-        monkeypatch.setattr(place, size)
+    set_all(monkeypatch, MANY.get(target, {}))
     for rows in (512, 518):
         codec = Mixed(PQ(2, 2, runs=2), PQ(2, 2, runs=3), 0.5)
         check(coded(example_models(rows, 16)["sum"], codec), target, tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -44,6 +45,12 @@ def check(model: DeviceModel, target: str, folder: Path) -> None:
         assert parity.score_error <= 1e-4, (runtime, parity)
 
 
+def set_all(monkeypatch: pytest.MonkeyPatch, sizes: Mapping[str, int]) -> None:
+    """Set constants of modules, by their places."""
+    for place, size in sizes.items():
+        monkeypatch.setattr(place, size)
+
+
 @each_target
 @pytest.mark.parametrize("codec", CODECS, ids=str)
 def test_codecs(target: str, codec: Codec, tmp_path: Path) -> None:
@@ -83,8 +90,7 @@ def test_blocks(
     target: str, rows: int, codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last block is short, or it is not, and the parts of a partition meet inside a block."""
-    for place, size in BLOCKS[target].items():
-        monkeypatch.setattr(place, size)
+    set_all(monkeypatch, BLOCKS[target])
     check(coded(example_models(rows, 16)["two-tables"], codec), target, tmp_path)
 
 

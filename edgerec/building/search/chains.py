@@ -22,8 +22,8 @@ class Tried:
     """One chain that the search considered.
 
     Args:
-        number: its trial in the study; those run afterwards, because files were too slow, go on
-            from there.
+        number: its trial in the study. Chains that are tried afterwards, because files were too
+            slow, have the numbers that follow.
         chain: the compressors; an empty chain is the uncompressed model.
         bundle_bytes: the computed size of the smallest bundle, or of the largest one if all targets
             were named; none if unknown.

@@ -57,6 +57,11 @@ class Attempt:
     violations: dict[str, list[str]] = field(default_factory=dict)
     error: str | None = None
 
+    @property
+    def keeps_budget(self) -> bool:
+        """Whether its files were built and break no limit."""
+        return self.error is None and not self.violations
+
 
 class Choice:
     """Picks among the chains tried, builds, verifies, and reports.
@@ -101,18 +106,14 @@ class Choice:
         rest = [t for t in good if len(t.targets) < most]
         enough = None if self.measures else ENOUGH
         ordered = [one for part in (everywhere, rest) for one in by_preference(part, enough)]
-        for one in ordered[:_ATTEMPTS]:
-            attempt = self._build(one)
-            if attempt.error is None and not attempt.violations:
-                return attempt
+        if (attempt := self._first(ordered[:_ATTEMPTS])) is not None:
+            return attempt
         slow = [attempt.tried for attempt in self.attempts if too_slow(attempt.violations)]
         number = 1 + max(one.number for one in tried)
         self.faster = faster(slow[:_SPED_UP], self.search, number, self.progress)
         good = [t for t in self.faster if t.quality is not None and t.quality >= least]
-        for one in by_preference(good, enough):
-            attempt = self._build(one)
-            if attempt.error is None and not attempt.violations:
-                return attempt
+        if (attempt := self._first(by_preference(good, enough))) is not None:
+            return attempt
         broken = [a for a in self.attempts if a.violations]
         if not broken:
             raise TargetError(
@@ -124,6 +125,13 @@ class Choice:
             f"{self.device.name}: {len(self.attempts)} chains were built and none keeps the "
             f"budget. The nearest, {nearest.tried.label}: {said}. {self._works([nearest])}"
         )
+
+    def _first(self, chains: Sequence[Tried]) -> Attempt | None:
+        """Build chains in order, up to the first that keeps the budget; none if none does."""
+        for one in chains:
+            if (attempt := self._build(one)).keeps_budget:
+                return attempt
+        return None
 
     def _build(self, tried: Tried) -> Attempt:
         """Build a chain in a draft folder; move its bundles into place if they keep the budget."""
@@ -184,7 +192,7 @@ class Choice:
                 f"{best.quality:.4f}, the limit is {least:g}"
             )
             attempt = self._build(best)
-            if attempt.error is None and not attempt.violations:
+            if attempt.keeps_budget:
                 return attempt
             built.append(attempt)
         else:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from edgerec.building.search.chains import Chain, Tried, label
 from edgerec.building.search.trials import Search, try_chain
 from edgerec.contracts.compressor import Progress
+from edgerec.contracts.host import Host
 
 __all__ = ["faster", "too_slow"]
 
@@ -28,7 +29,7 @@ def faster(slow: Sequence[Tried], search: Search, number: int, progress: Progres
         number: the number of the first one.
         progress: called with (done, total, what).
     """
-    chains = [chain for one in slow for chain in _with_a_step(one.chain, search)]
+    chains = [chain for one in slow for chain in _with_a_step(one.chain, search.host)]
     found = []
     for place, chain in enumerate(chains):
         progress(place, len(chains), f"trying {label(chain)}")
@@ -36,11 +37,11 @@ def faster(slow: Sequence[Tried], search: Search, number: int, progress: Progres
     return found
 
 
-def _with_a_step(chain: Chain, search: Search) -> list[Chain]:
+def _with_a_step(chain: Chain, host: Host) -> list[Chain]:
     """The chain with each such step that it does not have."""
     return [
         (*chain[:-1], (name, options), *chain[-1:])
-        for name, kind in sorted(search.host.compressors.items())
+        for name, kind in sorted(host.compressors.items())
         if all(name != step for step, _ in chain)
         for options in kind.quicker
     ]
